@@ -1,0 +1,3 @@
+from .synthetic_objects import SyntheticObjectsDataset
+
+__all__ = ['SyntheticObjectsDataset']

@@ -1,0 +1,97 @@
+"""Base of the datasets whose samples are computed, not read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from mmseg.datasets import BaseSegDataset
+
+
+class ProceduralDataset(BaseSegDataset):
+    """Samples that depend on (seed, index) alone: the same in any worker, process and order, and with no file read.
+
+    The pipeline starts with a loaded sample, so it needs no loading transform: `img` (H, W, 3) uint8 BGR,
+    `gt_seg_map` (H, W) uint8, `seg_fields`, `img_shape`, `ori_shape`, and the names `img_path` (virtual, no such
+    file), `sample_id`, `dataset_name`, `defect_class`.
+
+    Args:
+        length: Number of samples. Costs nothing: the list of samples is a ``range``.
+        seed: Samples of different seeds are different.
+        size: Height and width of the images in pixels.
+        pipeline: As in ``BaseSegDataset``.
+        indices: Use these samples only, or the first so many (a negative number: the last so many).
+        metainfo: As in ``BaseSegDataset``.
+        filter_cfg: Accepted as in ``BaseSegDataset``, which filters nothing.
+        test_mode: As in ``BaseSegDataset``.
+        lazy_init: As in ``BaseSegDataset``.
+
+    Raises:
+        ValueError: if `length` or `size` is not positive.
+    """
+
+    NAME = 'procedural'
+
+    def __init__(
+        self,
+        length: int,
+        seed: int = 0,
+        size: Sequence[int] = (256, 256),
+        pipeline: Sequence[dict | Callable] = (),
+        indices: int | Sequence[int] | None = None,
+        metainfo: dict | None = None,
+        filter_cfg: dict | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        if length < 1:
+            raise ValueError(f'{type(self).__name__}: length is {length}, expected 1 or more')
+        if len(size) != 2 or min(size) < 32:
+            raise ValueError(f'{type(self).__name__}: size is {size}, expected (height, width) of 32 or more pixels')
+        self.length = length
+        self.seed = seed
+        self.size = (int(size[0]), int(size[1]))
+        # A range needs no shared memory, hence serialize_data=False.
+        super().__init__(
+            pipeline=list(pipeline),
+            indices=indices,
+            metainfo=metainfo,
+            filter_cfg=filter_cfg,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            serialize_data=False,
+        )
+
+    def load_data_list(self) -> range:
+        """The indices of all samples."""
+        return range(self.length)
+
+    def get_data_info(self, idx: int) -> dict:
+        """What is known of a sample before it is rendered; cheap."""
+        self.full_init()
+        index = self.data_list[idx]
+        return dict(
+            img_path=f'{self.NAME}/{self.seed}/{index:06d}.png',
+            sample_id=f'{self.seed}/{index:06d}',
+            dataset_name=self.NAME,
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=['gt_seg_map'],
+            sample_idx=idx % len(self.data_list),
+        )
+
+    def load_sample(self, idx: int) -> dict:
+        """The sample as the pipeline receives it, image and targets rendered."""
+        results = self.get_data_info(idx)
+        results.update(self.render(np.random.default_rng([self.seed, self.data_list[idx]])))
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Render a sample and run the pipeline on it."""
+        return self.pipeline(self.load_sample(idx))
+
+    @abstractmethod
+    def render(self, rng: np.random.Generator) -> dict:
+        """Make a sample from `rng` alone: at least `img`, `gt_seg_map` and `defect_class`."""

@@ -1,0 +1,169 @@
+"""Procedural textures, shapes and degradations shared by the synthetic datasets.
+
+Everything draws from the ``numpy.random.Generator`` that it is given and from nothing else, so an image depends on its
+seed alone. Noise is drawn at low resolution and enlarged by cv2, which is what makes generation cheap.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+#: Bits of sub-pixel precision of polygon corners handed to cv2.
+_SHIFT = 4
+
+
+@lru_cache(maxsize=8)
+def _ramp(length: int) -> np.ndarray:
+    """(length,) float32 0, 1, 2, ...; cached because every texture needs one."""
+    return np.arange(length, dtype=np.float32)
+
+
+def direction(rng: np.random.Generator) -> tuple[float, float]:
+    """A random unit vector (x, y)."""
+    angle = rng.uniform(0, 2 * np.pi)
+    return float(np.cos(angle)), float(np.sin(angle))
+
+
+def plane(height: int, width: int, slope: tuple[float, float]) -> np.ndarray:
+    """(H, W) float32 x * slope[0] + y * slope[1], 0 at the centre."""
+    columns = (_ramp(width) - (width - 1) / 2) * np.float32(slope[0])
+    rows = (_ramp(height) - (height - 1) / 2) * np.float32(slope[1])
+    return rows[:, None] + columns[None]
+
+
+def noise(rng: np.random.Generator, height: int, width: int, cell: float, cell_y: float | None = None) -> np.ndarray:
+    """Smooth noise of unit variance at its grid points.
+
+    Args:
+        cell: Grid spacing in pixels along x (and y where `cell_y` is None); 1 or less is white noise.
+        cell_y: Grid spacing along y, for noise that is stretched in one direction.
+
+    Returns:
+        (H, W) float32, about N(0, 1) at grid points and smoother in between.
+    """
+    rows = max(2, round(height / max(cell_y or cell, 1.0)))
+    columns = max(2, round(width / max(cell, 1.0)))
+    grid = rng.standard_normal((rows, columns), dtype=np.float32)
+    if (rows, columns) == (height, width):
+        return grid
+    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def fractal(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
+    """(H, W) float32 sum of `octaves` noises, each of half the cell and 0.6 of the amplitude of the one before."""
+    total = noise(rng, height, width, cell)
+    for octave in range(1, octaves):
+        total += np.float32(0.6**octave) * noise(rng, height, width, cell / 2**octave)
+    return total
+
+
+def texture(rng: np.random.Generator, height: int, width: int, kind: str, period: float) -> np.ndarray:
+    """A scalar texture, to be used as the blend between two colours.
+
+    Args:
+        kind: 'flat', 'gradient', 'noise', 'grain', 'streaks', 'stripes', 'checks', 'spots' or 'waves'.
+        period: Typical feature size in pixels.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        ValueError: on an unknown `kind`.
+    """
+    if kind == 'flat':
+        return np.full((height, width), 0.5, np.float32)
+    along = direction(rng)
+    if kind == 'gradient':
+        value = 0.5 + plane(height, width, (along[0] / max(width, 2), along[1] / max(height, 2)))
+    elif kind == 'noise':
+        value = 0.5 + 0.25 * fractal(rng, height, width, period)
+    elif kind == 'grain':
+        value = 0.5 + 0.2 * noise(rng, height, width, 1.0 + period / 16)
+    elif kind == 'streaks':
+        thin, long = max(period / 6, 1.0), period * 4
+        cells = (thin, long) if rng.random() < 0.5 else (long, thin)
+        value = 0.5 + 0.25 * noise(rng, height, width, *cells)
+    elif kind in ('stripes', 'waves'):
+        phase = plane(height, width, (along[0] / period, along[1] / period)) + np.float32(rng.random())
+        if kind == 'waves':
+            phase += 0.3 * noise(rng, height, width, 2 * period)
+        value = _band(phase, rng)
+    elif kind == 'checks':
+        first = _band(plane(height, width, (along[0] / period, along[1] / period)), rng)
+        second = _band(plane(height, width, (-along[1] / period, along[0] / period)), rng)
+        value = first + second - 2 * first * second
+    elif kind == 'spots':
+        value = 0.5 + rng.uniform(1.5, 4) * (noise(rng, height, width, period) - rng.uniform(0.2, 0.9))
+    else:
+        raise ValueError(f'texture: unknown kind {kind!r}')
+    return np.clip(value, 0, 1, dtype=np.float32)
+
+
+def _band(phase: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: a triangle wave of period 1 of `phase`, sharpened to a band of random width."""
+    wave = np.abs(phase - np.rint(phase)) * 2
+    sharpness = rng.uniform(1, 5)
+    return np.clip((wave - rng.uniform(0.35, 0.65)) * sharpness + 0.5, 0, 1)
+
+
+def blend(value: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32: `first` (3,) where `value` (H, W) is 0, `second` (3,) where it is 1."""
+    # cv2, because numpy is slow on a last dimension of three.
+    return cv2.transform(value, np.stack([second - first, first], 1).astype(np.float32))
+
+
+def mix(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32: `first` (H, W, 3) where `share` (H, W) is 0, `second` (H, W, 3) where it is 1."""
+    return cv2.blendLinear(np.ascontiguousarray(first), np.ascontiguousarray(second), 1 - share, share)
+
+
+def scale(image: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32 `image` times `factor` (H, W)."""
+    return cv2.multiply(image, cv2.merge([factor] * 3))
+
+
+def fill(canvas: np.ndarray, contours: list[np.ndarray]) -> None:
+    """Fill closed contours, each (n, 2) float x y in pixels, into `canvas` (H, W) uint8 with 255, edges smoothed.
+
+    Contours of one call cancel where they overlap (even-odd rule), which is how holes are made.
+    """
+    fixed = [np.rint(contour * 2**_SHIFT).astype(np.int32) for contour in contours]
+    cv2.fillPoly(canvas, fixed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def stroke(canvas: np.ndarray, line: np.ndarray, width: float, closed: bool = False) -> None:
+    """Draw a line (n, 2) float x y in pixels of `width` pixels (at least 1) into `canvas` (H, W) uint8 with 255."""
+    fixed = np.rint(line * 2**_SHIFT).astype(np.int32)
+    cv2.polylines(canvas, [fixed], closed, 255, max(1, round(width)), lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """What cameras and files do to an image: blur, loss of resolution, noise, JPEG, or nothing.
+
+    Args:
+        image: (H, W, 3) float32 in about [0, 255].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    if rng.random() < 0.5:
+        image = cv2.GaussianBlur(image, (5, 5), rng.uniform(0.3, 1.4))
+    if rng.random() < 0.12:
+        factor = rng.uniform(0.4, 0.8)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.6:
+        strength = np.float32(rng.uniform(0, 1) ** 2 * 22)
+        # One noise for all channels half of the time: sensors that are grey, or luminance noise.
+        channels = 1 if rng.random() < 0.5 else 3
+        grain = rng.standard_normal((height, width, channels), dtype=np.float32)
+        image = image + strength * grain
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    if rng.random() < 0.25:
+        quality = int(rng.integers(15, 90))
+        image = cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    return image
