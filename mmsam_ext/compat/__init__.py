@@ -1,0 +1,52 @@
+"""Makes MMSegmentation 1.2 run on current PyTorch, setuptools and mmcv-lite. Nothing else in this project knows.
+
+Importing :mod:`mmsam_ext` calls :func:`apply`. Each mend has a file of its own, looks for the breakage before it acts,
+and may be applied twice without effect:
+
+========================  ====================================================================================
+``mmcv_lite``             ``import mmseg.models`` fails where mmcv was installed without its compiled operators;
+                          ``sigmoid_focal_loss`` has no CPU kernel
+``package_resources``     setuptools 82 removed ``pkg_resources``, which mmengine imports
+``checkpoints``           torch 2.6 loads weights only, and refuses every mmengine checkpoint; ``meta['config']`` of a
+                          checkpoint is executed
+``cpu_distributed``       mmengine's distributed launchers and wrapper ask for a GPU
+``amp``                   the error of mixed precision without a GPU does not say what to do
+``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
+========================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+
+from . import amp, checkpoints, cpu_distributed, mmcv_lite, mmpretrain_backbones, package_resources
+
+#: mmengine releases (major, minor) whose internals the mends below were written for.
+MMENGINE_VERSIONS = ((0, 10),)
+
+
+def apply() -> None:
+    """Apply every mend that this machine needs. Safe to call more than once."""
+    # Before anything else: these two decide whether mmseg and mmengine can be imported at all.
+    mmcv_lite.apply()
+    mmpretrain_backbones.apply()
+
+    import mmengine
+    from mmengine.logging import print_log
+    from mmengine.utils import digit_version
+
+    package_resources.apply()
+    if digit_version(mmengine.__version__)[:2] not in MMENGINE_VERSIONS:
+        print_log(
+            f'mmengine {mmengine.__version__} is installed; mmsam_ext was written for 0.10.x. Its mends of mmengine '
+            '(safe loading of checkpoints, distributed runs on CPUs) are left out. See tools/check_env.py',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return
+    checkpoints.apply()
+    cpu_distributed.apply()
+    amp.apply()
+
+
+__all__ = ['MMENGINE_VERSIONS', 'apply']

@@ -1,0 +1,29 @@
+"""Mixed precision without a GPU: an error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._patch import replace
+
+
+def apply() -> None:
+    """Reword the error of ``AmpOptimWrapper`` on machines without an accelerator."""
+    from mmengine.optim import AmpOptimWrapper
+
+    replace(AmpOptimWrapper, '__init__', _with_advice)
+
+
+def _with_advice(stock: Callable) -> Callable:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        from mmengine.device import get_device
+
+        if get_device() in ('cpu', 'mps'):
+            raise RuntimeError(
+                'AmpOptimWrapper (mixed precision, --amp) needs a GPU and none is visible here. Drop --amp, or set '
+                "optim_wrapper.type='OptimWrapper' in the config, to train in float32 on the CPU"
+            )
+        stock(self, *args, **kwargs)
+
+    return __init__

@@ -1,0 +1,53 @@
+"""Distributed runs on machines without a GPU: gloo in place of nccl, and no device ids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from ._patch import replace
+
+
+def apply() -> None:
+    """Mend mmengine's three launchers and its DistributedDataParallel. With a GPU they do what they always did."""
+    from mmengine.dist import utils
+    from mmengine.model import MMDistributedDataParallel
+
+    for launcher in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
+        replace(utils, launcher, _launch_without_gpu)
+    replace(MMDistributedDataParallel, '__init__', _wrap_without_gpu)
+
+
+def _has_accelerator() -> bool:
+    from mmengine.device import get_device
+
+    return get_device() not in ('cpu', 'mps')
+
+
+def _launch_without_gpu(stock: Callable) -> Callable:
+    def init_dist(backend: str, *args: Any, **kwargs: Any) -> None:
+        if _has_accelerator():
+            return stock(backend, *args, **kwargs)
+        if backend == 'nccl':
+            from mmengine.logging import print_log
+
+            print_log('no GPU here: the distributed backend is gloo, not nccl', logger='current', level=logging.WARNING)
+            backend = 'gloo'
+        # mmengine chooses a CUDA device whatever the backend; without a GPU that call raises.
+        with patch.object(torch.cuda, 'set_device', lambda device: None):
+            return stock(backend, *args, **kwargs)
+
+    return init_dist
+
+
+def _wrap_without_gpu(stock: Callable) -> Callable:
+    def __init__(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        if not _has_accelerator():
+            kwargs.pop('device_ids', None)  # the Runner passes [LOCAL_RANK], which is refused for CPU modules
+        stock(self, module, *args, **kwargs)
+
+    return __init__

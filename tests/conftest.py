@@ -1,0 +1,27 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch is imported: tests run side by side on few cores, and pictures are drawn without a display.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+
+import pytest
+
+import mmsam_ext  # noqa: F401  (compat must be applied before any test imports mmseg)
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def find_data(name: str) -> Path:
+    """Folder of a data set, in ``data/`` or ``../shared/data/``; skips the test that asks where it is in neither.
+
+    Use it inside a test or a fixture: ``from tests.conftest import find_data``.
+    """
+    for root in (REPO / 'data', REPO.parent / 'shared' / 'data'):
+        if (root / name).is_dir():
+            return root / name
+    pytest.skip(f'needs the data set `{name}` in data/ or ../shared/data/')
