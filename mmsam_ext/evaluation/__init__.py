@@ -1,0 +1,3 @@
+from .metrics import PromptIoUMetric, StabilityMetric
+
+__all__ = ['PromptIoUMetric', 'StabilityMetric']

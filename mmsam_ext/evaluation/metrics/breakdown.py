@@ -1,0 +1,144 @@
+"""Means of scores by prompt mode, dataset and class of defect: as a dict, as tables, as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from prettytable import PrettyTable
+
+
+class Score(NamedTuple):
+    """Scores of one target of one image under one prompt mode.
+
+    Attributes:
+        values: One number in [0, 1] per metric.
+    """
+
+    dataset: str
+    defect_class: str
+    mode: str
+    values: tuple[float, ...]
+
+
+class Breakdown:
+    """All scores of an evaluation.
+
+    A mean over a dataset is the mean over its images' targets, the overall mean is the mean over datasets, so that a
+    large dataset does not drown a small one (SPT's protocol). Sums are exactly rounded (`math.fsum`): the numbers do
+    not depend on the order in which ranks deliver.
+
+    Args:
+        names: Names of the metrics, in the order of ``Score.values``.
+        scores: At least one.
+    """
+
+    def __init__(self, names: Sequence[str], scores: Sequence[Score]) -> None:
+        self.names = tuple(names)
+        self.scores = list(scores)
+        self.modes = list(dict.fromkeys(score.mode for score in self.scores))
+        self.datasets = sorted({score.dataset for score in self.scores})
+
+    def select(self, **where: str) -> list[Score]:
+        """The scores whose fields have these values."""
+        return [score for score in self.scores if all(getattr(score, key) == value for key, value in where.items())]
+
+    def dataset_means(self, dataset: str, mode: str) -> tuple[float, ...] | None:
+        """Percent per metric, or None where the dataset has no score for this mode."""
+        return _means([score.values for score in self.select(dataset=dataset, mode=mode)])
+
+    def overall_means(self, mode: str) -> tuple[float, ...] | None:
+        """Percent per metric, averaged over the datasets that have this mode."""
+        means = [self.dataset_means(dataset, mode) for dataset in self.datasets]
+        return _average([mean for mean in means if mean is not None])
+
+    def results(self) -> dict[str, float]:
+        """Percent under ``<metric>/<mode>``, ``<metric>`` (mean over modes) and, where there are several datasets,
+        ``<dataset>/<metric>/<mode>``."""
+        results = {}
+        overall = {mode: self.overall_means(mode) for mode in self.modes}
+        for index, name in enumerate(self.names):
+            results |= {f'{name}/{mode}': means[index] for mode, means in overall.items()}
+        results |= dict(zip(self.names, _average(list(overall.values())), strict=True))
+        if len(self.datasets) > 1:
+            for dataset in self.datasets:
+                for mode in self.modes:
+                    means = self.dataset_means(dataset, mode)
+                    if means is not None:
+                        for name, mean in zip(self.names, means, strict=True):
+                            results[f'{dataset}/{name}/{mode}'] = mean
+        return results
+
+    def mode_table(self) -> PrettyTable:
+        """Rows are prompt modes (of each dataset, then of their mean), columns are metrics."""
+        table = PrettyTable(['Dataset', 'Prompt', *self.names, 'Targets'], align='r')
+        table.align['Dataset'] = table.align['Prompt'] = 'l'
+        for dataset in self.datasets:
+            for mode in self.modes:
+                means = self.dataset_means(dataset, mode)
+                if means is not None:
+                    number = len(self.select(dataset=dataset, mode=mode))
+                    table.add_row([dataset, mode, *_rounded(means), number])
+        if len(self.datasets) > 1:
+            for mode in self.modes:
+                table.add_row(['mean', mode, *_rounded(self.overall_means(mode)), len(self.select(mode=mode))])
+        if len(self.modes) > 1:
+            means = _average([self.overall_means(mode) for mode in self.modes])
+            table.add_row(['mean', 'mean', *_rounded(means), len(self.scores)])
+        return table
+
+    def class_table(self) -> PrettyTable:
+        """Rows are classes of defect, columns are metrics under each prompt mode."""
+        columns = [f'{name} {mode}' for mode in self.modes for name in self.names]
+        table = PrettyTable(['Dataset', 'Class', *columns, 'Targets'], align='r')
+        table.align['Dataset'] = table.align['Class'] = 'l'
+        for dataset, defect_class in self._classes():
+            cells, number = [], 0
+            for mode in self.modes:
+                chosen = self.select(dataset=dataset, defect_class=defect_class, mode=mode)
+                cells += _rounded(_means([score.values for score in chosen])) if chosen else ['-'] * len(self.names)
+                number = max(number, len(chosen))
+            table.add_row([dataset, defect_class, *cells, number])
+        return table
+
+    def write_csv(self, path: str) -> None:
+        """Write a row per (dataset, mode, class); class 'all' is a dataset's mean, dataset 'mean' the overall one."""
+        rows = []
+        for dataset in self.datasets:
+            for mode in self.modes:
+                for defect_class in [name for owner, name in self._classes() if owner == dataset]:
+                    chosen = self.select(dataset=dataset, mode=mode, defect_class=defect_class)
+                    if chosen:
+                        means = _means([score.values for score in chosen])
+                        rows.append([dataset, mode, defect_class, len(chosen), *means])
+                means = self.dataset_means(dataset, mode)
+                if means is not None:
+                    rows.append([dataset, mode, 'all', len(self.select(dataset=dataset, mode=mode)), *means])
+        for mode in self.modes:
+            rows.append(['mean', mode, 'all', len(self.select(mode=mode)), *self.overall_means(mode)])
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'w', newline='', encoding='utf-8') as file:
+            csv.writer(file).writerows([['dataset', 'mode', 'class', 'targets', *self.names], *rows])
+
+    def _classes(self) -> list[tuple[str, str]]:
+        return sorted({(score.dataset, score.defect_class) for score in self.scores})
+
+
+def _average(values: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+    """Mean of each column, None without rows."""
+    if not values:
+        return None
+    return tuple(math.fsum(column) / len(values) for column in zip(*values, strict=True))
+
+
+def _means(values: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+    """Mean of each column in percent, None without rows."""
+    means = _average(values)
+    return None if means is None else tuple(100 * mean for mean in means)
+
+
+def _rounded(means: Sequence[float]) -> list[str]:
+    return [f'{mean:.2f}' for mean in means]

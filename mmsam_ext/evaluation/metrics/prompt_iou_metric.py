@@ -1,0 +1,116 @@
+"""mIoU and mBIoU per prompt mode, dataset and class of defect."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmseg.registry import METRICS
+
+from ..functional import boundary_iou, mask_iou
+from .breakdown import Breakdown, Score
+from .prompt_groups import prompt_groups, sample_labels, sample_name, target_masks
+
+
+@METRICS.register_module()
+class PromptIoUMetric(BaseMetric):
+    """IoU and boundary IoU of the masks that prompts ask for, in percent, by SPT's protocol.
+
+    A target of an image scores the mean over its draws (prompts of the same mode, draw and target are united first); a
+    dataset scores the mean over its images' targets; the overall result is the mean over datasets. Result keys:
+    ``mIoU/<mode>`` and ``mBIoU/<mode>``, ``mIoU`` and ``mBIoU`` (mean over modes) and, where there are several
+    datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` when MMSeg's IoUMetric, which has a key ``mIoU``
+    too, is in the same evaluator.
+
+    Targets that are empty are not scored (the paper drops such images); they are counted and logged.
+
+    Args:
+        dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
+        boundary: Whether to compute mBIoU.
+        csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
+        collect_device: See BaseMetric.
+        prefix: See BaseMetric.
+
+    Raises:
+        ValueError: by :meth:`process`, where prediction and truth do not fit; names the sample and the field.
+    """
+
+    def __init__(
+        self,
+        dilation_ratio: float = 0.02,
+        boundary: bool = True,
+        csv_path: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not 0 < dilation_ratio < 1:
+            raise ValueError(
+                f'PromptIoUMetric: `dilation_ratio` is {dilation_ratio}, expected a number between 0 and 1'
+            )
+        self.dilation_ratio = dilation_ratio
+        self.boundary = boundary
+        self.csv_path = csv_path
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Append exactly one record of plain numbers per sample: results of several ranks are interleaved by it."""
+        self.results.extend(self._record(sample) for sample in data_samples)
+
+    def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        name = sample_name(sample)
+        dataset, defect_class = sample_labels(sample)
+        targets = target_masks(sample)  # (T, H, W)
+        scores: list[Score] = []
+        empty: set[int] = set()
+        for mode, target, masks in prompt_groups(sample):
+            if not 0 <= target < len(targets):
+                raise ValueError(
+                    f'{name}: field `target_ids` holds {target}, but there are {len(targets)} target masks'
+                )
+            if masks.shape[-2:] != targets.shape[-2:]:
+                raise ValueError(
+                    f'{name}: field `mask_logits` is {tuple(masks.shape[-2:])} and the target masks are '
+                    f'{tuple(targets.shape[-2:])} (H, W), expected the same size'
+                )
+            truth = targets[target].to(masks.device)
+            if not truth.any():
+                empty.add(target)
+                continue
+            values = [mask_iou(masks, truth)]
+            if self.boundary:
+                values.append(boundary_iou(masks, truth, self.dilation_ratio))
+            # exactly rounded, so that the number of draws that agree cannot shift the last digit
+            means = tuple(math.fsum(value.tolist()) / len(masks) for value in values)
+            scores.append(Score(dataset, defect_class, mode, means))
+        unprompted = not scores and not empty
+        return dict(
+            scores=scores,
+            empty=len(empty) + int(unprompted and not targets.any()),
+            unprompted=unprompted and bool(targets.any()),
+        )
+
+    def compute_metrics(self, results: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Average the records, print the tables, write the file.
+
+        Returns:
+            Percent under the keys named in the class's docstring; empty when no target could be scored.
+        """
+        empty = sum(record['empty'] for record in results)
+        unprompted = sum(record['unprompted'] for record in results)
+        if empty:
+            print_log(f'PromptIoUMetric: {empty} empty targets in {len(results)} samples, not scored', logger='current')
+        if unprompted:
+            print_log(f'PromptIoUMetric: {unprompted} of {len(results)} samples had no prompt', logger='current')
+        scores = [Score(*score) for record in results for score in record['scores']]
+        if not scores:
+            print_log('PromptIoUMetric: no target to score', logger='current', level=logging.WARNING)
+            return {}
+        breakdown = Breakdown(('mIoU', 'mBIoU') if self.boundary else ('mIoU',), scores)
+        print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
+        if self.csv_path is not None:
+            breakdown.write_csv(self.csv_path)
+        return breakdown.results()
