@@ -1,3 +1,4 @@
+from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
 
-__all__ = ['SyntheticObjectsDataset']
+__all__ = ['SyntheticDefectDataset', 'SyntheticObjectsDataset']

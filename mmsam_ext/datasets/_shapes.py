@@ -34,7 +34,7 @@ def rotation(angle: float) -> np.ndarray:
 
 
 def random_walk(rng: np.random.Generator, number: int, length: float, bend: float) -> np.ndarray:
-    """(number, 2) float32 points of a line of `length` that turns by N(0, bend) radians a step, centred on its middle."""
+    """(number, 2) float32 points of a line of `length` that turns by N(0, bend) radians a step, centred on 0."""
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.standard_normal(number) * bend)
     steps = np.stack([np.cos(heading), np.sin(heading)], 1) * (length / number)
     line = np.cumsum(steps, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import mmsam_ext  # noqa: F401  (registers, and mends mmseg)
 from mmsam_ext.datasets import SyntheticObjectsDataset
 
 
