@@ -1,4 +1,5 @@
+from . import transforms
 from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
 
-__all__ = ['SyntheticDefectDataset', 'SyntheticObjectsDataset']
+__all__ = ['SyntheticDefectDataset', 'SyntheticObjectsDataset', 'transforms']

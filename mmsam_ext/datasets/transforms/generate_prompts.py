@@ -1,0 +1,206 @@
+"""Draws prompts from the ground truth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
+from mmseg.registry import TRANSFORMS
+
+from mmsam_ext.structures import PromptKind, Prompts
+
+from . import geometry_probe
+from .prompt_rng import prompt_rng, sample_key
+
+KINDS = {
+    'box': PromptKind.BOX,
+    'points': PromptKind.POINTS,
+    'box+points': PromptKind.BOX | PromptKind.POINTS,
+    'none': PromptKind.NONE,
+}
+STREAM = 0
+
+
+@dataclass(frozen=True)
+class PromptMode:
+    """One way to prompt.
+
+    Attributes:
+        name: As it stands in tables.
+        kind: 'box', 'points', 'box+points' or 'none'.
+        targets: 'whole' (all foreground) or 'parts' (each connected region, or each mask of a dataset with instances).
+        num_points: Foreground points of a prompt.
+        draws: Random draws of each prompt in evaluation.
+        united: The prompts of all parts ask for the whole together, as in "one box per defect"; only with 'parts'.
+        weight: How often the mode is drawn in training, relative to the others.
+    """
+
+    name: str
+    kind: str = 'box'
+    targets: str = 'whole'
+    num_points: int = 1
+    draws: int = 1
+    united: bool = False
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        expected = dict(kind=tuple(KINDS), targets=('whole', 'parts'))
+        for field, values in expected.items():
+            if getattr(self, field) not in values:
+                raise ValueError(f'prompt mode {self.name!r}: {field}={getattr(self, field)!r}, expected one of {values}')
+        if self.num_points < 1 or self.draws < 1 or self.weight < 0:
+            raise ValueError(f'prompt mode {self.name!r}: num_points and draws must be 1 or more, weight 0 or more')
+
+
+@TRANSFORMS.register_module()
+class GeneratePrompts(BaseTransform):
+    """Draws prompts from the ground truth, for training (no `seed`) or evaluation (`seed`).
+
+    In evaluation every mode, draw and target gets its prompt, drawn in the frame of the original image: put it before
+    Resize. The ground truth stays in that frame from here on. In training put it after all geometric transforms; with
+    `num_prompts`, so many (mode, target) pairs are drawn at random.
+
+    Boxes go from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without replacement;
+    a target with fewer pixels than points repeats some, which is logged.
+
+    Required keys: img, gt_seg_map (label 1 is the foreground), optionally gt_masks (T, H, W), the parts. A sample without
+    ground truth passes through (MMSegmentation's inferencer removes LoadAnnotations), as does one that has prompts.
+
+    Added keys: prompts, gt_masks (T, H, W) uint8: row 0 the whole foreground, then the parts that are asked for.
+
+    Args:
+        modes: Name -> fields of :class:`PromptMode`.
+        seed: Of evaluation prompts, which are a function of (seed, sample, target, draw) alone.
+        num_prompts: Prompts of a training sample; None: one of each mode (and of each part).
+        min_area: Parts of fewer pixels are no targets of their own (they still belong to the whole).
+
+    Raises:
+        ValueError: an evaluation sample without foreground (a training sample is skipped and another taken, as mmengine does
+            for a transform that returns None).
+    """
+
+    def __init__(
+        self,
+        modes: Mapping[str, Mapping],
+        seed: int | None = None,
+        num_prompts: int | None = None,
+        min_area: int = 1,
+    ) -> None:
+        if not modes:
+            raise ValueError('GeneratePrompts: modes is empty, expected name -> dict(kind=...)')
+        if seed is not None and num_prompts is not None:
+            raise ValueError('GeneratePrompts: num_prompts is for training, seed for evaluation; expected one of them')
+        self.modes = [PromptMode(name=name, **fields) for name, fields in modes.items()]
+        self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
+
+    def transform(self, results: dict) -> dict | None:
+        """Add `prompts` and `gt_masks` to `results`."""
+        if 'prompts' in results or 'gt_seg_map' not in results:
+            if 'prompts' in results:
+                self._freeze_frame(results)
+            return results
+        whole = (results['gt_seg_map'] == 1).astype(np.uint8)
+        if not whole.any():
+            return self._no_foreground(results)
+        self.parts = self._parts(results, whole) if any(mode.targets == 'parts' for mode in self.modes) else None
+        asked = self._asked()
+        rows = [whole]
+        row_of: dict[int, int] = {}
+        prompts: list[dict] = []
+        for mode, part, draw in asked:
+            target = 0
+            if part is not None and not self.modes[mode].united:
+                if part not in row_of:
+                    row_of[part] = len(rows)
+                    rows.append(self.parts[part])
+                target = row_of[part]
+            mask = whole if part is None else self.parts[part]
+            rng = prompt_rng(self.seed, results, 0 if part is None else part + 1, draw, STREAM)
+            prompts.append(dict(mode=mode, target=target, draw=draw) | self._draw(self.modes[mode], mask, rng, results))
+        results['prompts'] = self._assemble(prompts, sample_key(results))
+        results['gt_masks'] = np.stack(rows)
+        self._freeze_frame(results)
+        return results
+
+    def _freeze_frame(self, results: dict) -> None:
+        if self.seed is not None:
+            results['seg_fields'] = []  # the ground truth stays at the original size, as in MMSegmentation's tests
+        geometry_probe.plant(results)
+
+    def _parts(self, results: dict, whole: np.ndarray) -> np.ndarray:
+        """(T, H, W) uint8 masks of the parts, largest loss of none: at least one."""
+        if 'gt_masks' in results:
+            parts = results['gt_masks']
+        else:
+            number, labels = cv2.connectedComponents(whole, connectivity=8)
+            parts = (labels[None] == np.arange(1, number)[:, None, None]).astype(np.uint8)
+        large = parts.sum((1, 2)) >= self.min_area
+        return parts[large] if large.any() else whole[None]
+
+    def _asked(self) -> list[tuple[int, int | None, int]]:
+        """(mode, part or None for the whole, draw) of each prompt."""
+        options = []
+        for index, mode in enumerate(self.modes):
+            parts = range(len(self.parts)) if mode.targets == 'parts' else (None,)
+            draws = range(mode.draws) if self.seed is not None else (0,)
+            options.append([(index, part, draw) for draw in draws for part in parts])
+        if self.num_prompts is None:
+            return [option for group in options for option in group]
+        weights = np.array([mode.weight for mode in self.modes], dtype=float)
+        modes = np.random.choice(len(self.modes), self.num_prompts, p=weights / weights.sum())
+        # Draws of a training sample are told apart, so that metrics on training data stay meaningful.
+        return [
+            (*options[mode][np.random.randint(len(options[mode]))][:2], draw) for draw, mode in enumerate(modes)
+        ]  # fmt: skip
+
+    def _draw(self, mode: PromptMode, mask: np.ndarray, rng: np.random.Generator, results: dict) -> dict:
+        """One prompt for a mask (H, W), in its pixels."""
+        prompt: dict = dict(kind=KINDS[mode.kind], points=np.zeros((0, 2), np.float32), box=np.zeros(4, np.float32))
+        if PromptKind.BOX in prompt['kind']:
+            x, y, width, height = cv2.boundingRect(mask)
+            prompt['box'] = np.array([x, y, x + width - 1, y + height - 1], np.float32)
+        if PromptKind.POINTS in prompt['kind']:
+            pixels = np.flatnonzero(mask)
+            enough = len(pixels) >= mode.num_points
+            if not enough:
+                print_log(
+                    f'{sample_key(results)}: {mode.num_points} points asked of a target of {len(pixels)} pixels; some repeat',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            drawn = rng.choice(pixels, mode.num_points, replace=not enough)
+            prompt['points'] = np.stack([drawn % mask.shape[1], drawn // mask.shape[1]], 1).astype(np.float32)
+        return prompt
+
+    def _assemble(self, prompts: list[dict], sample: str) -> Prompts:
+        longest = max(len(prompt['points']) for prompt in prompts)
+        points = np.zeros((len(prompts), longest, 2), np.float32)
+        labels = np.full((len(prompts), longest), -1)
+        for index, prompt in enumerate(prompts):
+            points[index, : len(prompt['points'])] = prompt['points']
+            labels[index, : len(prompt['points'])] = 1
+        return Prompts.create(
+            points=points,
+            point_labels=labels,
+            boxes=np.stack([prompt['box'] for prompt in prompts]),
+            kinds=np.array([int(prompt['kind']) for prompt in prompts]),
+            target_ids=np.array([prompt['target'] for prompt in prompts]),
+            draw_ids=np.array([prompt['draw'] for prompt in prompts]),
+            mode_ids=np.array([prompt['mode'] for prompt in prompts]),
+            modes=[mode.name for mode in self.modes],
+            sample=sample,
+        )
+
+    def _no_foreground(self, results: dict) -> None:
+        name = sample_key(results)
+        if self.seed is not None:
+            raise ValueError(
+                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the test dataset'
+            )
+        print_log(f'{name}: no foreground, another sample is taken', logger='current', level=logging.WARNING)
+        return None

@@ -1,0 +1,42 @@
+"""Training stops where a loss is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class InvalidLossHook(Hook):
+    """Stops training, saying where, when a loss is NaN or infinite; runs before a checkpoint of that step is written.
+
+    Args:
+        interval: Check every so many iterations.
+
+    Raises:
+        FloatingPointError: names the iteration, each loss that is not finite, and the samples of the batch.
+    """
+
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """`outputs` are the logged losses of the step."""
+        if not self.every_n_train_iters(runner, self.interval) or not outputs:
+            return
+        bad = {name: float(value) for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()}
+        if bad:
+            samples: Sequence = (data_batch or {}).get('data_samples', [])
+            names = [sample.metainfo.get('sample_id') or sample.metainfo.get('img_path') for sample in samples]
+            raise FloatingPointError(
+                f'iteration {runner.iter + 1}: {bad} in a batch of {names}; training stops, the last checkpoint is from '
+                'before this step. Look at these samples, lower the learning rate, or clip gradients.'
+            )

@@ -1,0 +1,42 @@
+"""Checkpoints of a few MB for models whose base is frozen."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from ..base_checkpoint import KEY, base_file, file_hash, trained_keys
+
+
+@HOOKS.register_module()
+class TrainableCheckpointHook(Hook):
+    """Saves the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
+
+    On load the base is loaded first (see :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training, testing
+    and inference alike.
+
+    Raises:
+        ValueError: before training, where the model's ``init_cfg`` names no base to stand on.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Find and hash the base."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        name = base_file(model)
+        if name is None:
+            raise ValueError(
+                'TrainableCheckpointHook saves the trained part alone, but the model has no base: set '
+                "model.init_cfg=dict(type='Pretrained', checkpoint=...) or remove the hook"
+            )
+        self.base = dict(file=name, sha256=file_hash(name))
+        self.keys = trained_keys(model)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Drop what the base holds."""
+        state = checkpoint['state_dict']
+        for key in [key for key in state if key not in self.keys]:
+            del state[key]
+        state._metadata.setdefault('', {})[KEY] = self.base
+        checkpoint['meta']['base'] = self.base

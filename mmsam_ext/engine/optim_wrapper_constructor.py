@@ -1,0 +1,44 @@
+"""An optimizer over the parameters that are trained, and no others."""
+
+from __future__ import annotations
+
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's default constructor, less the frozen parameters, which it hands to the optimizer too.
+
+    With a `paramwise_cfg`, parameters of the same options share a group (mmengine makes one group a parameter, which keeps
+    PyTorch from updating them in one call).
+
+    Raises:
+        ValueError: nothing is to be trained.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer wrapper of `model`; `paramwise_cfg` works as in mmengine."""
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError('no parameter to train: `model.trainable` is empty (a zero-shot config can only be tested)')
+        # mmengine takes the way through add_params only where there is a paramwise_cfg.
+        self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)
+        return super().__call__(model)
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
+        """Append the groups of `module` to `params`."""
+        if any(parameter.requires_grad for parameter in module.parameters()):
+            super().add_params(params, module, prefix=prefix, **kwargs)
+        if not prefix:
+            params[:] = _merged(params)
+
+
+def _merged(groups: list[dict]) -> list[dict]:
+    """Groups of the same options as one, in the order of their first parameters."""
+    merged: dict[tuple, dict] = {}
+    for group in groups:
+        options = {key: value for key, value in group.items() if key != 'params'}
+        same = merged.setdefault(tuple(sorted(options.items())), dict(options, params=[]))
+        same['params'] += group['params']
+    return list(merged.values())

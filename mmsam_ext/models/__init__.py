@@ -1,0 +1,21 @@
+from . import (
+    auxiliary_heads,
+    backbones,
+    data_preprocessors,
+    losses,
+    mask_decoders,
+    prompt_encoders,
+    prompt_stages,
+    segmentors,
+)
+
+__all__ = [
+    'auxiliary_heads',
+    'backbones',
+    'data_preprocessors',
+    'losses',
+    'mask_decoders',
+    'prompt_encoders',
+    'prompt_stages',
+    'segmentors',
+]

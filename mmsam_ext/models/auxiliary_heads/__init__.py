@@ -1,0 +1,3 @@
+from .base import PromptAuxiliaryHead
+
+__all__ = ['PromptAuxiliaryHead']

@@ -1,0 +1,4 @@
+from .conv_stem import ConvStem
+from .fused_attention import FusedAttention
+
+__all__ = ['ConvStem', 'FusedAttention']

@@ -1,0 +1,71 @@
+"""SAM's image attention in a fused form: same parameters, same result, no N x N matrix kept."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling.image_encoder import Attention, get_rel_pos
+from torch import Tensor
+
+#: The bias of so many attention scores (64 MB in fp32) is held at a time: one head of a 1024 x 1024 image.
+BIAS_ELEMENTS = 2**24
+
+
+class FusedAttention(Attention):
+    """``segment_anything``'s attention with decomposed relative positions, by PyTorch's fused attention.
+
+    score(i, j) = q_i k_j / sqrt(d) + q_i R_h(y_i - y_j) + q_i R_w(x_i - x_j)   (ViTDet; SAM, appendix A)
+
+    Two formulations, equal to rounding (see SPEED.md of the design notes and ``tools/benchmark.py``):
+
+    - Without gradients on a CPU the bias is the mask of the fused kernel, a few heads at a time in one reused buffer.
+    - Otherwise the bias is folded into queries and keys, so that it needs neither memory nor a gradient of its own:
+      q' = [q / sqrt(d), q R_h, q R_w], k' = [k, one-hot row, one-hot column].
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        batch, height, width, _ = x.shape
+        tokens = height * width
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # each (B, heads, N, d)
+        if not self.use_rel_pos:
+            out = F.scaled_dot_product_attention(q, k, v)
+        else:
+            grid = q.reshape(batch, self.num_heads, height, width, -1)
+            rel_h = torch.einsum('bnhwc,hkc->bnhwk', grid, get_rel_pos(height, height, self.rel_pos_h).to(q.dtype))
+            rel_w = torch.einsum('bnhwc,wkc->bnhwk', grid, get_rel_pos(width, width, self.rel_pos_w).to(q.dtype))
+            if q.device.type == 'cpu' and not (torch.is_grad_enabled() and q.requires_grad):
+                out = self._masked(q, k, v, rel_h, rel_w)
+            else:
+                out = self._folded(q, k, v, rel_h, rel_w)
+        out = out.transpose(1, 2).reshape(batch, height, width, -1)  # (B, heads, N, d) -> (B, H, W, C)
+        return self.proj(out)
+
+    def _masked(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
+        """q, k, v (B, heads, N, d); rel_h (B, heads, H, W, H); rel_w (B, heads, H, W, W) -> (B, heads, N, d)."""
+        batch, heads, tokens, _ = q.shape
+        height, width = rel_h.shape[-1], rel_w.shape[-1]
+        q, k, v, rel_h, rel_w = (t.reshape(batch * heads, 1, *t.shape[2:]) for t in (q, k, v, rel_h, rel_w))
+        size = min(batch * heads, max(1, BIAS_ELEMENTS // tokens**2))
+        buffer = q.new_empty(size, 1, height, width, height, width)
+        out = torch.empty_like(q)
+        for start in range(0, batch * heads, size):
+            part = slice(start, start + size)
+            bias = buffer[: len(q[part])]
+            torch.add(rel_h[part, ..., :, None], rel_w[part, ..., None, :], out=bias)
+            bias = bias.view(-1, 1, tokens, tokens)
+            out[part] = F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=bias)
+        return out.view(batch, heads, tokens, -1)
+
+    def _folded(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
+        """As :meth:`_masked`, differentiable in q, k, v and the relative positions."""
+        batch, heads, tokens, dim = q.shape
+        height, width = rel_h.shape[-1], rel_w.shape[-1]
+        rows = torch.eye(height, device=q.device, dtype=q.dtype).repeat_interleave(width, 0)  # (N, H)
+        columns = torch.eye(width, device=q.device, dtype=q.dtype).repeat(height, 1)  # (N, W)
+        one_hot = torch.cat([rows, columns], -1).expand(batch, heads, -1, -1)
+        q = torch.cat([q * self.scale, rel_h.flatten(2, 3), rel_w.flatten(2, 3)], -1)
+        k = torch.cat([k, one_hot], -1)
+        v = F.pad(v, (0, height + width))
+        return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :dim]

@@ -1,0 +1,3 @@
+from .base import PromptStage
+
+__all__ = ['PromptStage']

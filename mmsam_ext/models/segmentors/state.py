@@ -1,0 +1,84 @@
+"""What a checkpoint must hold before a promptable segmentor takes it: mmengine itself loads non-strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+#: Meta's name of a module -> ours.
+OFFICIAL_PREFIXES = {'image_encoder.': 'backbone.'}
+#: Buffers of Meta's ``Sam`` class, which our data preprocessor holds outside checkpoints.
+OFFICIAL_ONLY = ('pixel_mean', 'pixel_std')
+#: How many keys an error lists.
+LISTED = 5
+
+
+def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> None:
+    """Rename the keys of ``segment_anything`` to ours, in place."""
+    for name in OFFICIAL_ONLY:
+        state_dict.pop(prefix + name, None)
+    for key in list(state_dict):
+        for theirs, ours in OFFICIAL_PREFIXES.items():
+            if key.startswith(prefix + theirs):
+                state_dict[prefix + ours + key[len(prefix + theirs) :]] = state_dict.pop(key)
+
+
+def added_keys(model: nn.Module) -> dict[str, set[str]]:
+    """State keys that plain SAM does not have, by the module that adds them.
+
+    A module says so by ``added_to_sam = True`` (everything below it), or by a tuple of names of its own parameters.
+    """
+    added: dict[str, set[str]] = {}
+    for name, module in model.named_modules():
+        mark = getattr(module, 'added_to_sam', False)
+        dot = name + '.' if name else ''
+        if mark is True and not any(name.startswith(outer + '.') for outer in added):
+            added[name] = {dot + key for key in module.state_dict()}
+        elif isinstance(mark, tuple):
+            added[name] = {dot + key for key in mark}
+    return added
+
+
+def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> None:
+    """Check that a state dict (with our key names) fits the model.
+
+    Modules that SAM does not have may be missing as a whole (they then keep their start, which is logged), never in part.
+
+    Raises:
+        ValueError: keys are missing, unknown or of another shape; the error lists them and guesses why.
+    """
+    wanted = {prefix + key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    given = {key: value for key, value in state_dict.items() if key.startswith(prefix)}
+    shapes = [
+        f'{key}: checkpoint {tuple(given[key].shape)}, model {tuple(value.shape)}'
+        for key, value in wanted.items()
+        if key in given and tuple(given[key].shape) != tuple(value.shape)
+    ]
+    missing = {key for key in wanted if key not in given and not key.endswith('num_batches_tracked')}
+    fresh = []
+    for name, keys in added_keys(model).items():
+        keys = {prefix + key for key in keys}
+        if keys and keys <= missing:
+            fresh.append(name)
+            missing -= keys
+    unknown = sorted(set(given) - set(wanted))
+    if not (shapes or missing or unknown):
+        if fresh:
+            print_log(f'The checkpoint has no {", ".join(fresh)}: kept at the start (an identity).', 'current')
+        return
+    lines = ['The checkpoint does not fit the model.']
+    lines += _listing('of another shape (another architecture?)', shapes)
+    lines += _listing('missing from the checkpoint', sorted(missing))
+    lines += _listing('unknown to the model', unknown)
+    if not set(given) & set(wanted):
+        lines.append('No key fits: this is no checkpoint of a SAM (nor one of this project).')
+    raise ValueError('\n'.join(lines))
+
+
+def _listing(title: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f'\n    ... and {len(items) - LISTED} more' if len(items) > LISTED else ''
+    return [f'  {len(items)} {title}:\n    ' + '\n    '.join(items[:LISTED]) + more]
