@@ -1,0 +1,132 @@
+"""Checkpoint files, good and bad, through mmengine's own entry points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.model import initialize
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import save_file
+
+from mmsam_ext.engine import checkpoint_loaders
+from mmsam_ext.engine.checkpoint_loaders import CheckpointError
+from tests.toy import ToyModel, toy_runner
+
+WEIGHTS = {'linear.weight': torch.tensor([[3.0]]), 'linear.bias': torch.tensor([1.0])}
+
+
+def load(path: Path | str) -> Any:
+    return CheckpointLoader.load_checkpoint(str(path), 'cpu')
+
+
+def holds_weights(model: torch.nn.Module) -> bool:
+    return all(torch.equal(value, WEIGHTS[key]) for key, value in model.state_dict().items())
+
+
+def test_flat_state_dict_and_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(WEIGHTS, tmp_path / 'flat.pth')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert torch.equal(load('~/flat.pth')['linear.weight'], WEIGHTS['linear.weight'])
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'checkpoint .*no\.pth .*can not be found'):
+        load(tmp_path / 'no.pth')
+    with pytest.raises(CheckpointError, match='is a folder; expected a state dict'):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize('share', [0.05, 0.5, 0.99])
+def test_truncated(tmp_path: Path, share: float) -> None:
+    path = tmp_path / 'cut.pth'
+    torch.save(dict(state_dict=dict(a=torch.zeros(1000))), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(
+        CheckpointError, match=r'cut\.pth: is truncated or damaged \(\d+ bytes; .*expected a state dict'
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'', r'is empty \(0 bytes\)'),
+        (b'<!DOCTYPE html>', r"is not a checkpoint, or is truncated \(starts with b'<!DO', 15 bytes"),
+        (b'\x89PNG\r\n\x1a\n', 'is not a checkpoint'),
+        (b'version https://git-lfs.github.com/spec/v1\n', r"starts with b'vers'"),
+    ],
+)
+def test_not_a_checkpoint(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / 'odd.pth'
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf'odd\.pth: .*{message}.*; expected a state dict'):
+        load_checkpoint(ToyModel(), str(path))
+
+
+@pytest.mark.parametrize('value', [torch.zeros(3), [1, 2], dict(epoch=3, best=0.5), {}])
+def test_no_weights_in_it(tmp_path: Path, value: Any) -> None:
+    torch.save(value, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=r'odd\.pth: no weights in it \(found .*expected a state dict'):
+        load(tmp_path / 'odd.pth')
+
+
+def test_whole_model_is_refused(tmp_path: Path) -> None:
+    """torch.save(model) is a common mistake; loading it would import and run classes by name."""
+    torch.save(ToyModel(), tmp_path / 'model.pth')
+    with pytest.raises(CheckpointError, match=r'model\.pth: refused, because loading it would run code.*ToyModel'):
+        load(tmp_path / 'model.pth')
+
+
+def test_safetensors_by_load_from(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / 'a.safetensors', metadata=dict(source='test'))
+    assert load(tmp_path / 'a.safetensors')['meta'] == dict(source='test')
+    runner = toy_runner(tmp_path, load_from=str(tmp_path / 'a.safetensors'))
+    runner.load_or_resume()
+    assert holds_weights(runner.model)
+
+
+def test_safetensors_by_init_cfg(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / 'a.safetensors')
+    model = ToyModel()
+    initialize(model, dict(type='Pretrained', checkpoint=str(tmp_path / 'a.safetensors')))
+    assert holds_weights(model)
+    linear = torch.nn.Linear(1, 1)
+    initialize(linear, dict(type='Pretrained', checkpoint=str(tmp_path / 'a.safetensors'), prefix='linear.'))
+    assert linear.weight.item() == 3
+
+
+def test_bad_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_file(WEIGHTS, path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=r'a\.safetensors: truncated, or not a safetensors file \(\d+ bytes'):
+        load(path)
+    torch.save(WEIGHTS, path)
+    with pytest.raises(CheckpointError, match='not a safetensors file'):
+        load(path)
+    save_file({}, path)
+    with pytest.raises(CheckpointError, match='no weights in it'):
+        load(path)
+    with pytest.raises(FileNotFoundError, match='can not be found'):
+        load(tmp_path / 'b.safetensors')
+
+
+def test_packaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_loaders, 'ASSETS', tmp_path)
+    save_file(WEIGHTS, tmp_path / 'tiny.safetensors')
+    model = ToyModel()
+    load_checkpoint(model, 'mmsam_ext://tiny')
+    assert holds_weights(model)
+    for name in ('huge', '../assets/tiny', ''):
+        with pytest.raises(CheckpointError, match=r"no such weights in this package; expected one of \['tiny'\]"):
+            load(f'mmsam_ext://{name}')
+
+
+@pytest.mark.parametrize('url', ['https://x.org/a.safetensors', 's3://bucket/a.safetensors', 'torchvision://resnet18'])
+def test_urls_keep_their_loaders(url: str) -> None:
+    assert CheckpointLoader._get_checkpoint_loader(url).__module__ == 'mmengine.runner.checkpoint'
