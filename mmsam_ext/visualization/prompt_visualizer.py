@@ -1,0 +1,221 @@
+"""Image with prompts, prediction and truth, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmseg.registry import VISUALIZERS
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
+from torch import Tensor
+
+from ..evaluation.functional import mask_iou
+from ..evaluation.metrics.prompt_groups import PromptGroup, prompt_groups, sample_labels, sample_name
+from ..structures import PromptKind, Prompts
+from . import drawing
+
+PREDICTION: drawing.Color = (30, 136, 255)
+TRUTH: drawing.Color = (0, 200, 110)
+BOX: drawing.Color = (255, 196, 0)
+OTHER_BOX: drawing.Color = (214, 176, 84)  # of further draws
+OTHER_PREDICTION: drawing.Color = (170, 210, 255)
+FOREGROUND_POINT: drawing.Color = (0, 190, 60)
+BACKGROUND_POINT: drawing.Color = (230, 40, 40)
+
+MIN_HEIGHT, MAX_SIDE = 320, 960  # of a panel's picture, in pixels
+MIN_WIDTH = 320  # of a panel: its caption must fit
+GAP = 4
+
+
+@VISUALIZERS.register_module()
+class PromptVisualizer(SegLocalVisualizer):
+    """Draws a row per prompt mode: image and prompts | prediction | truth, each with a caption.
+
+    The first draw of a mode is drawn in full, further ones as thin outlines. The IoU in the caption is that of
+    :class:`PromptIoUMetric`: the mean over all draws, then over targets. A sample without `pred_instances` (an ordinary
+    MMSeg model) shows its `pred_sem_seg`.
+
+    Args:
+        alpha: Opacity of masks.
+        max_draws: How many draws of a mode are drawn; how many there are is in the caption.
+        name, **kwargs: See SegLocalVisualizer.
+    """
+
+    def __init__(self, name: str = 'visualizer', alpha: float = 0.4, max_draws: int = 4, **kwargs: Any) -> None:
+        super().__init__(name, alpha=alpha, **kwargs)  # mmengine insists on an argument called `name`
+        self.max_draws = max_draws
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: SegDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+        with_labels: bool | None = True,
+    ) -> np.ndarray:
+        """Draw a sample, and show it or write it to `out_file` or else to all backends.
+
+        Args:
+            name: Name of the picture.
+            image: (H, W, 3) uint8 RGB, at the original size.
+            data_sample: Its prompts are in pixels of the network input, its masks have the image's size.
+            with_labels: Has no effect (MMSegInferencer passes it); captions name what is drawn.
+
+        Returns:
+            The picture, (H', W', 3) uint8 RGB; None on other ranks than the first.
+
+        Raises:
+            ValueError: `image` is not (H, W, 3) uint8.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f'{name}: image is {image.dtype} of shape {image.shape}, expected uint8 of shape (H, W, 3)'
+            )
+        picture = self.compose(image, data_sample or SegDataSample(), draw_gt, draw_pred)
+        self.set_image(picture)  # MMSegInferencer asks for it by get_image
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(out_file, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        else:
+            self.add_image(name, picture, step)
+        return picture
+
+    @property
+    def image_dir(self) -> Path | None:
+        """Folder in which the local backend writes pictures; None without that backend."""
+        backend = self.get_backend('LocalVisBackend')
+        # `experiment` makes the folder and completes its path
+        return None if backend is None else Path(backend.experiment._img_save_dir)
+
+    def compose(self, image: np.ndarray, data_sample: SegDataSample, draw_gt: bool, draw_pred: bool) -> np.ndarray:
+        """The whole picture: a title, then a row of panels for each prompt mode."""
+        height, width = image.shape[:2]
+        zoom = min(max(1.0, MIN_HEIGHT / height), MAX_SIDE / max(height, width))
+        ground = drawing.resized(image, max(1, round(height * zoom)), max(1, round(width * zoom)))
+        sample = data_sample.to_dict()
+        prompts = _image_prompts(data_sample, image)
+        groups = list(prompt_groups(sample)) if draw_pred and 'pred_instances' in sample else []
+        truth = _truth(sample) if draw_gt else None
+
+        rows = []
+        # modes without a prompt in this sample have no row; a sample without any prompt has one
+        for index in [None] if prompts is None or not len(prompts) else prompts.mode_ids.unique().tolist():
+            own_prompts = None if index is None else prompts[prompts.mode_ids == index]
+            mode = 'none' if index is None else prompts.metainfo['modes'][index]
+            panels = [self._prompt_panel(ground, own_prompts, mode, zoom)]
+            own = [group for group in groups if group.mode == mode]
+            if own:
+                panels.append(self._prediction_panel(ground, own, truth))
+            elif draw_pred and 'pred_sem_seg' in sample:
+                mask = sample['pred_sem_seg']['data'][0] == 1
+                panels.append(self._mask_panel(ground, [mask], PREDICTION, 'prediction'))
+            if truth is not None:
+                targets = sorted({group.target for group in own}) or [0]
+                mask = truth[targets].any(0)
+                note = 'truth' if mask.any() else 'truth is empty'
+                panels.append(self._mask_panel(ground, [mask], TRUTH, note))
+            rows.append(_joined(panels))
+        picture = np.vstack([_below(row) for row in rows])
+        title = f'{sample_name(sample)}   [{", ".join(sample_labels(sample))}]'
+        return np.vstack([drawing.text_bar(title, picture.shape[1], _font_size(ground), drawing.BACKGROUND), picture])
+
+    def _prompt_panel(self, ground: np.ndarray, prompts: Prompts | None, mode: str, zoom: float) -> np.ndarray:
+        """`prompts`: of this mode, in pixels of the image; `zoom`: the panel's size over the image's."""
+        image = ground.copy()
+        if prompts is None:
+            return _panel(image, 'no prompt')
+        draws = prompts.draw_ids.unique().tolist()
+        for draw in reversed(draws[: self.max_draws]):  # the first is drawn last, on top
+            self._draw_prompts(image, prompts[prompts.draw_ids == draw], zoom, first=draw == draws[0])
+        note = f'prompt: {mode}'
+        if len(draws) > 1:
+            note += f' - {min(self.max_draws, len(draws))} of {len(draws)} draws'
+            note += f' ({len(draws) - self.max_draws} left out)' if len(draws) > self.max_draws else ''
+        if prompts.uses(PromptKind.MASK).any():
+            note += ' + mask (not drawn)'
+        return _panel(image, note)
+
+    def _draw_prompts(self, image: np.ndarray, prompts: Prompts, zoom: float, first: bool) -> None:
+        width = drawing.line_width(image)
+        radius = max(3, round(max(image.shape[:2]) / 100)) if first else max(2, round(max(image.shape[:2]) / 180))
+        uses_box, uses_points = prompts.uses(PromptKind.BOX).tolist(), prompts.uses(PromptKind.POINTS).tolist()
+        for row in range(len(prompts)):
+            if uses_box[row]:
+                box, color = prompts.boxes[row].numpy() * zoom, BOX if first else OTHER_BOX
+                drawing.draw_box(image, box, color, width if first else 1, rim=first)
+            if uses_points[row]:
+                points = (prompts.points[row].numpy() + 0.5) * zoom - 0.5  # pixel centres are whole numbers
+                for point, label in zip(points, prompts.point_labels[row].tolist(), strict=True):
+                    if label >= 0:
+                        drawing.draw_point(image, point, FOREGROUND_POINT if label else BACKGROUND_POINT, radius)
+
+    def _prediction_panel(self, ground: np.ndarray, groups: list[PromptGroup], truth: Tensor | None) -> np.ndarray:
+        number = max(len(group.masks) for group in groups)
+        masks = [
+            torch.stack([group.masks[draw] for group in groups if draw < len(group.masks)]).any(0)
+            for draw in range(min(number, self.max_draws))
+        ]
+        note = 'prediction'
+        fits = truth is not None and truth.shape[-2:] == groups[0].masks.shape[-2:]
+        if fits and truth[[group.target for group in groups]].any():
+            scores = [mask_iou(group.masks, truth[group.target].to(group.masks.device)).mean() for group in groups]
+            note += f'   IoU {100 * float(torch.stack(scores).mean()):.1f}'
+            note += f' (mean of {number} draws)' if number > 1 else ''
+        return self._mask_panel(ground, masks, PREDICTION, note)
+
+    def _mask_panel(self, ground: np.ndarray, masks: list[Tensor], color: drawing.Color, note: str) -> np.ndarray:
+        """`masks`: (H, W) bool each; the first is filled, the others are thin outlines."""
+        image = ground.copy()
+        first, *others = [drawing.resized_mask(mask.cpu().numpy(), *image.shape[:2]) for mask in masks]
+        for other in others:
+            drawing.draw_contour(image, other, OTHER_PREDICTION, 1)
+        drawing.draw_mask(image, first, color, self.alpha)
+        return _panel(image, note, color)
+
+
+def _truth(sample: dict[str, Any]) -> Tensor | None:
+    """(T, H, W) bool, as the metrics see it, but with pixels to be ignored as background."""
+    if 'gt_masks' in sample:
+        return sample['gt_masks']['data'] == 1
+    return sample['gt_sem_seg']['data'] == 1 if 'gt_sem_seg' in sample else None
+
+
+def _image_prompts(data_sample: SegDataSample, image: np.ndarray) -> Prompts | None:
+    """The sample's prompts in pixels of `image`, on the CPU."""
+    if 'prompts' not in data_sample:
+        return None
+    height, width = data_sample.get('ori_shape', image.shape)[:2]
+    factor_x, factor_y = data_sample.get('scale_factor', (1.0, 1.0))  # network input over original
+    return data_sample.prompts.cpu().scaled(image.shape[1] / width / factor_x, image.shape[0] / height / factor_y)
+
+
+def _font_size(ground: np.ndarray) -> int:
+    return int(np.clip(max(ground.shape[1], MIN_WIDTH) / 24, 13, 26))
+
+
+def _panel(image: np.ndarray, note: str, swatch: drawing.Color | None = None) -> np.ndarray:
+    width = max(image.shape[1], MIN_WIDTH)
+    bar = drawing.text_bar(note, width, _font_size(image), swatch=swatch)
+    return np.vstack([bar, drawing.framed(image, image.shape[0], width)])
+
+
+def _joined(panels: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((panels[0].shape[0], GAP, 3), drawing.BACKGROUND, np.uint8)
+    return np.hstack([part for panel in panels for part in (gap, panel)][1:])
+
+
+def _below(row: np.ndarray) -> np.ndarray:
+    return np.vstack([row, np.full((GAP, row.shape[1], 3), drawing.BACKGROUND, np.uint8)])
