@@ -1,5 +1,17 @@
 from . import transforms
+from .binary_defect import BinaryDefectDataset
+from .loading import LoadBinaryMask, check_image_file, read_binary_mask
+from .mtd import MTDDataset
 from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
 
-__all__ = ['SyntheticDefectDataset', 'SyntheticObjectsDataset', 'transforms']
+__all__ = [
+    'BinaryDefectDataset',
+    'LoadBinaryMask',
+    'MTDDataset',
+    'SyntheticDefectDataset',
+    'SyntheticObjectsDataset',
+    'check_image_file',
+    'read_binary_mask',
+    'transforms',
+]

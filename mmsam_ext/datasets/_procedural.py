@@ -8,13 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 
+#: Transforms that read what a procedural sample has already.
+LOADERS = ('LoadImageFromFile', 'LoadAnnotations', 'LoadBinaryMask')
+
 
 class ProceduralDataset(BaseSegDataset):
     """Samples that depend on (seed, index) alone: the same in any worker, process and order, and with no file read.
 
-    The pipeline starts with a loaded sample, so it needs no loading transform: `img` (H, W, 3) uint8 BGR,
-    `gt_seg_map` (H, W) uint8, `seg_fields`, `img_shape`, `ori_shape`, and the names `img_path` (virtual, no such
-    file), `sample_id`, `dataset_name`, `defect_class`.
+    The pipeline starts with a loaded sample. Transforms that load files (``LoadImageFromFile`` and the like) are left
+    out of it, so that it may be shared with datasets of files and with MMSegmentation's inferencer. A sample has `img`
+    (H, W, 3) uint8 BGR, `gt_seg_map` (H, W) uint8, `seg_fields`, `img_shape`, `ori_shape`, and the names `img_path`
+    (virtual, no such file), `sample_id`, `dataset_name`, `defect_class`.
 
     Args:
         length: Number of samples. Costs nothing: the list of samples is a ``range``.
@@ -53,8 +57,9 @@ class ProceduralDataset(BaseSegDataset):
         self.seed = seed
         self.size = (int(size[0]), int(size[1]))
         # A range needs no shared memory, hence serialize_data=False.
+        steps = [step for step in pipeline if not _loads_files(step)]
         super().__init__(
-            pipeline=list(pipeline),
+            pipeline=steps,
             indices=indices,
             metainfo=metainfo,
             filter_cfg=filter_cfg,
@@ -95,3 +100,8 @@ class ProceduralDataset(BaseSegDataset):
     @abstractmethod
     def render(self, rng: np.random.Generator) -> dict:
         """Make a sample from `rng` alone: at least `img`, `gt_seg_map` and `defect_class`."""
+
+
+def _loads_files(step: dict | Callable) -> bool:
+    """Whether a step of a pipeline, by its configuration, is one of `LOADERS`; 'mmseg.X' is X."""
+    return isinstance(step, dict) and str(step.get('type')).rsplit('.')[-1] in LOADERS

@@ -1,0 +1,73 @@
+"""`MTDDataset`: magnetic-tile defects, in the dataset's own layout."""
+
+from __future__ import annotations
+
+import os
+
+from mmseg.registry import DATASETS
+
+from .binary_defect import BinaryDefectDataset, read_list
+
+SOURCE = 'https://github.com/abin24/Magnetic-tile-defect-datasets.'  # the dot belongs to the name
+
+
+@DATASETS.register_module()
+class MTDDataset(BinaryDefectDataset):
+    """Magnetic-tile defects (Huang, Qiu and Yuan, Surface defect saliency of magnetic tile, 2020), as published.
+
+    ::
+
+        data_root/MT_Blowhole/Imgs/exp1_num_108719.jpg   and the mask exp1_num_108719.png beside it
+        data_root/train.txt                              lines like MT_Blowhole/Imgs/exp1_num_108719
+
+    `defect_class` is the first folder. The dataset has no split of its own, hence the lists. Some masks are empty under
+    the rule "foreground is > 127"; by default these samples are dropped, counted and logged. Images without a defect
+    (MT_Free) have empty masks: load them with ``drop_empty=False``.
+
+    Args:
+        data_root: Folder of the dataset.
+        ann_file: List of samples in `data_root`; all defective samples there (not MT_Free) where empty.
+        kwargs: See :class:`BinaryDefectDataset`.
+
+    Raises:
+        FileNotFoundError: says where the dataset was expected and where to get it.
+    """
+
+    def __init__(self, data_root: str = 'data/mtd', ann_file: str = 'train.txt', **kwargs) -> None:
+        kwargs.setdefault('dataset_name', 'mtd')
+        super().__init__(
+            data_root=data_root, ann_file=ann_file, data_prefix=dict(img_path='', seg_map_path=''), **kwargs
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """One dict a sample, in the order of `ann_file`."""
+        root = self.data_prefix['img_path']
+        if not os.path.isdir(root):
+            raise FileNotFoundError(
+                f'MTD not found: expected its folders MT_Blowhole, MT_Break, ... in {os.path.abspath(root)}; '
+                f'get it from the GitHub repository {SOURCE} (git clone {SOURCE}.git)'
+            )
+        names = read_list(self.ann_file) if self.ann_file else self._all(root)
+        missing = [name for name in names if not os.path.isfile(os.path.join(root, f'{name}.jpg'))]
+        if missing:
+            raise FileNotFoundError(
+                f'{self.ann_file}: {len(missing)} of {len(names)} listed samples are not in {os.path.abspath(root)}, '
+                f'as {missing[0]}.jpg; the dataset is at {SOURCE}'
+            )
+        masks = [os.path.join(root, f'{name}.png') for name in names]
+        pairs = [
+            (name, os.path.join(root, f'{name}.jpg'), mask if os.path.isfile(mask) else None)
+            for name, mask in zip(names, masks, strict=True)
+        ]
+        return [self._info(*pair) for pair in self._with_masks(pairs)]
+
+    @staticmethod
+    def _all(root: str) -> list[str]:
+        """Names of all samples with a defect, sorted."""
+        folders = sorted(name for name in os.listdir(root) if name.startswith('MT_') and name != 'MT_Free')
+        return [
+            f'{folder}/Imgs/{os.path.splitext(file)[0]}'
+            for folder in folders
+            for file in sorted(os.listdir(os.path.join(root, folder, 'Imgs')))
+            if file.endswith('.jpg')
+        ]
