@@ -154,11 +154,12 @@ class PromptVisualizer(SegLocalVisualizer):
         uses_box, uses_points = prompts.uses(PromptKind.BOX).tolist(), prompts.uses(PromptKind.POINTS).tolist()
         for row in range(len(prompts)):
             if uses_box[row]:
-                box, color = prompts.boxes[row].numpy() * zoom, BOX if first else OTHER_BOX
-                drawing.draw_box(image, box, color, width if first else 1, rim=first)
+                color = BOX if first else OTHER_BOX
+                drawing.draw_box(image, _zoomed(prompts.boxes[row], zoom), color, width if first else 1, rim=first)
             if uses_points[row]:
-                points = (prompts.points[row].numpy() + 0.5) * zoom - 0.5  # pixel centres are whole numbers
-                for point, label in zip(points, prompts.point_labels[row].tolist(), strict=True):
+                for point, label in zip(
+                    _zoomed(prompts.points[row], zoom), prompts.point_labels[row].tolist(), strict=True
+                ):
                     if label >= 0:
                         drawing.draw_point(image, point, FOREGROUND_POINT if label else BACKGROUND_POINT, radius)
 
@@ -200,6 +201,11 @@ def _image_prompts(data_sample: SegDataSample, image: np.ndarray) -> Prompts | N
     height, width = data_sample.get('ori_shape', image.shape)[:2]
     factor_x, factor_y = data_sample.get('scale_factor', (1.0, 1.0))  # network input over original
     return data_sample.prompts.cpu().scaled(image.shape[1] / width / factor_x, image.shape[0] / height / factor_y)
+
+
+def _zoomed(coordinates: Tensor, zoom: float) -> np.ndarray:
+    """Coordinates in the enlarged image; whole numbers are the centres of pixels."""
+    return (coordinates.numpy() + 0.5) * zoom - 0.5
 
 
 def _font_size(ground: np.ndarray) -> int:

@@ -59,14 +59,14 @@ def predicted() -> Callable[..., SegDataSample]:
 
 @pytest.fixture
 def boxed(predicted: Callable[..., SegDataSample]) -> Callable[..., SegDataSample]:
-    """Samples of 60 x 100 pixels with one box around the truth; the prediction is its left half."""
+    """Samples of 60 x 100 pixels, a box from the truth's first to its last pixel, its left half for a prediction."""
 
     def make(**meta: Any) -> SegDataSample:
         truth = np.zeros((1, 60, 100), bool)
         truth[:, 20:40, 30:70] = True
         pred = truth.copy()
         pred[:, :, 50:] = False
-        prompts = Prompts.create(boxes=[[30 * 2.56, 20 * 2, 70 * 2.56, 40 * 2]], modes=('box',))
+        prompts = Prompts.create(boxes=[[30 * 2.56, 20 * 2, 69 * 2.56, 39 * 2]], modes=('box',))
         return predicted(pred, truth, prompts, (120, 256), **meta)
 
     return make

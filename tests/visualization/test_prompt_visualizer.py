@@ -53,7 +53,8 @@ def test_prompts_and_masks_lie_in_place(visualizer: PromptVisualizer, boxed: Mak
     pictures = picture[2 * bar : 2 * bar + 320]
     left, middle, right = (pictures[:, start : start + panel] for start in (0, panel + gap, 2 * (panel + gap)))
     truth = np.array([30, 20, 70, 40]) * scale
-    assert extent(left, BOX) == pytest.approx(truth, abs=2)
+    # from the middle of the first pixel to the middle of the last one, lines two pixels wide
+    assert extent(left, BOX) == pytest.approx(np.array([30.5, 20.5, 69.5, 39.5]) * scale, abs=2)
     assert extent(middle, PREDICTION) == pytest.approx(np.array([30, 20, 50, 40]) * scale, abs=3)
     assert extent(right, TRUTH) == pytest.approx(truth, abs=3)
     assert not (left == TRUTH).all(-1).any() and not (middle == BOX).all(-1).any()
