@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 # Before torch is imported: tests run side by side on few cores, and pictures are drawn without a display.
@@ -25,3 +26,10 @@ def find_data(name: str) -> Path:
         if (root / name).is_dir():
             return root / name
     pytest.skip(f'needs the data set `{name}` in data/ or ../shared/data/')
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on, for a distributed run of a test."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]

@@ -21,6 +21,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmsam_ext import compat
 from mmsam_ext.compat.checkpoints import getattr_of_history_buffer
 from mmsam_ext.compat.mmcv_lite import torch_sigmoid_focal_loss
+from tests.conftest import free_port
 from tests.toy import ToyModel, toy_runner
 
 REPO = Path(__file__).resolve().parents[1]
@@ -363,9 +364,9 @@ TWO_RANKS = """
 def test_two_ranks_without_a_gpu(tmp_path: Path) -> None:
     script = tmp_path / 'train.py'
     script.write_text(textwrap.dedent(TWO_RANKS).format(repo=str(REPO), work_dir=str(tmp_path / 'work')))
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29631', str(script)]
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}']
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | dict(OMP_NUM_THREADS='1')
+        [*command, str(script)], capture_output=True, text=True, timeout=120, env=os.environ | dict(OMP_NUM_THREADS='1')
     )
     assert done.returncode == 0, done.stderr
     assert 'backend gloo' in done.stdout

@@ -1,0 +1,51 @@
+"""Packaging of mmsam_ext. ``pip install -e .`` for work on it, ``pip install -e .[dev]`` with the tests' tools."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """``__version__`` of the package, read and not imported: importing it needs torch."""
+    return re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmsam_ext/__init__.py').read_text(), re.MULTILINE).group(1)
+
+
+def requirements(name: str) -> list[str]:
+    """Lines of ``requirements/NAME.txt`` that are requirements."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+
+
+setup(
+    name='mmsam_ext',
+    version=version(),
+    description='Promptable SAM, and its published improvements, as ordinary MMSegmentation models',
+    long_description=(ROOT / 'README.md').read_text() if (ROOT / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmsam_ext', 'mmsam_ext.*']),
+    package_data={'mmsam_ext': ['assets/*']},
+    python_requires='>=3.10',
+    # Ranges that are known to work; requirements/runtime.txt has the pinned set. Neither mmcv nor mmcv-lite is here:
+    # either will do, both together overwrite one another. tools/check_env.py says when there is none.
+    install_requires=[
+        'torch>=2.6',
+        'torchvision>=0.21',
+        'mmengine>=0.10.7,<0.11',
+        'mmsegmentation>=1.2.2,<1.3',
+        'mmpretrain>=1.2.0,<1.3',
+        'segment-anything==1.0',
+        'numpy',
+        'opencv-python',
+        'timm',
+        'safetensors',
+        'ftfy',
+        'regex',
+    ],
+    extras_require={'dev': requirements('dev'), 'mamba': requirements('mamba')},
+)

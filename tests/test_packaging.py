@@ -1,0 +1,145 @@
+"""What a clone and an installed package must have."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import mmsam_ext
+from tests.conftest import free_port
+
+REPO = Path(__file__).resolve().parents[1]
+LAUNCHERS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **options)
+
+
+def test_setup_names_version_packages_and_assets() -> None:
+    done = run(sys.executable, 'setup.py', '--version', cwd=REPO)
+    assert done.stdout.strip().splitlines()[-1] == mmsam_ext.__version__, done.stderr
+    text = (REPO / 'setup.py').read_text()
+    assert "package_data={'mmsam_ext': ['assets/*']}" in text
+    assert not re.search(r"'mmcv(-lite)?\b", text.split('install_requires')[1]), 'mmcv-lite must not be forced on mmcv'
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    """find_packages leaves out folders without __init__.py, and what is in them, without a word."""
+    folders = {path.parent for path in (REPO / 'mmsam_ext').rglob('*.py')}
+    assert [str(folder) for folder in sorted(folders) if not (folder / '__init__.py').exists()] == []
+
+
+def test_pinned_set_is_what_is_installed() -> None:
+    sys.path.insert(0, str(REPO / 'tools'))
+    try:
+        from check_env import pinned
+    finally:
+        sys.path.pop(0)
+    pins = pinned()
+    assert {'torch', 'torchvision', 'mmengine', 'mmsegmentation', 'mmcv-lite', 'ftfy', 'regex'} <= set(pins)
+    if not (Path(sys.prefix) / 'requirements.sha256').exists():
+        pytest.skip('not the environment of tools/setup_env.sh, which installs the pinned set')
+    assert {name: metadata.version(name) for name in pins} == pins
+
+
+def test_license_and_executable_scripts() -> None:
+    assert 'Apache License' in (REPO / 'LICENSE').read_text() and 'APPENDIX' in (REPO / 'LICENSE').read_text()
+    for script in [f'tools/{name}' for name in (*LAUNCHERS, 'run_tests.sh', 'quickstart.sh')] + ['.ci/run']:
+        assert os.access(REPO / script, os.X_OK), f'{script} is not executable'
+        assert run('bash', '-n', REPO / script).returncode == 0
+
+
+@pytest.mark.parametrize('name', LAUNCHERS)
+def test_launchers_say_how_they_are_called(name: str) -> None:
+    done = run('bash', REPO / 'tools' / name)
+    assert done.returncode == 2 and f'tools/{name}' in done.stderr and 'Usage' in done.stderr
+
+
+def fake(folder: Path, name: str) -> Path:
+    """A program that prints its arguments, one a line."""
+    program = folder / name
+    program.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_dist_train_passes_arguments_as_mmseg_does(tmp_path: Path) -> None:
+    environment = os.environ | dict(
+        PYTHON=str(fake(tmp_path, 'python')), NNODES='3', NODE_RANK='2', MASTER_ADDR='10.0.0.1', PORT='1234'
+    )
+    options = ['--cfg-options', 'model.name=two words', '--resume']
+    done = run('bash', REPO / 'tools/dist_train.sh', 'config.py', 8, *options, env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        '-m', 'torch.distributed.run', '--nnodes=3', '--node_rank=2', '--master_addr=10.0.0.1', '--nproc_per_node=8',
+        '--master_port=1234', str(REPO / 'tools/train.py'), 'config.py', '--launcher', 'pytorch', *options,
+    ]  # fmt: skip
+    done = run('bash', REPO / 'tools/dist_test.sh', 'config.py', 'a.pth', 2, '--tta', env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines()[-6:] == [
+        str(REPO / 'tools/test.py'), 'config.py', 'a.pth', '--launcher', 'pytorch', '--tta',
+    ]  # fmt: skip
+
+
+def test_slurm_train_passes_arguments_as_mmseg_does(tmp_path: Path) -> None:
+    fake(tmp_path, 'srun')
+    environment = os.environ | dict(
+        PATH=f'{tmp_path}:{os.environ["PATH"]}', PYTHON='python', GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='-x bad'
+    )
+    done = run('bash', REPO / 'tools/slurm_train.sh', 'gpu', 'job', 'config.py', '--amp', env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        '-p', 'gpu', '--job-name=job', '--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8', '--cpus-per-task=5',
+        '--kill-on-bad-exit=1', '-x', 'bad', 'python', '-u', str(REPO / 'tools/train.py'), 'config.py',
+        '--launcher=slurm', '--amp',
+    ]  # fmt: skip
+    done = run('bash', REPO / 'tools/slurm_test.sh', 'gpu', 'job', 'c.py', 'a.pth', env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines()[-5:] == ['-u', str(REPO / 'tools/test.py'), 'c.py', 'a.pth', '--launcher=slurm']
+
+
+CONFIG = """
+custom_imports = dict(imports=['mmsam_ext', 'toy'])
+default_scope = 'mmseg'
+model = dict(type='Toy')
+train_dataloader = dict(dataset=dict(type='ToyPoints'), batch_size=2, num_workers=0,
+                        sampler=dict(type='InfiniteSampler'), collate_fn=dict(type='default_collate'))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+default_hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2))
+env_cfg = dict(dist_cfg=dict(backend='nccl'))
+"""
+COMPONENTS = """
+from mmseg.registry import DATASETS, MODELS
+from tests.toy import ToyData, ToyModel
+MODELS.register_module(name='Toy', module=ToyModel)
+DATASETS.register_module(name='ToyPoints', module=ToyData)
+"""
+
+
+@pytest.mark.slow
+def test_launchers_run_from_another_folder(tmp_path: Path) -> None:
+    """A checkout without pip install, any working folder: two ranks, then one with a mistake in its config."""
+    (tmp_path / 'toy.py').write_text(COMPONENTS)
+    (tmp_path / 'config.py').write_text(CONFIG)
+    environment = os.environ | dict(PYTHONPATH=str(tmp_path), PYTHON=sys.executable, PORT=str(free_port()))
+    options = dict(env=environment, cwd=tmp_path)
+    done = run('bash', REPO / 'tools/dist_train.sh', 'config.py', 2, '--work-dir', 'two', **options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'two/iter_2.pth').exists()
+    (tmp_path / 'config.py').write_text(CONFIG.replace("type='Toy'", "type='NoSuchModel'"))
+    done = run(sys.executable, REPO / 'tools/train.py', 'config.py', '--work-dir', 'one', **options)
+    assert done.returncode != 0 and 'NoSuchModel is not in the mmseg::model registry' in done.stderr
+
+
+def test_tools_without_the_packages_name_check_env(tmp_path: Path) -> None:
+    done = run(sys.executable, '-I', '-S', '-c', f"""
+import runpy, sys
+sys.path.insert(0, {str(REPO / 'tools')!r})
+sys.argv = ['train.py', 'config.py']
+runpy.run_path({str(REPO / 'tools/train.py')!r}, run_name='__main__')
+""")  # fmt: skip
+    assert done.returncode == 1 and 'ModuleNotFoundError' in done.stderr and 'check_env.py' in done.stderr

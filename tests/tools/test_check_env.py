@@ -1,0 +1,109 @@
+"""The environment check, on made-up environments and on none at all."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+SCRIPT = REPO / 'tools' / 'check_env.py'
+GOOD_REPORT = dict(torch='2.11.0+cu130', torchvision='0.26.0+cu130', error=None, cuda=False, devices=[])
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('check_env', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules['check_env'] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+check_env = load()
+PINS = check_env.pinned()
+
+
+def wrong(report: dict | None = GOOD_REPORT, **changes: str | None) -> dict[str, object]:
+    """Rows that are wrong, by name, in the pinned environment with `changes` (None removes a package)."""
+    installed = dict(PINS) | {name.replace('_', '-'): version for name, version in changes.items()}
+    installed = {name: version for name, version in installed.items() if version is not None}
+    return {row.name: row for row in check_env.check(installed, report, PINS) if row.wrong}
+
+
+def test_pinned_set_is_right() -> None:
+    assert wrong() == {}
+    assert wrong(mmcv_lite=None, mmcv='2.1.0') == {}, 'the full mmcv will do'
+    assert wrong(opencv_python=None, opencv_python_headless='4.10.0.84') == {}
+    assert wrong(timm='1.0.20', numpy='2.1.0') == {}, 'other versions inside the range are named, not refused'
+
+
+@pytest.mark.parametrize(
+    'changes, name, state, mend',
+    [
+        (dict(torch=None), 'torch', 'MISSING', 'torch==2.11.0 torchvision==0.26.0'),
+        (dict(torch='2.5.1'), 'torch', 'WRONG', 'torch==2.11.0 torchvision==0.26.0'),
+        (dict(ftfy=None), 'ftfy', 'MISSING', 'does not declare it'),
+        (dict(regex=None), 'regex', 'MISSING', 'pip install regex=='),
+        (dict(mmengine='0.11.0'), 'mmengine', 'WRONG', 'mmengine==0.10.7'),
+        (dict(mmsegmentation='0.30.0'), 'mmsegmentation', 'WRONG', 'mmsegmentation==1.2.2'),
+        (dict(mmcv_lite=None), 'mmcv or mmcv-lite', 'MISSING', 'pip install mmcv-lite==2.1.0'),
+        (dict(mmcv_lite=None, mmcv='2.2.0'), 'mmcv or mmcv-lite', 'refuses it', 'uninstall -y mmcv mmcv-lite &&'),
+        (dict(mmcv='2.1.0'), 'mmcv or mmcv-lite', 'overwrite one another', 'uninstall -y mmcv mmcv-lite &&'),
+    ],
+)
+def test_what_is_wrong_and_what_mends_it(changes: dict, name: str, state: str, mend: str) -> None:
+    rows = wrong(**changes)
+    assert list(rows) == [name]
+    assert state in rows[name].state and mend in rows[name].mend
+
+
+@pytest.mark.parametrize(
+    'report, state',
+    [
+        (dict(torchvision='0.25.0+cu130'), 'goes with torchvision 0.26'),
+        (dict(torch='2.11.0+cpu'), 'builds differ: cpu and cu130'),
+        (dict(error='RuntimeError: operator torchvision::nms does not exist'), 'operator torchvision::nms'),
+    ],
+)
+def test_torch_and_torchvision_must_match(report: dict, state: str) -> None:
+    row = wrong(report=GOOD_REPORT | report)['torch and torchvision']
+    assert state in row.state and 'uninstall -y torch torchvision &&' in row.mend
+
+
+def test_gpu_row() -> None:
+    def row(report: dict) -> tuple[str, str]:
+        rows = {row.name: row for row in check_env.check(dict(PINS), GOOD_REPORT | report, PINS)}
+        return rows['GPU'].installed, rows['GPU'].state
+
+    assert row({}) == ('none seen', 'CPU only')
+    assert row(dict(cuda=True, devices=['A100', 'A100'])) == ('A100, A100', 'ok')
+
+
+def test_versions() -> None:
+    assert check_env.numbers('2.11.0+cu130') == (2, 11, 0)
+    assert check_env.within('0.10.7', '0.10.7', '0.11') and not check_env.within('0.11.0', '0.10.7', '0.11')
+    assert check_env.within('2.10.0', '2.6', None), 'numbers, not text'
+
+
+def test_pins_follow_the_python(tmp_path: Path) -> None:
+    (tmp_path / 'a.txt').write_text(
+        'a==1.0\nb==2.0; python_version >= "3.10"\nb==1.5; python_version < "3.10"\n# c==1\n'
+    )
+    assert check_env.pinned(tmp_path) == dict(a='1.0', b='2.0')
+
+
+def test_runs_with_nothing_installed() -> None:
+    done = subprocess.run([sys.executable, '-I', '-S', str(SCRIPT)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert 'torch                  -' in done.stdout and 'All at once: ' in done.stdout
+
+
+def test_here() -> None:
+    """The environment that runs the tests is a right one, torch imported and all."""
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'a matching pair' in done.stdout and 'Everything that is needed is here.' in done.stdout

@@ -1,0 +1,265 @@
+"""Prints what is installed, what is wanted, and the command that mends each difference.
+
+Usage: python tools/check_env.py
+Exit code 0 if everything that is needed is right, otherwise 1. Needs nothing but Python itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+PYTHON_RANGE = ((3, 10), (3, 13))
+
+#: distribution -> (lowest version, first version that is too new or None). What was tried is in requirements/*.txt.
+NEEDED: dict[str, tuple[str, str | None]] = {
+    'torch': ('2.6', None),
+    'torchvision': ('0.21', None),
+    'mmengine': ('0.10.7', '0.11'),
+    'mmsegmentation': ('1.2.2', '1.3'),
+    'mmpretrain': ('1.2.0', '1.3'),
+    'segment-anything': ('1.0', None),
+    'numpy': ('1.24', None),
+    'opencv-python': ('4.5', None),
+    'timm': ('0.9', None),
+    'safetensors': ('0.4', None),
+    'ftfy': ('6.0', None),
+    'regex': ('2022', None),
+}
+MMCV_RANGE = ('2.0.0', '2.2')
+NOTES = {
+    'ftfy': 'mmsegmentation needs it and does not declare it',
+    'regex': 'mmsegmentation needs it and does not declare it',
+}
+DEVELOPMENT = ('pytest', 'pytest-xdist', 'ruff', 'scipy')
+#: Any of these gives the module cv2.
+OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
+PYTHON = shlex.quote(sys.executable or 'python')
+PIP = f'{PYTHON} -m pip install'
+PROBE = """
+import json
+report = dict(torch=None, torchvision=None, error=None, cuda=False, devices=[])
+try:
+    import torch
+    report.update(torch=torch.__version__, cuda=torch.cuda.is_available())
+    report['devices'] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    import torchvision
+    report['torchvision'] = torchvision.__version__
+    torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+except Exception as error:
+    report['error'] = f'{type(error).__name__}: {error}'.splitlines()[0]
+print(json.dumps(report))
+"""
+
+
+@dataclass
+class Row:
+    """One line of the table. `wrong` rows make the exit code 1."""
+
+    name: str
+    installed: str
+    wanted: str
+    state: str = 'ok'
+    mend: str = ''
+    wrong: bool = False
+
+
+def pinned(folder: Path = REPO / 'requirements') -> dict[str, str]:
+    """Versions of the pinned set, by distribution, for the Python that runs."""
+    versions = {}
+    for path in sorted(folder.glob('*.txt')):
+        for line in path.read_text().splitlines():
+            found = re.match(r'([\w.-]+)==([^\s;]+)(?:\s*;\s*python_version\s*(>=|<)\s*"(\d+)\.(\d+)")?', line)
+            if not found:
+                continue
+            name, version, sign, *limit = found.groups()
+            newer = sign and sys.version_info[:2] >= tuple(map(int, limit))
+            if not sign or newer == (sign == '>='):
+                versions[name] = version
+    return versions
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """'2.11.0+cu130' -> (2, 11, 0)."""
+    return tuple(int(part) for part in re.findall(r'\d+', version.split('+')[0])[:3])
+
+
+def within(version: str, lowest: str, too_new: str | None) -> bool:
+    return numbers(lowest) <= numbers(version) and (too_new is None or numbers(version) < numbers(too_new))
+
+
+def installed_versions() -> dict[str, str]:
+    """Every installed distribution, names in lower case with dashes."""
+    return {
+        (distribution.metadata['Name'] or '').lower().replace('_', '-'): distribution.version
+        for distribution in metadata.distributions()
+    }
+
+
+def probe() -> dict:
+    """What torch and torchvision say of themselves, in a process of their own (a bad pair may end it)."""
+    done = subprocess.run([sys.executable, '-c', PROBE], capture_output=True, text=True)
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ['no output'])[-1]
+        return dict(torch=None, torchvision=None, error=f'exit code {done.returncode}: {last}', cuda=False, devices=[])
+
+
+def check(installed: dict[str, str], report: dict | None, pins: dict[str, str]) -> list[Row]:
+    """The table.
+
+    Args:
+        installed: Version of each installed distribution.
+        report: What :func:`probe` found; None where torch or torchvision is missing.
+        pins: Version of each distribution of the pinned set.
+    """
+    rows = [_python_row()]
+    for name, (lowest, too_new) in NEEDED.items():
+        rows.append(_package_row(name, installed, lowest, too_new, pins))
+    rows.insert(4, _mmcv_row(installed, pins))  # beside mmengine
+    rows.insert(3, _pair_row(installed, report, pins))  # below torchvision
+    rows.append(_cuda_row(report))
+    for name in DEVELOPMENT:
+        missing = name not in installed
+        rows.append(
+            Row(f'{name} (tests)', installed.get(name, '-'), pins.get(name, 'any'), 'absent' if missing else 'ok',
+                f'{PIP} -r requirements/dev.txt' if missing else '')
+        )  # fmt: skip
+    rows.append(_mamba_row(installed, report))
+    return rows
+
+
+def _python_row() -> Row:
+    here = sys.version_info[:2]
+    row = Row('python', '.'.join(map(str, sys.version_info[:3])), '3.10 to 3.13')
+    if not PYTHON_RANGE[0] <= here <= PYTHON_RANGE[1]:
+        row.state, row.wrong = 'WRONG', True
+        row.mend = 'install Python 3.11, and make the environment with it: python3.11 -m venv .venv'
+    return row
+
+
+def _package_row(name: str, installed: dict[str, str], lowest: str, too_new: str | None, pins: dict[str, str]) -> Row:
+    version = installed.get(name)
+    if name == 'opencv-python':
+        version = next((installed[other] for other in OPENCV if other in installed), None)
+    pin = pins.get(name, lowest)
+    row = Row(name, version or '-', pin)
+    install = f'{PIP} {name}=={pin}'
+    if name in ('torch', 'torchvision'):
+        install = _install_pair(pins)
+    if version is None:
+        row.state, row.mend, row.wrong = 'MISSING', install, True
+        if name in NOTES:
+            row.mend += f'  # {NOTES[name]}'
+    elif not within(version, lowest, too_new):
+        row.state, row.mend, row.wrong = 'WRONG', install, True
+    elif numbers(version) != numbers(pin):
+        row.state = 'differs'  # inside the range that should work, but not what the tests run on
+    return row
+
+
+def _install_pair(pins: dict[str, str]) -> str:
+    return f'{PIP} torch=={pins.get("torch", "2.11.0")} torchvision=={pins.get("torchvision", "0.26.0")}'
+
+
+def _pair_row(installed: dict[str, str], report: dict | None, pins: dict[str, str]) -> Row:
+    """torch 2.N goes with torchvision 0.(N + 15), and both must be of the same build (+cpu, +cu130, ...)."""
+    row = Row('torch and torchvision', '-', 'a matching pair')
+    torch, vision = installed.get('torch'), installed.get('torchvision')
+    if torch is None or vision is None or report is None:
+        row.state = 'unknown'  # the rows above say what is missing
+        return row
+    torch, vision = report['torch'] or torch, report['torchvision'] or vision
+    row.installed = f'{torch} / {vision}'
+    releases = (numbers(torch), numbers(vision))
+    builds = {version.split('+')[1] for version in (torch, vision) if '+' in version}
+    problem = report['error']
+    if problem is None and releases[0][0] == 2 and releases[1][1] != releases[0][1] + 15:
+        problem = f'torch {torch} goes with torchvision 0.{releases[0][1] + 15}'
+    if problem is None and len(builds) > 1:
+        problem = f'builds differ: {" and ".join(sorted(builds))}'
+    if problem is not None:
+        row.state, row.wrong = f'WRONG ({problem})', True
+        row.mend = f'{PYTHON} -m pip uninstall -y torch torchvision && {_install_pair(pins)}'
+    return row
+
+
+def _mmcv_row(installed: dict[str, str], pins: dict[str, str]) -> Row:
+    full, lite = installed.get('mmcv'), installed.get('mmcv-lite')
+    lite_pin = pins.get('mmcv-lite', '2.1.0')
+    row = Row('mmcv or mmcv-lite', '-', f'{lite_pin}, one of them')
+    install_lite = f'{PIP} mmcv-lite=={lite_pin}'
+    if full is None and lite is None:
+        row.state, row.mend, row.wrong = 'MISSING', install_lite, True
+    elif full is not None and lite is not None:
+        row.installed = f'mmcv {full} and mmcv-lite {lite}'
+        row.state, row.wrong = 'WRONG (they overwrite one another)', True
+        row.mend = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
+    else:
+        version = full or lite
+        row.installed = f'{version} ({"full" if full else "lite, no compiled operators"})'
+        if not within(version, *MMCV_RANGE):
+            row.state, row.wrong = 'WRONG (mmsegmentation 1.2 refuses it)', True
+            row.mend = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
+        elif numbers(version) != numbers(lite_pin):
+            row.state = 'differs'
+    return row
+
+
+def _cuda_row(report: dict | None) -> Row:
+    row = Row('GPU', 'none seen', 'optional')
+    if report and report['cuda']:
+        row.installed = ', '.join(report['devices'])
+    else:
+        row.state = 'CPU only'
+        if report and '+cpu' in str(report['torch']):
+            row.mend = 'this torch is a CPU build; a GPU needs a CUDA build of torch and of torchvision'
+    return row
+
+
+def _mamba_row(installed: dict[str, str], report: dict | None) -> Row:
+    row = Row('mamba-ssm', installed.get('mamba-ssm', '-'), 'optional', 'absent')
+    if 'mamba-ssm' in installed:
+        row.state = 'ok' if report and report['cuda'] else 'unused (no GPU: the scan in PyTorch runs)'
+    return row
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text, columns aligned."""
+    cells = [('package', 'installed', 'wanted', 'state')]
+    cells += [(row.name, row.installed, row.wanted, row.state) for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    lines = ['  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]  # noqa: B905
+    lines.insert(1, '  '.join('-' * width for width in widths))
+    return '\n'.join(lines)
+
+
+def main() -> int:
+    installed = installed_versions()
+    both = 'torch' in installed and 'torchvision' in installed
+    rows = check(installed, probe() if both else None, pinned())
+    print(table(rows))
+    mends = [(row.name, row.mend) for row in rows if row.mend]
+    if mends:
+        print('\nWhat mends it:')
+        print('\n'.join(f'  {name}: {mend}' for name, mend in mends))
+    wrong = [row.name for row in rows if row.wrong]
+    if wrong:
+        print(f'\nNot right: {", ".join(wrong)}. All at once: {PIP} -r requirements/runtime.txt')
+        return 1
+    print('\nEverything that is needed is here.')
+    if 'mmcv-lite' in installed:
+        print('With mmcv-lite import mmsam_ext before mmseg.apis or mmseg.models, which need its compat.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

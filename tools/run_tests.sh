@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Everything that must pass: environment, ruff, tests. Makes .venv if there is none.
+# Usage: tools/run_tests.sh [arguments of pytest]      e.g. tools/run_tests.sh -k compat -x
+set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,3s/^# //p' "$0"; exit ;; esac
+source "$(dirname "$0")/setup_env.sh"
+
+say "ruff"
+"$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check .
+
+# One thread a process: two workers with two threads each only get in each other's way on two cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MPLBACKEND=Agg
+say "pytest"
+exec "$PYTHON" -m pytest -q -n "${WORKERS:-2}" --dist loadfile "$@"

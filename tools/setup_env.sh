@@ -1,0 +1,69 @@
+# Sourced by run_tests.sh and quickstart.sh: makes .venv with the pinned set, sets PYTHON, and defines `say`.
+# Installs again only when requirements/*.txt or the interpreter changed. VENV=DIR puts the environment elsewhere.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+VENV=${VENV:-$ROOT/.venv}
+SECONDS=0
+say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
+
+# A Python from 3.10 to 3.13 that can make environments (Debian splits that into python3-venv).
+find_python() {
+    local name
+    for name in python3 python3.11 python3.12 python3.10 python3.13 python; do
+        if "$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+            >/dev/null 2>&1; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "No Python 3.10 to 3.13 with the venv module found. Install one (Debian, Ubuntu: apt install python3-venv)." >&2
+    return 1
+}
+
+# Runs pip quietly: a line every 20 seconds while it works, its whole output if it fails.
+install() {
+    local log status=0 pid waited=0
+    log=$(mktemp)
+    "$PYTHON" -m pip --disable-pip-version-check install "$@" >"$log" 2>&1 &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 1
+        waited=$((waited + 1))
+        if [ $((waited % 20)) -eq 0 ]; then say "  still installing: $(tail -n 1 "$log" | cut -c 1-100)"; fi
+    done
+    wait "$pid" || status=$?
+    if [ "$status" -ne 0 ]; then
+        cat "$log" >&2
+        say "pip failed. It needs a network or a mirror (pip config), and 6 GB of disk space."
+    fi
+    rm -f "$log"
+    return "$status"
+}
+
+if [ ! -x "$VENV/bin/python" ]; then
+    base=$(find_python)
+    say "making $VENV with $("$base" --version)"
+    "$base" -m venv "$VENV"
+fi
+PYTHON="$VENV/bin/python"
+
+stamp="$VENV/requirements.sha256"
+wanted=$("$PYTHON" - requirements/runtime.txt requirements/dev.txt <<'PY'
+import hashlib, sys
+print(hashlib.sha256(b''.join(open(name, 'rb').read() for name in sys.argv[1:])).hexdigest(), sys.version.split()[0])
+PY
+)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing the pinned set (about two minutes, 5 GB)"
+    if "$PYTHON" -c 'import importlib.metadata as m; m.version("mmcv")' >/dev/null 2>&1; then
+        say "  the compiled mmcv is here, so mmcv-lite is left out"
+        install -r <(grep -v '^mmcv-lite' requirements/runtime.txt) -r requirements/dev.txt
+    else
+        install -r requirements/runtime.txt -r requirements/dev.txt
+    fi
+    install --no-deps -e .
+    echo "$wanted" >"$stamp"
+fi
+say "environment $VENV"
+"$PYTHON" tools/check_env.py
