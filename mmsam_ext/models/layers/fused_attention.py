@@ -18,7 +18,8 @@ class FusedAttention(Attention):
 
     Two formulations, equal to rounding (see SPEED.md of the design notes and ``tools/benchmark.py``):
 
-    - Without gradients on a CPU the bias is the mask of the fused kernel, a few heads at a time in one reused buffer.
+    - Without gradients on a CPU (and on the meta device, where costs are counted) the bias is the mask of the fused
+      kernel, a few heads at a time in one reused buffer.
     - Otherwise the bias is folded into queries and keys, so that it needs neither memory nor a gradient of its own:
       q' = [q / sqrt(d), q R_h, q R_w], k' = [k, one-hot row, one-hot column].
     """
@@ -35,7 +36,9 @@ class FusedAttention(Attention):
             grid = q.reshape(batch, self.num_heads, height, width, -1)
             rel_h = torch.einsum('bnhwc,hkc->bnhwk', grid, get_rel_pos(height, height, self.rel_pos_h).to(q.dtype))
             rel_w = torch.einsum('bnhwc,wkc->bnhwk', grid, get_rel_pos(width, width, self.rel_pos_w).to(q.dtype))
-            if q.device.type == 'cpu' and not (torch.is_grad_enabled() and q.requires_grad):
+            # The positions may be trained where nothing before them is, so that q itself needs no gradient.
+            trained = torch.is_grad_enabled() and (rel_h.requires_grad or rel_w.requires_grad)
+            if q.device.type in ('cpu', 'meta') and not trained:
                 out = self._masked(q, k, v, rel_h, rel_w)
             else:
                 out = self._folded(q, k, v, rel_h, rel_w)

@@ -1,0 +1,85 @@
+"""What the measuring tools share: time and peak memory of work done in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+#: What `peak_memory_mb` means, by type of device.
+MEMORY_KIND = {
+    'cpu': 'peak resident memory of the whole measuring process, PyTorch itself included',
+    'cuda': 'torch.cuda.max_memory_allocated',
+}
+
+
+class DeviceError(ValueError):
+    """A device that is not there."""
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' (the GPU where there is one), 'cpu' or 'cuda[:i]' -> device.
+
+    Raises:
+        DeviceError: a GPU that is not there.
+    """
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = torch.device(name)
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise DeviceError(f'device {name!r}: this machine has no GPU that PyTorch can use; expected auto or cpu')
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """'cpu (2 threads)' or the GPU's name."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type} ({torch.get_num_threads()} threads)'
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MB (2**20 bytes), of the kind that MEMORY_KIND says."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Not ru_maxrss where it can be helped: Linux hands a parent's peak on to its children.
+    status = Path('/proc/self/status')
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith('VmHWM:'):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == 'darwin' else peak / 1024
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `work` takes, the GPU's queue included."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def run_child(script: str | Path, arguments: Sequence[str]) -> dict:
+    """Run a script in a fresh interpreter.
+
+    Returns:
+        The JSON object that is the last line it prints.
+
+    Raises:
+        RuntimeError: it failed; with the end of its stderr.
+    """
+    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        command = ' '.join([Path(script).name, *arguments])
+        raise RuntimeError(f'{command} failed ({done.returncode}):\n{done.stderr[-3000:]}')
+    return json.loads(done.stdout.strip().splitlines()[-1])
