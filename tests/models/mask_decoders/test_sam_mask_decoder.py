@@ -1,0 +1,176 @@
+"""Our mask decoder and the whole way from image to masks against ``segment_anything``, on the same random weights."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+from segment_anything.modeling import Sam
+
+from mmsam_ext.models.mask_decoders import sam_mask_decoder
+from mmsam_ext.structures import PromptKind, Prompts
+from tests.models.prompt_encoders.test_sam_prompt_encoder import mixed, stock_call
+from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
+
+CASES = {
+    'one point': dict(points=[[[40, 50]]], point_labels=[[1]]),
+    'three points': dict(points=[[[40, 50], [10, 20], [100, 90]]], point_labels=[[1, 0, 1]]),
+    'box': dict(boxes=[[20, 30, 90, 100]]),
+    'box and points': dict(points=[[[40, 50], [10, 20]]], point_labels=[[1, 0]], boxes=[[20, 30, 90, 100]]),
+    'mask': dict(masks=torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))),
+    'box and mask': dict(boxes=[[20, 30, 90, 100]], masks=torch.ones(1, 1, 32, 32)),
+}
+
+
+def stock_masks(sam: Sam, image: torch.Tensor, prompts: Prompts, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All four masks (4, 32, 32) and their IoUs (4,) for one prompt on one image (1, 3, H, W)."""
+    sparse, dense = stock_call(sam.prompt_encoder, prompts, row)
+    outputs = [
+        sam.mask_decoder(
+            image_embeddings=sam.image_encoder(image),
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        for multimask in (False, True)
+    ]
+    return tuple(torch.cat(parts, 1)[0] for parts in zip(*outputs, strict=True))
+
+
+@pytest.mark.parametrize('case', CASES)
+@torch.no_grad()
+def test_logits_equal_stock(case):
+    sam = stock_sam()
+    ours = segmentor_of(sam)
+    prompts = Prompts.create(**CASES[case])
+    logits, iou = stock_masks(sam, images(), prompts, 0)
+    got = ours.decode(ours.extract_feat(images()), [prompts], (SIZE, SIZE))
+    assert logits.std() > 0.05
+    torch.testing.assert_close(got.logits[0], logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(got.iou[0], iou, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_decoder_alone_is_bitwise_stock():
+    sam = stock_sam()
+    ours = segmentor_of(sam)
+    features = ours.extract_feat(images())
+    prompts = Prompts.create(**CASES['three points'])
+    sparse, dense = stock_call(sam.prompt_encoder, prompts, 0)
+    expected, iou = sam.mask_decoder(features.embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
+    got = ours.decode(features, [prompts], (SIZE, SIZE))
+    assert torch.equal(got.logits[:, 1:], expected) and torch.equal(got.iou[:, 1:], iou)
+
+
+@pytest.mark.parametrize('chunk_size', [None, 1, 2, 'auto'])
+@torch.no_grad()
+def test_mixed_batch_equals_stock_one_by_one_in_order(chunk_size):
+    sam = stock_sam()
+    ours = segmentor_of(sam, decoder=dict(chunk_size=chunk_size))
+    batch = [*mixed(), Prompts.empty(2)]
+    inputs = images(3)
+    got = ours.decode(ours.extract_feat(inputs), batch, (SIZE, SIZE))
+    assert got.logits.shape == (9, 4, 32, 32) and got.upscaled is None
+    place = 0
+    for image, prompts in enumerate(batch):
+        for row in range(len(prompts)):
+            logits, iou = stock_masks(sam, inputs[image : image + 1], prompts, row)
+            torch.testing.assert_close(got.logits[place], logits, atol=1e-4, rtol=0)
+            torch.testing.assert_close(got.iou[place], iou, atol=1e-4, rtol=0)
+            place += 1
+
+
+@torch.no_grad()
+def test_automatic_chunks_on_a_cpu(monkeypatch):
+    """So many prompts at a time as CPU_CHUNK_VALUES holds; all at once with gradients."""
+    ours = segmentor()
+    calls = []
+    stock = ours.mask_decoder.predict_masks
+    monkeypatch.setattr(
+        ours.mask_decoder, 'predict_masks', lambda **kwargs: calls.append(len(kwargs['dense_prompt_embeddings'])) or stock(**kwargs)
+    )
+    prompts = [Prompts.create(boxes=[[1, 2, 30, 40]] * 7)]
+    features = ours.extract_feat(images())
+    monkeypatch.setattr(sam_mask_decoder, 'CPU_CHUNK_VALUES', 3 * 64 * CHANNELS)
+    ours.decode(features, prompts, (SIZE, SIZE))
+    assert calls == [3, 3, 1]
+    with torch.enable_grad():
+        ours.decode(features, prompts, (SIZE, SIZE))
+    assert calls == [3, 3, 1, 7]
+
+
+@torch.no_grad()
+def test_rectangles_are_decoded_where_they_are():
+    """The left half of a square, and the rectangle itself: same prompt encoder, other grid; each image by itself or in a batch."""
+    ours = segmentor()
+    prompts = [Prompts.create(boxes=[[5, 6, 50, 60]]), Prompts.create(points=[[[3.0, 9]]], point_labels=[[1]])]
+    inputs = images(2, 96, 160)
+    both = ours.decode(ours.extract_feat(inputs), prompts, (96, 160))
+    assert both.logits.shape == (2, 4, 24, 40)
+    for index in range(2):
+        alone = ours.decode(ours.extract_feat(inputs[index : index + 1]), prompts[index : index + 1], (96, 160))
+        torch.testing.assert_close(both.logits[index], alone.logits[0], atol=1e-4, rtol=0)
+
+
+def losses_and_gradients(model, with_cp: bool) -> dict[str, torch.Tensor]:
+    model = copy.deepcopy(model)
+    model.mask_decoder.with_cp = model.backbone.with_cp = with_cp
+    model.train()
+    prediction = model.decode(model.extract_feat(images(3)), [*mixed(), Prompts.empty()], (SIZE, SIZE))
+    ((prediction.logits**2).mean() + prediction.iou.sum()).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def test_checkpointed_gradients_are_equal():
+    model = segmentor()
+    plain, cheap = losses_and_gradients(model, False), losses_and_gradients(model, True)
+    for name, gradient in plain.items():
+        assert gradient is not None, name
+        torch.testing.assert_close(cheap[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_upscaled_features_in_the_order_of_prompts():
+    """An auxiliary head gets what output_upscaling gave for its prompt, whatever group the prompt was decoded in."""
+    model = segmentor()
+    model.mask_decoder.keep_upscaled = True
+    batch = mixed()
+    features = model.extract_feat(images(2))
+    got = model.decode(features, batch, (SIZE, SIZE)).upscaled
+    assert got.shape == (7, CHANNELS // 8, 32, 32)
+    place = 0
+    for image, prompts in enumerate(batch):
+        for row in range(len(prompts)):
+            alone = model.decode(
+                features._replace(embedding=features.embedding[image : image + 1]), [prompts[row : row + 1]], (SIZE, SIZE)
+            )
+            torch.testing.assert_close(got[place], alone.upscaled[0], atol=1e-5, rtol=0)
+            place += 1
+    with torch.no_grad():  # in chunks too
+        model.mask_decoder.chunk_size = 1
+        torch.testing.assert_close(model.decode(features, batch, (SIZE, SIZE)).upscaled, got, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_bf16_autocast_is_close_and_finite():
+    model = segmentor()
+    prompts = mixed()
+    plain = model.decode(model.extract_feat(images(2)), prompts, (SIZE, SIZE))
+    with torch.autocast('cpu', torch.bfloat16):
+        cast = model.decode(model.extract_feat(images(2)), prompts, (SIZE, SIZE))
+    scale = plain.logits.std()
+    assert (cast.logits.float() - plain.logits).abs().mean() < 0.05 * scale
+
+
+def test_kinds_of_numbers_of_masks():
+    decoder = MODELS.build(dict(config()['mask_decoder'], num_multimask_outputs=2))
+    assert decoder.num_mask_tokens == 3
+    assert int(PromptKind.POINTS | PromptKind.MASK) == 5  # stored in files and workers: must not change
+
+
+def test_error_for_a_chunk_size():
+    for chunk_size in (0, -1, 'all', 1.5):
+        with pytest.raises(ValueError, match="chunk_size .*, expected 'auto', None or a positive number"):
+            MODELS.build(dict(config()['mask_decoder'], chunk_size=chunk_size))
