@@ -8,6 +8,7 @@ source "$(dirname "$0")/setup_env.sh"
 
 CONFIG=configs/sam_tiny_synthetic.py
 WORK=work_dirs/quickstart
+rm -rf "$WORK" # what an earlier run left
 mkdir -p "$WORK"
 
 say "training $CONFIG (log: $WORK/train.log)"

@@ -30,7 +30,7 @@ install() {
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
         waited=$((waited + 1))
-        if [ $((waited % 20)) -eq 0 ]; then say "  still installing: $(tail -n 1 "$log" | cut -c 1-100)"; fi
+        if [ $((waited % 20)) -eq 0 ]; then say "  still installing ($(du -sm "$VENV" 2>/dev/null | cut -f 1) MB)"; fi
     done
     wait "$pid" || status=$?
     if [ "$status" -ne 0 ]; then
