@@ -192,8 +192,10 @@ class Prompts(InstanceData):
         Raises:
             ValueError: names `sample`, the field, the prompt and the image's size.
         """
+        # Up to the size itself: coordinates scale by the sizes' ratio (as in SamPredictor), and so the last pixel of a
+        # large image, 2047 of 2048, becomes 63.97 of 64.
         limit = self.points.new_tensor([width, height])
-        out = ((self.points < -0.5) | (self.points > limit - 0.5)).any(-1) & (self.point_labels >= 0)
+        out = ((self.points < -0.5) | (self.points > limit)).any(-1) & (self.point_labels >= 0)
         out &= self.uses(PromptKind.POINTS)[:, None]
         if out.any():
             row, column = out.nonzero()[0].tolist()

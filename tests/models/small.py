@@ -35,6 +35,9 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
             parameter.data = 1.5 * noise / parameter[0].numel() ** 0.5
         else:
             parameter.data = 0.1 * noise + (name.endswith('weight'))  # of norms
+    for name, buffer in model.named_buffers():
+        if 'gaussian' in name:
+            buffer.copy_(torch.randn(buffer.shape, generator=generator))
 
 
 def stock_encoder(**changes: Any) -> ImageEncoderViT:

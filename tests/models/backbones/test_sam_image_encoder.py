@@ -43,7 +43,9 @@ def test_random_weights_make_relative_positions_matter():
 
 
 def test_bias_in_several_chunks_equals_stock(monkeypatch):
-    monkeypatch.setattr(fused_attention, 'BIAS_ELEMENTS', 4 * 64**2 + 1)  # four of the six heads of two images at a time
+    monkeypatch.setattr(
+        fused_attention, 'BIAS_ELEMENTS', 4 * 64**2 + 1
+    )  # four of the six heads of two images at a time
     stock, ours = pair()
     with torch.no_grad():
         torch.testing.assert_close(ours(images(2))[0], stock(images(2)), atol=1e-4, rtol=0)

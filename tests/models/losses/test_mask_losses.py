@@ -47,7 +47,9 @@ def test_dice_by_hand():
     loss = MODELS.build(dict(type='MaskDiceLoss'))(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1))
     assert float(loss) == pytest.approx(1 - 2 / 3.25)
     unsmoothed = MODELS.build(dict(type='MaskDiceLoss', eps=0.0, loss_weight=3.0))
-    assert float(unsmoothed(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1))) == pytest.approx(3 * (1 - 1 / 2.25))
+    assert float(unsmoothed(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1))) == pytest.approx(
+        3 * (1 - 1 / 2.25)
+    )
 
 
 def test_dice_of_an_empty_target_and_an_empty_prediction_is_nearly_none():

@@ -11,7 +11,7 @@ from segment_anything.modeling import Sam
 
 from mmsam_ext.models.mask_decoders import sam_mask_decoder
 from mmsam_ext.structures import PromptKind, Prompts
-from tests.models.prompt_encoders.test_sam_prompt_encoder import mixed, stock_call
+from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
 
 CASES = {
@@ -90,7 +90,9 @@ def test_automatic_chunks_on_a_cpu(monkeypatch):
     calls = []
     stock = ours.mask_decoder.predict_masks
     monkeypatch.setattr(
-        ours.mask_decoder, 'predict_masks', lambda **kwargs: calls.append(len(kwargs['dense_prompt_embeddings'])) or stock(**kwargs)
+        ours.mask_decoder,
+        'predict_masks',
+        lambda **kwargs: calls.append(len(kwargs['dense_prompt_embeddings'])) or stock(**kwargs),
     )
     prompts = [Prompts.create(boxes=[[1, 2, 30, 40]] * 7)]
     features = ours.extract_feat(images())
@@ -104,7 +106,7 @@ def test_automatic_chunks_on_a_cpu(monkeypatch):
 
 @torch.no_grad()
 def test_rectangles_are_decoded_where_they_are():
-    """The left half of a square, and the rectangle itself: same prompt encoder, other grid; each image by itself or in a batch."""
+    """Rectangles run, and each image gives the same by itself as in a batch."""
     ours = segmentor()
     prompts = [Prompts.create(boxes=[[5, 6, 50, 60]]), Prompts.create(points=[[[3.0, 9]]], point_labels=[[1]])]
     inputs = images(2, 96, 160)
@@ -144,7 +146,9 @@ def test_upscaled_features_in_the_order_of_prompts():
     for image, prompts in enumerate(batch):
         for row in range(len(prompts)):
             alone = model.decode(
-                features._replace(embedding=features.embedding[image : image + 1]), [prompts[row : row + 1]], (SIZE, SIZE)
+                features._replace(embedding=features.embedding[image : image + 1]),
+                [prompts[row : row + 1]],
+                (SIZE, SIZE),
             )
             torch.testing.assert_close(got[place], alone.upscaled[0], atol=1e-5, rtol=0)
             place += 1
