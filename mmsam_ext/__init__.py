@@ -9,8 +9,8 @@ from . import compat
 
 compat.apply()
 
-from . import datasets, engine, evaluation, models, structures  # noqa: E402
+from . import datasets, engine, evaluation, models, structures, visualization  # noqa: E402
 
 __version__ = '0.1.0'
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'structures']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization']

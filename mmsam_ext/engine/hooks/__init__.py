@@ -1,5 +1,13 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
+from .prompt_visualization_hook import PromptVisualizationHook
+from .random_state_hook import RandomStateHook
 from .trainable_checkpoint_hook import TrainableCheckpointHook
 
-__all__ = ['AtomicCheckpointHook', 'InvalidLossHook', 'TrainableCheckpointHook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'InvalidLossHook',
+    'PromptVisualizationHook',
+    'RandomStateHook',
+    'TrainableCheckpointHook',
+]

@@ -12,7 +12,7 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..layers import ConvStem, FusedAttention
+from ..layers import ConvStem, FusedAttention, fuse_layer_norms
 
 #: Arguments of ``ImageEncoderViT`` by architecture; base, large and huge are those of ``segment_anything``.
 ARCHS: dict[str, dict] = {
@@ -90,6 +90,7 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
         for block in self.blocks:
             # Same parameters under the same names: only the class, and with it the formulation, differs.
             block.attn.__class__ = FusedAttention
+        fuse_layer_norms(self.neck)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W), H and W any multiples of 16 -> the stages of `out_indices`, each (B, embed_dim, H/16, W/16), and

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from segment_anything.modeling.common import LayerNorm2d
+import torch
 from torch import Tensor, nn
+
+from .fused_layer_norm import FusedLayerNorm2d
 
 
 class ConvStem(nn.Module):
@@ -18,9 +20,9 @@ class ConvStem(nn.Module):
         widths = [in_chans, embed_dim // 8, embed_dim // 4, embed_dim // 2, embed_dim]
         layers: list[nn.Module] = []
         for narrow, wide in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), LayerNorm2d(wide), nn.GELU()]
+            layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), FusedLayerNorm2d(wide), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(embed_dim, embed_dim, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, H/16, W/16, C)."""
-        return self.layers(x).permute(0, 2, 3, 1)
+        return self.layers(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
+from ..layers import fuse_layer_norms
 from .plugins import DecoderContext, install_plugins
 
 #: Values of image tokens (prompts x h x w x C) a CPU decodes best at a time: two prompts of a 1024 x 1024 image.
@@ -67,6 +68,7 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
             iou_head_hidden_dim=iou_head_hidden_dim,
         )
         self.init_cfg = init_cfg
+        fuse_layer_norms(self.output_upscaling)
         self.chunk_size = chunk_size
         self.with_cp = with_cp
         self.plugins = ModuleList([MODELS.build(plugin) for plugin in plugins])
@@ -84,7 +86,6 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         features: SAMFeatures,
         prompts: PromptEmbedding,
         prompt_encoder: nn.Module | None = None,
-        multimask_output: bool = False,
     ) -> MaskPrediction:
         """Decode P prompts.
 
@@ -92,21 +93,18 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
             features: Embedding (B, C, h, w).
             prompts: sparse (P, K, C), dense (P, C, h, w).
             prompt_encoder: For decoders that turn masks into prompts (self-draft); not used here.
-            multimask_output: The masks for ambiguous prompts (M = num_multimask_outputs) or the single one (M = 1).
 
         Returns:
-            logits (P, M, 4h, 4w), iou (P, M).
+            logits (P, M, 4h, 4w), iou (P, M) with M = 1 + num_multimask_outputs: all of stock SAM's masks, unselected.
         """
         if self.with_cp and self.training and torch.is_grad_enabled():
-            parts = [checkpoint(self._decode, features, prompts, multimask_output, use_reentrant=False)]
+            parts = [checkpoint(self._decode, features, prompts, use_reentrant=False)]
         else:
             size = self._chunk_size(prompts)
             starts = range(0, len(prompts), size)
-            parts = [self._decode(features, prompts[start : start + size], multimask_output) for start in starts]
+            parts = [self._decode(features, prompts[start : start + size]) for start in starts]
         logits, iou, upscaled = (list(part) for part in zip(*parts, strict=True))
-        return MaskPrediction(
-            _join(logits), _join(iou), upscaled=_join(upscaled) if self.keep_upscaled else None
-        )  # fmt: skip
+        return MaskPrediction(_join(logits), _join(iou), upscaled=_join(upscaled) if self.keep_upscaled else None)
 
     def _chunk_size(self, prompts: PromptEmbedding) -> int:
         if torch.is_grad_enabled() or self.chunk_size is None or not len(prompts):
@@ -116,18 +114,15 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         on_gpu = prompts.dense.device.type != 'cpu'
         return len(prompts) if on_gpu else max(1, CPU_CHUNK_VALUES // prompts.dense[0].numel())
 
-    def _decode(
-        self, features: SAMFeatures, prompts: PromptEmbedding, multimask_output: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _decode(self, features: SAMFeatures, prompts: PromptEmbedding) -> tuple[Tensor, Tensor, Tensor | None]:
         dense = prompts.dense + features.embedding[prompts.image_index]  # (P, C, h, w)
         self.context = DecoderContext(features, prompts.image_index, tuple(dense.shape[-2:]))
         try:
-            logits, iou = super().forward(
+            logits, iou = self.predict_masks(
                 image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
                 image_pe=prompts.image_pe,
                 sparse_prompt_embeddings=prompts.sparse,
                 dense_prompt_embeddings=dense,
-                multimask_output=multimask_output,
             )
             return logits, iou, self._upscaled
         finally:

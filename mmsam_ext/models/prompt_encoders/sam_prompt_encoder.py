@@ -14,6 +14,8 @@ from torch import Tensor
 
 from mmsam_ext.structures import PromptEmbedding, PromptKind, Prompts
 
+from ..layers import fuse_layer_norms
+
 #: Token codes: 0 and 1 are point labels, 2 and 3 box corners, PAD is SAM's "not a point", ABSENT makes no token.
 PAD, ABSENT = -1, -2
 
@@ -49,6 +51,7 @@ class SAMPromptEncoder(PromptEncoder, BaseModule):
             mask_in_chans=mask_in_chans,
         )
         self.init_cfg = init_cfg
+        fuse_layer_norms(self.mask_downscaling)
         self.pe_layer = Float32PositionEmbedding(embed_dim // 2)
 
     def forward(

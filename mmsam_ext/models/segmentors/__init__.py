@@ -1,4 +1,5 @@
 from .freezing import freeze_all_but, keep_frozen_in_eval
+from .interactive_segmentor import InteractiveSegmentor
 from .promptable_segmentor import PromptableSegmentor
 
-__all__ = ['PromptableSegmentor', 'freeze_all_but', 'keep_frozen_in_eval']
+__all__ = ['InteractiveSegmentor', 'PromptableSegmentor', 'freeze_all_but', 'keep_frozen_in_eval']

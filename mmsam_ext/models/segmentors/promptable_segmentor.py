@@ -14,11 +14,14 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.engine.base_checkpoint import load_base_state
-from mmsam_ext.structures import MaskPrediction, Prompts, SAMFeatures
+from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts, SAMFeatures
 
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .prompt_targets import prompt_targets
 from .state import check_state, rename_official_keys
+
+#: Of the masks that a decoder predicts: the single-mask output, and those for ambiguous prompts.
+SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
 
 
 @MODELS.register_module()
@@ -37,10 +40,10 @@ class PromptableSegmentor(BaseSegmentor):
         auxiliary_heads: :class:`PromptAuxiliaryHead` configs; training only.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
         trainable: Patterns of the parameters to train; None: all; (): none. Frozen modules stay in eval mode.
-        train_cfg: ``multimask`` (bool, default False): train the masks for ambiguous prompts, where only the best of
-            them is penalised (SAM, section 3), instead of the single-mask output.
-        test_cfg: ``multimask`` (bool, default False): predict the mask that the IoU head prefers of those for ambiguous
-            prompts, instead of the single-mask output.
+        train_cfg: ``multimask``: False (default) trains the single-mask output; True those for ambiguous prompts, of which only
+            the best is penalised (SAM, section 3); 'both' trains both.
+        test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask that the IoU head prefers of
+            those for ambiguous prompts; 'ambiguous' does so for prompts of one point, and the single mask for others.
         data_preprocessor: :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
 
@@ -77,6 +80,8 @@ class PromptableSegmentor(BaseSegmentor):
         self.mask_decoder.keep_upscaled = len(self.auxiliary_heads) > 0
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
+        _check_choice('train_cfg', self.train_cfg, (False, True, 'both'))
+        _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous'))
         freeze_all_but(self, trainable)
 
     # ---------------------------------------------------------------- the way of the data
@@ -89,7 +94,7 @@ class PromptableSegmentor(BaseSegmentor):
         return SAMFeatures(embedding, tuple(stages))
 
     def decode(
-        self, features: SAMFeatures, prompts: Sequence[Prompts], input_size: tuple[int, int], multimask: bool
+        self, features: SAMFeatures, prompts: Sequence[Prompts], input_size: tuple[int, int]
     ) -> MaskPrediction:
         """Predict the masks of all prompts of a batch, in their order.
 
@@ -97,10 +102,9 @@ class PromptableSegmentor(BaseSegmentor):
             features: Of the batch, embedding (B, C, h, w).
             prompts: Of each image, in pixels of the network input.
             input_size: (H, W) of the network input.
-            multimask: Whether to return the masks for ambiguous prompts.
 
         Returns:
-            logits (P, M, 4h, 4w), iou (P, M), for the P prompts of all images.
+            logits (P, M, 4h, 4w), iou (P, M), all masks for the P prompts of all images.
         """
         groups = self.prompt_encoder(prompts, input_size, features.embedding.shape[-2:])
         predictions = []
@@ -114,23 +118,22 @@ class PromptableSegmentor(BaseSegmentor):
                         f'{tuple(group.dense.shape)}; it may change the number of tokens only'
                     )
                 group = edited
-            predictions.append(self.mask_decoder(features, group, self.prompt_encoder, multimask))
+            predictions.append(self.mask_decoder(features, group, self.prompt_encoder))
         if len(groups) == 1:
             return predictions[0]
         return _restore_order(predictions, torch.cat([group.order for group in groups]).argsort())
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[SegDataSample]) -> Tensor:
         """(B, 3, H, W) -> (B, 1, H, W) logits of the union of all prompts of each image."""
-        prediction = self._forward(inputs, batch_data_samples)
-        numbers = [len(sample.prompts) for sample in batch_data_samples]
-        union = torch.stack([part.amax((0, 1)) for part in prediction.logits.split(numbers)])
+        logits, _ = self._preferred(self._forward(inputs, batch_data_samples), _prompts(batch_data_samples, inputs))
+        numbers = [len(prompts) for prompts in _prompts(batch_data_samples, inputs)]
+        union = torch.stack([part.amax(0) for part in logits.split(numbers)])
         return F.interpolate(union[:, None], inputs.shape[-2:], mode='bilinear', align_corners=False)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> MaskPrediction:
         """Tensor mode: (B, 3, H, W) -> logits (P, M, 4h, 4w) and iou (P, M), nothing resized or selected."""
-        prompts = _prompts(data_samples, len(inputs), inputs.device)
-        multimask = bool(self.test_cfg.get('multimask', False))
-        return self.decode(self.extract_feat(inputs), prompts, inputs.shape[-2:], multimask)
+        prompts = _prompts(data_samples, inputs)
+        return self.decode(self.extract_feat(inputs), prompts, inputs.shape[-2:])
 
     # ---------------------------------------------------------------- training
 
@@ -146,8 +149,8 @@ class PromptableSegmentor(BaseSegmentor):
             losses of the auxiliary heads.
         """
         features = self.extract_feat(inputs)
-        prompts = _prompts(data_samples, len(inputs), inputs.device)
-        prediction = self.decode(features, prompts, inputs.shape[-2:], bool(self.train_cfg.get('multimask', False)))
+        prompts = _prompts(data_samples, inputs)
+        prediction = self.decode(features, prompts, inputs.shape[-2:])
         targets, ignored = prompt_targets(data_samples, prompts, prediction.logits.shape[-2:])
         losses = self.mask_losses(prediction, targets, ignored)
         for index, draft in enumerate(prediction.drafts):
@@ -160,13 +163,22 @@ class PromptableSegmentor(BaseSegmentor):
         return losses
 
     def mask_losses(self, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> dict[str, Tensor]:
-        """Means over prompts; of several masks only the one of least loss counts.
+        """The losses of a prediction, by what ``train_cfg.multimask`` trains.
 
         Args:
-            prediction: logits (P, M, h, w), iou (P, M).
+            prediction: logits (P, M, h, w), iou (P, M), all masks.
             targets: (P, h, w) in [0, 1].
             ignored: (P, h, w) bool, pixels without a label.
         """
+        parts = {False: {'': SINGLE}, True: {'': AMBIGUOUS}, 'both': {'': SINGLE, '_multi': AMBIGUOUS}}
+        losses = {}
+        for suffix, which in parts[self.train_cfg.get('multimask', False)].items():
+            part = self._best_mask_losses(prediction.masks(which), targets, ignored)
+            losses.update({name + suffix: value for name, value in part.items()})
+        return losses
+
+    def _best_mask_losses(self, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> dict[str, Tensor]:
+        """Means over prompts; of several masks only the one of least loss counts (the IoU head learns from all)."""
         # A certain "background" where the target is background costs nothing and has no gradient.
         logits = prediction.logits.float().masked_fill(ignored[:, None], -1e4)
         values = {name: loss(logits, targets, prediction.iou.float()) for name, loss in self.losses.items()}
@@ -200,9 +212,10 @@ class PromptableSegmentor(BaseSegmentor):
         """
         data_samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         prediction = self._forward(inputs, data_samples)
-        logits, iou = _preferred(prediction)
+        all_prompts = _prompts(data_samples, inputs)
+        logits, iou = self._preferred(prediction, all_prompts)
         start = 0
-        for sample, prompts in zip(data_samples, _prompts(data_samples, len(inputs), inputs.device), strict=True):
+        for sample, prompts in zip(data_samples, all_prompts, strict=True):
             part = slice(start, start := start + len(prompts))
             masks = _to_original(logits[part], inputs.shape[-2:], sample.metainfo)
             sample.pred_instances = InstanceData(
@@ -217,6 +230,17 @@ class PromptableSegmentor(BaseSegmentor):
             sample.pred_sem_seg = PixelData(data=(union > 0).long())
         return data_samples
 
+    def _preferred(self, prediction: MaskPrediction, prompts: Sequence[Prompts]) -> tuple[Tensor, Tensor]:
+        """The mask that ``test_cfg.multimask`` wants, (P, h, w), and its estimated IoU, (P,)."""
+        multimask = self.test_cfg.get('multimask', False)
+        several = prediction.masks(AMBIGUOUS).iou.argmax(1) + 1
+        if multimask == 'ambiguous':
+            chosen = torch.where(torch.cat([is_one_point(p) for p in prompts]), several, 0)
+        else:
+            chosen = several if multimask else torch.zeros_like(several)
+        rows = torch.arange(len(chosen), device=chosen.device)
+        return prediction.logits[rows, chosen], prediction.iou[rows, chosen]
+
     # ---------------------------------------------------------------- checkpoints
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args) -> None:
@@ -227,10 +251,20 @@ class PromptableSegmentor(BaseSegmentor):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
-def _prompts(samples: list[SegDataSample] | None, batch: int, device: torch.device) -> list[Prompts]:
-    if samples is None:
-        return [Prompts.empty().to(device) for _ in range(batch)]
-    return [sample.prompts if 'prompts' in sample else Prompts.empty().to(device) for sample in samples]
+def _prompts(samples: list[SegDataSample] | None, inputs: Tensor) -> list[Prompts]:
+    empty = Prompts.empty().to(inputs.device)
+    return [sample.prompts if 'prompts' in sample else empty for sample in samples or [{} for _ in inputs]]
+
+
+def is_one_point(prompts: Prompts) -> Tensor:
+    """(P,) bool: which prompts are a single point and nothing else."""
+    return (prompts.kinds == int(PromptKind.POINTS)) & ((prompts.point_labels >= 0).sum(1) == 1)
+
+
+def _check_choice(name: str, config: dict, multimask: tuple) -> None:
+    value = config.get('multimask', False)
+    if value not in multimask:
+        raise ValueError(f'PromptableSegmentor: {name}.multimask is {value!r}, expected one of {multimask}')
 
 
 def _restore_order(predictions: list[MaskPrediction], order: Tensor) -> MaskPrediction:
@@ -241,12 +275,6 @@ def _restore_order(predictions: list[MaskPrediction], order: Tensor) -> MaskPred
         drafts=[_restore_order(list(drafts), order) for drafts in zip(*(p.drafts for p in predictions), strict=True)],
         upscaled=None if upscaled[0] is None else torch.cat(upscaled)[order],
     )
-
-
-def _preferred(prediction: MaskPrediction) -> tuple[Tensor, Tensor]:
-    """(P, M, h, w), (P, M) -> the mask of highest estimated IoU, (P, h, w), and that estimate, (P,)."""
-    iou, best = prediction.iou.max(1)
-    return prediction.logits[torch.arange(len(best), device=best.device), best], iou
 
 
 def _to_original(logits: Tensor, input_size: tuple[int, int], meta: dict) -> Tensor:

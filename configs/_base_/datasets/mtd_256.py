@@ -1,0 +1,39 @@
+# Magnetic-tile defects in their own layout under data/mtd, at 256 x 256.
+_base_ = ['../prompts/train_mix.py', '../prompts/spt_protocol.py']
+dataset_type = 'MTDDataset'
+data_root = 'data/mtd'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadBinaryMask'),
+    dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),
+    dict(type='RandomFlip', prob=[0.3, 0.3], direction=['horizontal', 'vertical']),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='GeneratePrompts', modes={{_base_.train_modes}}, num_prompts=4),
+    dict(type='PerturbPrompts', box_noise=0.1, modes=['box', 'boxes']),
+    dict(type='PackPromptInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadBinaryMask'),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),
+    dict(type='PackPromptInputs'),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(type=dataset_type, data_root=data_root, ann_file='train.txt', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type, data_root=data_root, ann_file='val.txt', test_mode=True, pipeline=test_pipeline
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(type='PromptIoUMetric')

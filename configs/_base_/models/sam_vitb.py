@@ -1,0 +1,9 @@
+# SAM ViT-B at 1024 px, as Meta's sam_vit_b_01ec64.pth has it.
+model = dict(
+    type='PromptableSegmentor',
+    data_preprocessor=dict(type='PromptDataPreprocessor', size=(1024, 1024)),
+    backbone=dict(type='SAMImageEncoder', arch='base'),
+    prompt_encoder=dict(type='SAMPromptEncoder'),
+    mask_decoder=dict(type='SAMMaskDecoder'),
+    losses=dict(bce=dict(type='MaskBCELoss'), dice=dict(type='MaskDiceLoss')),
+)

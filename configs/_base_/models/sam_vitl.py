@@ -1,0 +1,2 @@
+_base_ = './sam_vitb.py'
+model = dict(backbone=dict(arch='large'))
