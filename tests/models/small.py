@@ -32,7 +32,7 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
         if 'pos' in name or 'embed' in name or 'token.' in name:
             parameter.data = 0.5 * noise
         elif parameter.ndim > 1:
-            parameter.data = 1.5 * noise / parameter[0].numel() ** 0.5
+            parameter.data = 1.2 * noise / parameter[0].numel() ** 0.5
         else:
             parameter.data = 0.1 * noise + (name.endswith('weight'))  # of norms
     for name, buffer in model.named_buffers():
