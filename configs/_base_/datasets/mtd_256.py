@@ -37,3 +37,16 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='PromptIoUMetric')
+tta_model = dict(type='PromptTTAModel')
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadBinaryMask'),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(size, size), keep_ratio=False, backend='pillow') for size in (192, 224, 256)],
+            [dict(type='PackPromptInputs')],
+        ],
+    ),
+]

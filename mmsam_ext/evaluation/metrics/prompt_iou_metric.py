@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os.path as osp
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import mmcv
+import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
@@ -32,6 +35,9 @@ class PromptIoUMetric(BaseMetric):
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
         boundary: Whether to compute mBIoU.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
+        output_dir: Folder for the union of each image's predicted masks, as PNG of 0 and 255 named by the sample
+            (``tools/test.py --out``); None for no files.
+        keep_results: Accepted because MMSeg's test.py sets it; files in `output_dir` are always kept.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
 
@@ -44,6 +50,8 @@ class PromptIoUMetric(BaseMetric):
         dilation_ratio: float = 0.02,
         boundary: bool = True,
         csv_path: str | None = None,
+        output_dir: str | None = None,
+        keep_results: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -55,10 +63,19 @@ class PromptIoUMetric(BaseMetric):
         self.dilation_ratio = dilation_ratio
         self.boundary = boundary
         self.csv_path = csv_path
+        self.output_dir = output_dir
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Append exactly one record of plain numbers per sample: results of several ranks are interleaved by it."""
-        self.results.extend(self._record(sample) for sample in data_samples)
+        for sample in data_samples:
+            self.results.append(self._record(sample))
+            if self.output_dir is not None:
+                self._write_mask(sample)
+
+    def _write_mask(self, sample: Mapping[str, Any]) -> None:
+        path = osp.join(self.output_dir, f'{sample_name(sample)}.png')
+        mask = sample['pred_sem_seg']['data'][0].cpu().numpy().astype(np.uint8) * 255  # (1, H, W) -> (H, W)
+        mmcv.imwrite(mask, path)
 
     def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         name = sample_name(sample)

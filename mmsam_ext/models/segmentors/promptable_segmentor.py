@@ -169,7 +169,12 @@ class PromptableSegmentor(BaseSegmentor):
             prediction: logits (P, M, h, w), iou (P, M), all masks.
             targets: (P, h, w) in [0, 1].
             ignored: (P, h, w) bool, pixels without a label.
+
+        Raises:
+            ValueError: the model has no losses.
         """
+        if not self.losses:
+            raise ValueError('PromptableSegmentor: `losses` is empty, expected name -> config of a MaskLoss to train')
         parts = {False: {'': SINGLE}, True: {'': AMBIGUOUS}, 'both': {'': SINGLE, '_multi': AMBIGUOUS}}
         losses = {}
         for suffix, which in parts[self.train_cfg.get('multimask', False)].items():
