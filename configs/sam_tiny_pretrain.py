@@ -5,7 +5,10 @@ model = dict(
     type='InteractiveSegmentor',
     rounds=2,
     losses=dict(
-        _delete_=True, focal=dict(type='MaskFocalLoss'), dice=dict(type='MaskDiceLoss'), iou=dict(type='IoUPredictionLoss')
+        _delete_=True,
+        focal=dict(type='MaskFocalLoss'),
+        dice=dict(type='MaskDiceLoss'),
+        iou=dict(type='IoUPredictionLoss'),
     ),
     train_cfg=dict(multimask='both'),
     test_cfg=dict(multimask='ambiguous'),

@@ -11,7 +11,10 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-#: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``. Metadata
+from .checkpoint_loaders import PACKAGED, asset_path
+
+#: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``.
+#: Metadata
 #: travels with the state dict through every loader of torch and mmengine, which the checkpoint's own `meta` does not.
 KEY = 'mmsam_ext_base'
 
@@ -63,9 +66,7 @@ def _file_hash(path: str, modified: float) -> str:
 
 def local_path(name: str) -> str:
     """A file path, or the path behind one of our ``mmsam_ext://`` names."""
-    from .checkpoint_loaders import asset_path
-
-    return asset_path(name) if name.startswith('mmsam_ext://') else os.path.expanduser(name)
+    return asset_path(name) if name.startswith(PACKAGED) else os.path.expanduser(name)
 
 
 def load_base_state(
@@ -77,8 +78,8 @@ def load_base_state(
 ) -> None:
     """Complete a trainable-only state dict, in place, with the base that its metadata names. Others are left alone.
 
-    The base is looked for where the model's own ``init_cfg`` says, then where it was in training. `rename` brings the base's
-    keys to the model's names, in place.
+    The base is looked for where the model's own ``init_cfg`` says, then where it was in training. `rename` brings the
+    base's keys to the model's names, in place.
 
     Raises:
         FileNotFoundError: the base is in neither place, or what is there is another file (by SHA-256).
@@ -99,7 +100,7 @@ def load_base_state(
             tried.append(f'{name}: another file (SHA-256 {found[:12]}...)')
             continue
         print_log(f'Loads the trained part on the base {name}.', 'current')
-        checkpoint = CheckpointLoader.load_checkpoint(local_path(name), map_location='cpu')
+        checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
         whole = {prefix + key: value for key, value in checkpoint.get('state_dict', checkpoint).items()}
         rename(whole, prefix)
         state_dict.update({key: value for key, value in whole.items() if key not in state_dict})

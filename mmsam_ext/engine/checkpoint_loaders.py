@@ -93,12 +93,20 @@ def load_from_mmsam_ext(filename: str, map_location: Any = None) -> dict[str, An
     Raises:
         CheckpointError: the package has no weights of this name; the message lists those it has.
     """
+    return load_from_safetensors(asset_path(filename), map_location)
+
+
+def asset_path(filename: str) -> str:
+    """The file behind ``mmsam_ext://NAME``.
+
+    Raises:
+        CheckpointError: as :func:`load_from_mmsam_ext`.
+    """
     name = filename.removeprefix(PACKAGED)
-    path = ASSETS / f'{name}.safetensors'
     names = sorted(path.stem for path in ASSETS.glob('*.safetensors'))
     if name not in names:
         raise CheckpointError(f'{filename}: no such weights in this package; expected one of {names}')
-    return load_from_safetensors(str(path), map_location)
+    return str(ASSETS / f'{name}.safetensors')
 
 
 def _existing(filename: str) -> str:

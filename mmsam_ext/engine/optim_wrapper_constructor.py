@@ -11,8 +11,8 @@ from torch import nn
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's default constructor, less the frozen parameters, which it hands to the optimizer too.
 
-    With a `paramwise_cfg`, parameters of the same options share a group (mmengine makes one group a parameter, which keeps
-    PyTorch from updating them in one call).
+    With a `paramwise_cfg`, parameters of the same options share a group (mmengine makes one group a parameter, which
+    keeps PyTorch from updating them in one call).
 
     Raises:
         ValueError: nothing is to be trained.
@@ -21,7 +21,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of `model`; `paramwise_cfg` works as in mmengine."""
         if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ValueError('no parameter to train: `model.trainable` is empty (a zero-shot config can only be tested)')
+            raise ValueError(
+                'no parameter to train: `model.trainable` is empty (a zero-shot config can only be tested)'
+            )
         # mmengine takes the way through add_params only where there is a paramwise_cfg.
         self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)
         return super().__call__(model)

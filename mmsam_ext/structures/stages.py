@@ -53,8 +53,8 @@ class MaskPrediction:
     """What a mask decoder predicts for P prompts.
 
     Attributes:
-        logits: (P, M, 4h, 4w) mask logits of all mask tokens, foreground is > 0: first the single-mask output, then those for
-            ambiguous prompts.
+        logits: (P, M, 4h, 4w) mask logits of all mask tokens, foreground is > 0: first the single-mask output, then
+            those for ambiguous prompts.
         iou: (P, M) the IoU head's estimate of each mask's IoU.
         drafts: Earlier predictions of the same prompts, first to last (self-draft decoders); supervised too.
         upscaled: (P, C/8, 4h, 4w) the decoder's upscaled image features, for auxiliary heads; None where not asked for.

@@ -31,9 +31,7 @@ val_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, ann_file='val.txt', test_mode=True, pipeline=test_pipeline
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, ann_file='val.txt', test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='PromptIoUMetric')

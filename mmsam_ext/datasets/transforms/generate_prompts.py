@@ -52,7 +52,9 @@ class PromptMode:
         expected = dict(kind=tuple(KINDS), targets=('whole', 'parts'))
         for field, values in expected.items():
             if getattr(self, field) not in values:
-                raise ValueError(f'prompt mode {self.name!r}: {field}={getattr(self, field)!r}, expected one of {values}')
+                raise ValueError(
+                    f'prompt mode {self.name!r}: {field}={getattr(self, field)!r}, expected one of {values}'
+                )
         if self.num_points < 1 or self.draws < 1 or self.weight < 0:
             raise ValueError(f'prompt mode {self.name!r}: num_points and draws must be 1 or more, weight 0 or more')
 
@@ -65,11 +67,12 @@ class GeneratePrompts(BaseTransform):
     Resize. The ground truth stays in that frame from here on. In training put it after all geometric transforms; with
     `num_prompts`, so many (mode, target) pairs are drawn at random.
 
-    Boxes go from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without replacement;
-    a target with fewer pixels than points repeats some, which is logged.
+    Boxes go from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without
+    replacement; a target with fewer pixels than points repeats some, which is logged.
 
-    Required keys: img, gt_seg_map (label 1 is the foreground), optionally gt_masks (T, H, W), the parts. A sample without
-    ground truth passes through (MMSegmentation's inferencer removes LoadAnnotations), as does one that has prompts.
+    Required keys: img, gt_seg_map (label 1 is the foreground), optionally gt_masks (T, H, W), the parts. A sample
+    without ground truth passes through (MMSegmentation's inferencer removes LoadAnnotations), as does one that has
+    prompts.
 
     Added keys: prompts, gt_masks (T, H, W) uint8: row 0 the whole foreground, then the parts that are asked for.
 
@@ -80,8 +83,8 @@ class GeneratePrompts(BaseTransform):
         min_area: Parts of fewer pixels are no targets of their own (they still belong to the whole).
 
     Raises:
-        ValueError: an evaluation sample without foreground (a training sample is skipped and another taken, as mmengine does
-            for a transform that returns None).
+        ValueError: an evaluation sample without foreground (a training sample is skipped and another taken, as mmengine
+            does for a transform that returns None).
     """
 
     def __init__(
@@ -169,7 +172,7 @@ class GeneratePrompts(BaseTransform):
             enough = len(pixels) >= mode.num_points
             if not enough:
                 print_log(
-                    f'{sample_key(results)}: {mode.num_points} points asked of a target of {len(pixels)} pixels; some repeat',
+                    f'{sample_key(results)}: {mode.num_points} points of a target of {len(pixels)} pixels; some repeat',
                     logger='current',
                     level=logging.WARNING,
                 )
@@ -200,7 +203,7 @@ class GeneratePrompts(BaseTransform):
         name = sample_key(results)
         if self.seed is not None:
             raise ValueError(
-                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the test dataset'
+                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset'
             )
         print_log(f'{name}: no foreground, another sample is taken', logger='current', level=logging.WARNING)
         return None

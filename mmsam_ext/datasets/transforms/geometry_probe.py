@@ -34,12 +34,12 @@ def check(results: dict, sample: str) -> tuple[float, float]:
     height, width = results['img'].shape[:2]
     probe = results[KEY]
     tolerance = 4 + 170 / min(width, old_width) + 85 / min(height, old_height)  # nearest neighbours, rounding
-    same = probe.shape == (height, width)
-    if same:
-        same = np.abs(probe.astype(np.int16) - _ramp(height, width)).max() <= tolerance
-    if not same:
+    moved = probe.shape != (height, width)
+    if not moved:
+        moved = np.abs(probe.astype(np.int16) - _ramp(height, width)).max() > tolerance
+    if moved:
         raise ValueError(
-            f'{sample}: the image was flipped, turned, cropped or padded between GeneratePrompts and PackPromptInputs '
+            f'{sample}: the image was flipped, turned, cropped or padded after GeneratePrompts drew its prompts '
             f'(frame {old_height} x {old_width}, now {height} x {width}, height x width); only Resize may stand between '
             'them. Put GeneratePrompts after the other geometric transforms.'
         )

@@ -18,15 +18,16 @@ META_KEYS = ('sample_id', 'dataset_name', 'defect_class')
 class PackPromptInputs(PackSegInputs):
     """MMSegmentation's PackSegInputs with prompts and target masks.
 
-    Prompts are scaled from the frame they were drawn in to that of the image as it is now. `gt_masks` (T, H, W) are packed
+    Prompts are scaled from the frame they were drawn in to that of the image as it is now. `gt_masks` (T, H, W) are
+    packed
     as they are: in training that is the image's frame, in evaluation that of the original image.
 
     Args:
         meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name` and `defect_class` always are.
 
     Raises:
-        ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it; or
-            in training, targets are not of the image's size.
+        ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it;
+            or in training, targets are not of the image's size.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:

@@ -77,9 +77,7 @@ class PerturbPrompts(BaseTransform):
         return results
 
 
-def noisy_box(
-    box: np.ndarray, noise: float, size: tuple[int, int], rng: np.random.Generator
-) -> np.ndarray:
+def noisy_box(box: np.ndarray, noise: float, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A box x1 y1 x2 y2 with uniform noise on its centre and its sides, clipped to an image of `size` (H, W)."""
     shift, growth = rng.uniform(-noise, noise, (2, 2))
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2

@@ -18,9 +18,9 @@ def prompt_rng(seed: int | None, results: dict, target: int, draw: int, stream: 
     """A generator for one draw of one target.
 
     Args:
-        seed: With a seed (evaluation) the numbers are a function of (seed, sample, target, draw) alone: the same for every
-            method, batch size, number of workers and of ranks. Without (training) they come from NumPy's global state,
-            which mmengine seeds in each worker.
+        seed: With a seed (evaluation) the numbers are a function of (seed, sample, target, draw) alone: the same for
+            every method, batch size, number of workers and of ranks. Without (training) they come from NumPy's global
+            state, which mmengine seeds in each worker.
         stream: Tells independent uses apart (drawing, perturbing, ...).
     """
     if seed is None:

@@ -32,11 +32,13 @@ class InvalidLossHook(Hook):
         """`outputs` are the logged losses of the step."""
         if not self.every_n_train_iters(runner, self.interval) or not outputs:
             return
-        bad = {name: float(value) for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()}
+        bad = {
+            name: float(value) for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()
+        }
         if bad:
             samples: Sequence = (data_batch or {}).get('data_samples', [])
             names = [sample.metainfo.get('sample_id') or sample.metainfo.get('img_path') for sample in samples]
             raise FloatingPointError(
-                f'iteration {runner.iter + 1}: {bad} in a batch of {names}; training stops, the last checkpoint is from '
-                'before this step. Look at these samples, lower the learning rate, or clip gradients.'
+                f'iteration {runner.iter + 1}: {bad} in a batch of {names}; training stops, the last checkpoint is '
+                'from before this step. Look at these samples, lower the learning rate, or clip gradients.'
             )

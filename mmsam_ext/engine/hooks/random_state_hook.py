@@ -12,10 +12,11 @@ KEY = 'random_state'
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Keeps the state of PyTorch's CPU generator in checkpoints, for what is drawn in the model (dropout, corrective points).
+    """Keeps the state of PyTorch's CPU generator in checkpoints, for what is drawn in the model (dropout, corrective
+    points).
 
-    mmengine's iteration loop repeats the data on resume, so that the data's own random numbers need no state. On a GPU, and
-    on other ranks than the first, a model that draws random numbers is seeded but not resumed exactly.
+    mmengine's iteration loop repeats the data on resume, so that the data's own random numbers need no state. On a GPU,
+    and on other ranks than the first, a model that draws random numbers is seeded but not resumed exactly.
     """
 
     def __init__(self) -> None:

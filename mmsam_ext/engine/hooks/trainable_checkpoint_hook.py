@@ -14,8 +14,8 @@ from ..base_checkpoint import KEY, base_file, file_hash, trained_keys
 class TrainableCheckpointHook(Hook):
     """Saves the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
 
-    On load the base is loaded first (see :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training, testing
-    and inference alike.
+    On load the base is loaded first (see :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training,
+    testing and inference alike.
 
     Raises:
         ValueError: before training, where the model's ``init_cfg`` names no base to stand on.

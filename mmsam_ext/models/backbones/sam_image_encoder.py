@@ -17,7 +17,8 @@ from ..layers import ConvStem, FusedAttention, fuse_layer_norms
 #: Arguments of ``ImageEncoderViT`` by architecture; base, large and huge are those of ``segment_anything``.
 ARCHS: dict[str, dict] = {
     'tiny': dict(
-        img_size=256, embed_dim=192, depth=8, num_heads=3, window_size=8, out_chans=128, global_attn_indexes=(1, 3, 5, 7)
+        img_size=256, embed_dim=192, depth=8, num_heads=3, window_size=8, out_chans=128, global_attn_indexes=(1, 3, 5,
+        7)
     ),
     'base': dict(
         img_size=1024, embed_dim=768, depth=12, num_heads=12, window_size=14, out_chans=256,
@@ -38,11 +39,12 @@ ARCHS: dict[str, dict] = {
 class SAMImageEncoder(ImageEncoderViT, BaseModule):
     """The ViT image encoder of SAM (Kirillov et al. 2023), with ``segment_anything``'s parameter names.
 
-    Differences to ``segment_anything`` are in speed and memory alone (:class:`FusedAttention`), but for input sizes other
-    than the built one, where `pos_embed` is interpolated (relative positions interpolate already).
+    Differences to ``segment_anything`` are in speed and memory alone (:class:`FusedAttention`), but for input sizes
+    other than the built one, where `pos_embed` is interpolated (relative positions interpolate already).
 
     Args:
-        arch: 'tiny' (5 M parameters, 256 px, ours), 'base', 'large' or 'huge'; or a dict of ``ImageEncoderViT`` arguments.
+        arch: 'tiny' (5 M parameters, 256 px, ours), 'base', 'large' or 'huge'; or a dict of ``ImageEncoderViT``
+            arguments.
         img_size: Side of the square image that `pos_embed` is made for; the architecture's own where None.
         conv_stem: Use a :class:`ConvStem` for the patch projection; only and always in 'tiny' where None.
         out_indices: Blocks whose output is returned beside the embedding, for heads that want inner stages.
@@ -50,8 +52,8 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: unknown `arch`, an index in `out_indices` beyond the depth, or an input whose sides are not multiples
-            of 16.
+        ValueError: unknown `arch`, an index in `out_indices` beyond the depth, or an input whose sides are not
+            multiples of 16.
     """
 
     patch_size = 16
@@ -93,8 +95,8 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
         fuse_layer_norms(self.neck)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W), H and W any multiples of 16 -> the stages of `out_indices`, each (B, embed_dim, H/16, W/16), and
-        last the image embedding (B, out_channels, H/16, W/16)."""
+        """(B, 3, H, W), H and W any multiples of 16 -> the stages of `out_indices`, each (B, embed_dim, H/16, W/16),
+        and last the image embedding (B, out_channels, H/16, W/16)."""
         if x.shape[-2] % self.patch_size or x.shape[-1] % self.patch_size:
             raise ValueError(
                 f'SAMImageEncoder: input of {tuple(x.shape[-2:])} (height, width), expected multiples of '

@@ -50,8 +50,8 @@ class MaskBCELoss(MaskLoss):
 
 @MODELS.register_module()
 class MaskFocalLoss(MaskLoss):
-    """Sigmoid focal loss (Lin et al. 2017), averaged over the pixels of a mask; written in PyTorch since mmcv's has no CPU
-    kernel.
+    """Sigmoid focal loss (Lin et al. 2017), averaged over the pixels of a mask; written in PyTorch since mmcv's has no
+    CPU kernel.
 
     Args:
         gamma: Focusing exponent.

@@ -32,9 +32,9 @@ class Float32PositionEmbedding(PositionEmbeddingRandom):
 class SAMPromptEncoder(PromptEncoder, BaseModule):
     """``segment_anything``'s prompt encoder with its parameter names, for many images and mixed kinds in one call.
 
-    A prompt's tokens are its points in their order, then the one "not a point" that stock SAM adds where there are points
-    and no box, then the two corners of its box. Prompts are grouped by their exact number of tokens, since a padding
-    token would be attended to.
+    A prompt's tokens are its points in their order, then the one "not a point" that stock SAM adds where there are
+    points and no box, then the two corners of its box. Prompts are grouped by their exact number of tokens, since a
+    padding token would be attended to.
 
     Args:
         embed_dim: C, channels of the image embedding.

@@ -10,8 +10,8 @@ from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 class PromptStage(BaseModule):
     """Works between the prompt encoder and the mask decoder, once for each group of prompts with as many tokens.
 
-    A head creates a prompt from the image, an adapter edits what the user gave. It may change the number of tokens K and
-    the dense embedding, never P, C, h or w (the segmentor checks), and starts as an identity.
+    A head creates a prompt from the image, an adapter edits what the user gave. It may change the number of tokens K
+    and the dense embedding, never P, C, h or w (the segmentor checks), and starts as an identity.
     """
 
     #: Missing from a checkpoint of plain SAM without an error.

@@ -43,19 +43,19 @@ class InteractiveSegmentor(PromptableSegmentor):
                 targets, ignored = prompt_targets(data_samples, prompts, prediction.logits.shape[-2:])
             losses.append(self.mask_losses(prediction, targets, ignored))
             if index + 1 < self.rounds:
-                prompts = self._corrected(prompts, prediction, targets, inputs.shape[-1])
+                prompts = self._corrected(prompts, prediction, targets, ignored, inputs.shape[-1])
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
     @torch.no_grad()
     def _corrected(
-        self, prompts: list[Prompts], prediction: MaskPrediction, targets: Tensor, width: int
+        self, prompts: list[Prompts], prediction: MaskPrediction, targets: Tensor, ignored: Tensor, width: int
     ) -> list[Prompts]:
         """The prompts of the next round; `width` is that of the network input in pixels."""
         rows = torch.arange(len(targets), device=targets.device)
         one_point = torch.cat([is_one_point(p) for p in prompts])
         several = prediction.iou[:, 1:].argmax(1) + 1
         last = prediction.logits[rows, torch.where(one_point, several, 0)].float()  # (P, h, w)
-        points, labels = error_points(last > 0, targets > 0.5)
+        points, labels = error_points((last > 0) & ~ignored, targets > 0.5)  # no point where nobody knows the label
         points = (points + 0.5) * (width / last.shape[-1]) - 0.5  # cells of the logits -> pixels of the input
         corrected, start = [], 0
         for p in prompts:
@@ -78,8 +78,8 @@ class InteractiveSegmentor(PromptableSegmentor):
 
 
 def error_points(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """One point of each error region, uniformly at random; of the target where there is no error, of the map where there is
-    no target either.
+    """One point of each error region, uniformly at random; of the target where there is no error, of the map where
+    there is no target either.
 
     Args:
         predicted, true: (P, h, w) bool.

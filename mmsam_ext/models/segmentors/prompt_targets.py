@@ -23,13 +23,14 @@ def prompt_targets(
     """Targets of all P prompts of a batch.
 
     Args:
-        samples: With `gt_masks` (T, H, W) in {0, 1}, or `gt_sem_seg` (1, H, W) alone, whose label 1 is then the one target.
+        samples: With `gt_masks` (T, H, W) in {0, 1}, or `gt_sem_seg` (1, H, W) alone, whose label 1 is then the one
+            target.
         prompts: Of each sample; `target_ids` say which of the T masks a prompt asks for.
         size: (h, w) of the predicted logits.
 
     Returns:
-        targets (P, h, w) float in [0, 1], area averages of the masks, and ignored (P, h, w) bool, where more than half of
-        the area has the label 255 (target 0 there).
+        targets (P, h, w) float in [0, 1], area averages of the masks, and ignored (P, h, w) bool, where more than half
+        of the area has the label 255 (target 0 there).
 
     Raises:
         ValueError: a sample with neither target, or a target id beyond its masks; the error names the sample.
@@ -39,8 +40,8 @@ def prompt_targets(
         masks, skip = _masks(sample)
         if int(asked.target_ids.max()) >= len(masks):
             raise ValueError(
-                f'{sample_name(sample)}: field `target_ids` asks for mask {int(asked.target_ids.max())}, but `gt_masks` '
-                f'has {len(masks)}'
+                f'{sample_name(sample)}: field `target_ids` asks for mask {int(asked.target_ids.max())}, but '
+                f'`gt_masks` has {len(masks)}'
             )
         both = torch.cat([masks, skip]).float()[None]  # (1, T + 1, H, W)
         *small, unlabelled = F.interpolate(both, tuple(size), mode='area')[0]

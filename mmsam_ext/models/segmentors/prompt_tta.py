@@ -13,8 +13,8 @@ from mmseg.structures import SegDataSample
 class PromptTTAModel(SegTTAModel):
     """Averages the mask logits and IoU scores of each prompt over views of an image.
 
-    Views differ in size only (``TestTimeAug`` with several ``Resize`` after GeneratePrompts), since prompts are drawn once, in
-    the frame of the original image, and moved by nothing but Resize.
+    Views differ in size only (``TestTimeAug`` with several ``Resize`` after GeneratePrompts), since prompts are drawn
+    once, in the frame of the original image, and moved by nothing but Resize.
 
     Raises:
         ValueError: views with different numbers of prompts.

@@ -28,8 +28,8 @@ SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
 class PromptableSegmentor(BaseSegmentor):
     """Image encoder, prompt encoder, prompt stages, mask decoder with plugins, auxiliary heads, from configs.
 
-    Every image is encoded once however many prompts it has. Prompts of a batch with the same number of tokens are decoded
-    together; the order of prompts is kept.
+    Every image is encoded once however many prompts it has. Prompts of a batch with the same number of tokens are
+    decoded together; the order of prompts is kept.
 
     Args:
         backbone: Any registered backbone; its last output is the image embedding.
@@ -40,16 +40,17 @@ class PromptableSegmentor(BaseSegmentor):
         auxiliary_heads: :class:`PromptAuxiliaryHead` configs; training only.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
         trainable: Patterns of the parameters to train; None: all; (): none. Frozen modules stay in eval mode.
-        train_cfg: ``multimask``: False (default) trains the single-mask output; True those for ambiguous prompts, of which only
-            the best is penalised (SAM, section 3); 'both' trains both.
-        test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask that the IoU head prefers of
-            those for ambiguous prompts; 'ambiguous' does so for prompts of one point, and the single mask for others.
+        train_cfg: ``multimask``: False (default) trains the single-mask output; True those for ambiguous prompts, of
+            which only the best is penalised (SAM, section 3); 'both' trains both.
+        test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask that the IoU head
+            prefers of those for ambiguous prompts; 'ambiguous' does so for prompts of one point, and the single mask
+            for others.
         data_preprocessor: :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
 
     Raises:
-        ValueError: a `trainable` pattern without a match, a checkpoint that does not fit, a prompt stage that changes what
-            it must not, no target to learn from.
+        ValueError: a `trainable` pattern without a match, a checkpoint that does not fit, a prompt stage that changes
+            what it must not, no target to learn from.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class PromptableSegmentor(BaseSegmentor):
         init_cfg: dict | list | None = None,
     ) -> None:
         preprocessor = data_preprocessor or dict(type='PromptDataPreprocessor', size_divisor=16)
-        # Built here, in MMSegmentation's registry: mmengine would look it up in the default scope, which only a Runner sets.
+        # Built here, in MMSegmentation's registry: mmengine would look it up in the default scope, which only a Runner
+        # sets.
         super().__init__(data_preprocessor=MODELS.build(preprocessor), init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         if neck is not None:
@@ -93,9 +95,7 @@ class PromptableSegmentor(BaseSegmentor):
         *stages, embedding = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return SAMFeatures(embedding, tuple(stages))
 
-    def decode(
-        self, features: SAMFeatures, prompts: Sequence[Prompts], input_size: tuple[int, int]
-    ) -> MaskPrediction:
+    def decode(self, features: SAMFeatures, prompts: Sequence[Prompts], input_size: tuple[int, int]) -> MaskPrediction:
         """Predict the masks of all prompts of a batch, in their order.
 
         Args:
@@ -113,8 +113,8 @@ class PromptableSegmentor(BaseSegmentor):
                 edited = stage(features, group)
                 if edited.dense.shape != group.dense.shape or len(edited.sparse) != len(group.sparse):
                     raise ValueError(
-                        f'prompt_stages[{index}] ({type(stage).__name__}) returned sparse {tuple(edited.sparse.shape)} and '
-                        f'dense {tuple(edited.dense.shape)} for sparse {tuple(group.sparse.shape)} and dense '
+                        f'prompt_stages[{index}] ({type(stage).__name__}) returned sparse {tuple(edited.sparse.shape)} '
+                        f'and dense {tuple(edited.dense.shape)} for sparse {tuple(group.sparse.shape)} and dense '
                         f'{tuple(group.dense.shape)}; it may change the number of tokens only'
                     )
                 group = edited
@@ -212,8 +212,8 @@ class PromptableSegmentor(BaseSegmentor):
             data_samples: With `prompts`; without any, each image gets the empty prompt.
 
         Returns:
-            The samples with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids, mode_ids (P,)) and
-            the union over prompts as MMSegmentation's `seg_logits` and `pred_sem_seg` (1, H0, W0).
+            The samples with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids, mode_ids (P,))
+            and the union over prompts as MMSegmentation's `seg_logits` and `pred_sem_seg` (1, H0, W0).
         """
         data_samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         prediction = self._forward(inputs, data_samples)
@@ -283,7 +283,8 @@ def _restore_order(predictions: list[MaskPrediction], order: Tensor) -> MaskPred
 
 
 def _to_original(logits: Tensor, input_size: tuple[int, int], meta: dict) -> Tensor:
-    """(P, h, w) -> (P, H0, W0): to the padded input, padding cut off, flips undone, to the original size (as SAM does)."""
+    """(P, h, w) -> (P, H0, W0): to the padded input, padding cut off, flips undone, to the original size (as SAM
+    does)."""
     logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
     height, width = meta.get('img_shape', input_size)[:2]
     logits = logits[..., :height, :width]

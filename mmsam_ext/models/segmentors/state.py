@@ -44,7 +44,8 @@ def added_keys(model: nn.Module) -> dict[str, set[str]]:
 def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> None:
     """Check that a state dict (with our key names) fits the model.
 
-    Modules that SAM does not have may be missing as a whole (they then keep their start, which is logged), never in part.
+    Modules that SAM does not have may be missing as a whole (they then keep their start, which is logged), never in
+    part.
 
     Raises:
         ValueError: keys are missing, unknown or of another shape; the error lists them and guesses why.

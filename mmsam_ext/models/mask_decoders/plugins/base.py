@@ -34,7 +34,8 @@ class DecoderContext:
 
 
 class DecoderPlugin(BaseModule):
-    """Edits the two-way transformer of a mask decoder. Subclasses override one or both methods, and start as an identity.
+    """Edits the two-way transformer of a mask decoder. Subclasses override one or both methods, and start as an
+    identity.
 
     Sites of token-to-image attention are numbered 0 .. depth - 1 for the blocks and depth for the final attention.
     """
@@ -58,10 +59,9 @@ class DecoderPlugin(BaseModule):
         """
         return queries, keys, values
 
-    def after_block(
-        self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext
-    ) -> tuple[Tensor, Tensor]:
-        """Edit what comes out of two-way block `index`: queries (P, K, C), keys (P, N, C), both without position code."""
+    def after_block(self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor]:
+        """Edit what comes out of two-way block `index`: queries (P, K, C), keys (P, N, C), both without position
+        code."""
         return queries, keys
 
 
