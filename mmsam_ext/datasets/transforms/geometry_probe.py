@@ -40,7 +40,7 @@ def check(results: dict, sample: str) -> tuple[float, float]:
     if moved:
         raise ValueError(
             f'{sample}: the image was flipped, turned, cropped or padded after GeneratePrompts drew its prompts '
-            f'(frame {old_height} x {old_width}, now {height} x {width}, height x width); only Resize may stand between '
+            f'(height x width was {old_height} x {old_width}, is {height} x {width}); only Resize may stand between '
             'them. Put GeneratePrompts after the other geometric transforms.'
         )
     return width / old_width, height / old_height
