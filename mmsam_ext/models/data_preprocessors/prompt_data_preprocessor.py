@@ -8,6 +8,7 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import stack_batch
+from torch import Tensor
 
 from mmsam_ext.structures import Prompts
 
@@ -19,19 +20,22 @@ SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 class PromptDataPreprocessor(SegDataPreProcessor):
     """MMSegmentation's preprocessor, which also pads `gt_masks`, checks prompts, and pads in evaluation as in training.
 
-    Padding goes to the right and the bottom, after the normalisation, with zeros, as in SAM. A sample without prompts gets
-    the empty prompt.
+    Padding goes to the right and the bottom, after the normalisation, with zeros, as in SAM. A sample without prompts
+    gets the empty prompt.
 
     Args:
         size: (H, W) every image is padded to, or
         size_divisor: pad to the batch's largest image, rounded up to a multiple of this. One of the two.
         mean, std: Per channel, RGB; SAM's by default.
         bgr_to_rgb: MMSegmentation loads BGR, SAM wants RGB.
-        kwargs: As :class:`mmseg.models.SegDataPreProcessor`.
+        pad_val: Of normalised images.
+        seg_pad_val: Of `gt_sem_seg`; 255 is ignored by the losses. (MMSegmentation's `batch_augments` would not move
+            prompts.)
 
     Raises:
-        ValueError: an image larger than `size`, or prompts that are malformed or outside their image (the error names the
-            sample, the field, what came and what was expected).
+        ValueError: an image larger than `size`, prompts that are malformed or outside their image, or in training
+            target masks of another size than their image (the error names the sample, the field, what came and what was
+            expected).
     """
 
     def __init__(
@@ -41,28 +45,35 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         mean: tuple[float, ...] = SAM_MEAN,
         std: tuple[float, ...] = SAM_STD,
         bgr_to_rgb: bool = True,
-        **kwargs,
+        pad_val: float = 0.0,
+        seg_pad_val: int = 255,
     ) -> None:
         if (size is None) == (size_divisor is None):
-            raise ValueError(f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected one of the two')
-        super().__init__(mean=mean, std=std, size=size, size_divisor=size_divisor, bgr_to_rgb=bgr_to_rgb, **kwargs)
+            raise ValueError(
+                f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected one of the two'
+            )
+        super().__init__(mean, std, size, size_divisor, pad_val, seg_pad_val, bgr_to_rgb)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
 
         Args:
             data: 'inputs', a list of uint8 (3, H, W) images, and 'data_samples'.
-            training: Whether targets are in the frame of the network input (then they are padded with it), or in that of the
-                original image (then they stay).
+            training: Whether targets are in the frame of the network input (then they are padded with it), or in that
+                of the original image (then they stay).
 
         Returns:
             'inputs' (B, 3, H, W) float and 'data_samples', each with `prompts`.
         """
-        data = self.cast_data(data)
-        inputs = [self._normalise(image) for image in data['inputs']]
-        samples = data.get('data_samples') or [SegDataSample() for _ in inputs]
-        for image, sample in zip(inputs, samples, strict=True):
-            self._check(image, sample)
+        # Checked where they come from: on a GPU every check would wait for the device.
+        samples = data.get('data_samples') or [SegDataSample() for _ in data['inputs']]
+        for image, sample in zip(data['inputs'], samples, strict=True):
+            self._check(image, sample, training)
+        data = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
+        inputs, samples = [self._normalise(image) for image in data['inputs']], data['data_samples']
+        for sample in samples:
+            if 'prompts' not in sample or len(sample.prompts) == 0:
+                sample.prompts = Prompts.empty().to(inputs[0].device)
         inputs, padded = stack_batch(
             inputs=inputs,
             data_samples=samples if training else None,
@@ -78,11 +89,11 @@ class PromptDataPreprocessor(SegDataPreProcessor):
                 sample.set_metainfo(padded[index])
         return dict(inputs=inputs, data_samples=samples)
 
-    def _normalise(self, image):
+    def _normalise(self, image: Tensor) -> Tensor:
         image = image[[2, 1, 0]] if self.channel_conversion and len(image) == 3 else image
         return (image.float() - self.mean) / self.std
 
-    def _check(self, image, sample: SegDataSample) -> None:
+    def _check(self, image: Tensor, sample: SegDataSample, training: bool) -> None:
         height, width = image.shape[-2:]
         name = sample_name(sample)
         if self.size is not None and (height > self.size[0] or width > self.size[1]):
@@ -90,10 +101,13 @@ class PromptDataPreprocessor(SegDataPreProcessor):
                 f'{name}: image of {height} x {width} (height x width) after the pipeline, larger than the '
                 f"preprocessor's size {tuple(self.size)}; add a Resize to the pipeline"
             )
-        if 'prompts' not in sample or len(sample.prompts) == 0:
-            sample.prompts = Prompts.empty().to(image.device)
-        else:
+        if 'prompts' in sample and len(sample.prompts):
             sample.prompts.check(name).check_inside(width, height, name)
+        if training and 'gt_masks' in sample and sample.gt_masks.data.shape[-2:] != (height, width):
+            raise ValueError(
+                f'{name}: field `gt_masks` has shape {tuple(sample.gt_masks.data.shape)}, expected (T, {height}, {width}) '
+                'as the image in training; put GeneratePrompts after Resize and the other geometric transforms'
+            )
 
     @staticmethod
     def _pad_masks(sample: SegDataSample, size: tuple[int, int]) -> None:

@@ -1,0 +1,341 @@
+"""The segmentor's three modes, on what it promises beyond stock SAM."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmsam_ext.models.auxiliary_heads import PromptAuxiliaryHead
+from mmsam_ext.models.prompt_stages import PromptStage
+from mmsam_ext.structures import MaskPrediction, Prompts
+from tests.models.prompts import mixed
+from tests.models.small import CHANNELS, SIZE, config, disc, images, sample, segmentor
+
+
+@MODELS.register_module(force=True)
+class ExtraTokenStage(PromptStage):
+    """Adds a learnt token, as a prompt-generating head would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, CHANNELS))
+
+    def forward(self, features, prompts):
+        prompts.sparse = torch.cat([prompts.sparse, self.token.expand(len(prompts), -1, -1)], 1)
+        return prompts
+
+
+@MODELS.register_module(force=True)
+class DroppingStage(PromptStage):
+    """Breaks the rule that P stays."""
+
+    def forward(self, features, prompts):
+        return prompts[:1]
+
+
+@MODELS.register_module(force=True)
+class RecordingHead(PromptAuxiliaryHead):
+    """Compares the upscaled features with nothing, and notes what it got."""
+
+    def loss(self, features, prediction, targets, image_index):
+        self.seen = dict(features=features, prediction=prediction, targets=targets, image_index=image_index)
+        return dict(loss_size=prediction.upscaled.square().mean(), pixels=targets.mean())
+
+
+def boxes(*corners: list[float], **fields) -> Prompts:
+    return Prompts.create(boxes=corners, **fields)
+
+
+def batch() -> list[SegDataSample]:
+    """Two images, 4 + 3 prompts, the last of which ask for the second mask."""
+    prompts = mixed()
+    prompts[1].target_ids[:] = torch.tensor([0, 1, 1])
+    whole, part = disc(), disc(x=60, radius=10)
+    return [sample(prompts[0], whole[None]), sample(prompts[1], torch.stack([whole, part]))]
+
+
+# ---------------------------------------------------------------- modes
+
+
+def test_forward_in_three_modes():
+    model = segmentor()
+    inputs = images(2)
+    losses = model(inputs, batch(), mode='loss')
+    assert set(losses) == {'loss_bce', 'loss_dice'} and all(loss.ndim == 0 for loss in losses.values())
+    raw = model(inputs, batch(), mode='tensor')
+    assert isinstance(raw, MaskPrediction) and raw.logits.shape == (7, 4, 32, 32)
+    results = model(inputs, batch(), mode='predict')
+    assert [len(result.pred_instances) for result in results] == [4, 3]
+    union = model.encode_decode(inputs, batch())
+    assert union.shape == (2, 1, SIZE, SIZE)
+    expected = raw.logits[4:, :1].amax(0, keepdim=True)
+    expected = F.interpolate(expected, (SIZE, SIZE), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(union[1:], expected)
+
+
+@torch.no_grad()
+def test_losses_by_hand():
+    """Mean over prompts of each loss on the single mask, each prompt against the target it asks for."""
+    model = segmentor()
+    samples = batch()
+    prediction = model(images(2), samples, mode='tensor')
+    small = [F.interpolate(s.gt_masks.data[None].float(), (32, 32), mode='area')[0] for s in samples]
+    targets = [small[0][0]] * 4 + [small[1][0], small[1][1], small[1][1]]
+    losses = model.loss(images(2), samples)
+    expected = torch.stack(
+        [F.binary_cross_entropy_with_logits(prediction.logits[i, 0], target) for i, target in enumerate(targets)]
+    )
+    torch.testing.assert_close(losses['loss_bce'], expected.mean())
+
+
+@torch.no_grad()
+def test_standard_outputs_beside_instances():
+    model = segmentor()
+    prompts = boxes(
+        [1, 2, 30, 40], [50, 60, 100, 110], target_ids=[0, 1], draw_ids=[0, 3], mode_ids=[1, 0], modes=('a', 'b')
+    )
+    item = sample(prompts)
+    item.set_metainfo(dict(img_shape=(96, 128), ori_shape=(48, 64), pad_shape=(128, 128)))
+    (result,) = model.predict(images(), [item])
+    instances = result.pred_instances
+    assert instances.target_ids.tolist() == [0, 1] and instances.draw_ids.tolist() == [0, 3]
+    assert instances.mode_ids.tolist() == [1, 0] and instances.iou_scores.shape == (2,)
+    raw = model(images(), [item], mode='tensor')
+    expected = F.interpolate(raw.logits[:, :1], (128, 128), mode='bilinear', align_corners=False)[..., :96, :]
+    expected = F.interpolate(expected, (48, 64), mode='bilinear', align_corners=False)[:, 0]
+    torch.testing.assert_close(instances.mask_logits, expected)
+    torch.testing.assert_close(result.seg_logits.data, expected.amax(0, keepdim=True))
+    assert result.pred_sem_seg.data.dtype == torch.int64
+    assert torch.equal(result.pred_sem_seg.data, (expected > 0).any(0, keepdim=True).long())
+
+
+@torch.no_grad()
+def test_flipped_images_are_flipped_back():
+    """Test-time augmentation of MMSegmentation averages `seg_logits`, which must be in the frame of the original."""
+    model = segmentor()
+    plain, flipped = sample(Prompts.empty()), sample(Prompts.empty())
+    meta = dict(img_shape=(96, 128), ori_shape=(96, 128))
+    plain.set_metainfo(meta)
+    for direction, axis in dict(horizontal=-1, vertical=-2).items():
+        flipped.set_metainfo(dict(meta, flip=True, flip_direction=direction))
+        a, b = model.predict(images(), [plain])[0].seg_logits, model.predict(images(), [flipped])[0].seg_logits
+        torch.testing.assert_close(b.data, a.data.flip(axis))
+
+
+@torch.no_grad()
+def test_prediction_without_samples():
+    model = segmentor()
+    results = model(images(2), mode='predict')
+    expected = model(images(2), [sample(Prompts.empty()), sample(Prompts.empty())], mode='tensor')
+    assert [result.pred_sem_seg.shape for result in results] == [(128, 128)] * 2
+    assert torch.equal(results[1].pred_instances.iou_scores, expected.iou[1:, 0])
+
+
+def test_twenty_prompts_encode_an_image_once():
+    model = segmentor()
+    calls = []
+    model.backbone.register_forward_hook(lambda module, args, output: calls.append(len(args[0])))
+    twenty = boxes(*[[1, 2, 30 + i, 40] for i in range(20)])
+    model.predict(images(2), [sample(twenty), sample(twenty)])
+    assert calls == [2]
+    model.loss(images(), [sample(twenty, disc()[None])])
+    assert calls == [2, 1]
+
+
+# ---------------------------------------------------------------- MMSegmentation's own samples
+
+
+def test_sample_of_mmsegs_own_pipeline_trains_and_ignores_255():
+    """`gt_sem_seg` alone: label 1 is the target, pixels of label 255 have no say whatever the logits there."""
+    model = segmentor()
+    labels = disc().long()
+    labels[:40] = 255
+    item = sample(labels=labels)
+    losses = model.loss(images(), [item])
+    sum(losses.values()).backward()
+    assert model.mask_decoder.mask_tokens.weight.grad.abs().sum() > 0
+
+    prediction = model(images(), [item], mode='tensor')
+    from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
+
+    targets, ignored = prompt_targets([item], [Prompts.empty()], (32, 32))
+    assert ignored[0, :10].all() and not ignored[0, 10:].any()
+    expected = F.interpolate(disc()[None, None].float(), (32, 32), mode='area')[0]
+    torch.testing.assert_close(targets[:, 10:], expected[:, 10:])
+    assert not targets[:, :10].any()
+    changed = MaskPrediction(prediction.logits.clone(), prediction.iou)
+    changed.logits[..., :10, :] += 100 * torch.randn(10, 32)
+    before, after = (model.mask_losses(p, targets, ignored) for p in (prediction, changed))
+    assert {name: float(v) for name, v in before.items()} == {name: float(v) for name, v in after.items()}
+    changed.logits[..., 10:, :] += 1
+    assert float(model.mask_losses(changed, targets, ignored)['loss_bce']) != float(before['loss_bce'])
+
+
+def test_train_step_on_a_batch_of_two_sizes():
+    """The preprocessor pads images and labels; padding is ignored."""
+    from mmengine.optim import OptimWrapper
+
+    model = MODELS.build(config())
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    samples = []
+    for width in (128, 96):
+        item = SegDataSample(metainfo=dict(sample_id=str(width)))
+        item.gt_sem_seg = PixelData(data=disc()[None, :, :width].long())
+        samples.append(item)
+    data = dict(inputs=[torch.randint(0, 256, (3, 128, w), dtype=torch.uint8) for w in (128, 96)], data_samples=samples)
+    logs = model.train_step(data, wrapper)
+    assert torch.isfinite(logs['loss']) and float(logs['loss']) == pytest.approx(
+        float(logs['loss_bce'] + logs['loss_dice'])
+    )
+
+
+def test_errors_name_the_sample():
+    model = segmentor()
+    with pytest.raises(
+        ValueError, match=r'folder/one\.png: nothing to learn from, expected `gt_masks` or `gt_sem_seg`'
+    ):
+        model.loss(images(), [sample(Prompts.empty())])
+    asks = boxes([1, 2, 3, 4], target_ids=[2])
+    with pytest.raises(ValueError, match=r'folder/one\.png: field `target_ids` asks for mask 2, but `gt_masks` has 1'):
+        model.loss(images(), [sample(asks, disc()[None])])
+    with pytest.raises(ValueError, match=r"train_cfg.multimask is 'yes', expected one of \(False, True, 'both'\)"):
+        segmentor(train_cfg=dict(multimask='yes'))
+    with pytest.raises(ValueError, match=r"test_cfg.multimask is 'both', expected one of"):
+        segmentor(test_cfg=dict(multimask='both'))
+
+
+def test_nothing_to_minimise_is_said():
+    model = segmentor(losses=None)
+    with pytest.raises(ValueError, match='`losses` is empty'):
+        model.loss(images(), [sample(Prompts.empty(), disc()[None])])
+
+
+# ---------------------------------------------------------------- several masks
+
+
+def prediction_of(*levels: float) -> MaskPrediction:
+    """One prompt whose masks have constant logits."""
+    logits = torch.tensor(levels).view(1, -1, 1, 1).repeat(1, 1, 4, 4).requires_grad_()
+    return MaskPrediction(logits, torch.full((1, len(levels)), 0.5, requires_grad=True))
+
+
+def test_only_the_best_of_three_is_penalised():
+    model = segmentor(
+        train_cfg=dict(multimask=True), losses=dict(bce=dict(type='MaskBCELoss'), iou=dict(type='IoUPredictionLoss'))
+    )
+    prediction = prediction_of(0.0, -3.0, 2.0, 1.0)  # the target is everything: mask 2 is best
+    losses = model.mask_losses(prediction, torch.ones(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool))
+    assert float(losses['loss_bce']) == pytest.approx(float(F.softplus(torch.tensor(-2.0))))
+    sum(losses.values()).backward()
+    reached = prediction.logits.grad.abs().sum((0, 2, 3)) > 0
+    assert reached.tolist() == [False, False, True, False]
+    # The IoU head learns from all three: 0.5 - 0, 0.5 - 1, 0.5 - 1, over 3 masks.
+    torch.testing.assert_close(prediction.iou.grad, torch.tensor([[0.0, 1.0, -1.0, -1.0]]) / 3)
+
+
+def test_single_and_both():
+    target, ignored = torch.ones(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
+    for multimask, reached in {False: [0], 'both': [0, 2]}.items():
+        model = segmentor(train_cfg=dict(multimask=multimask))
+        prediction = prediction_of(0.0, -3.0, 2.0, 1.0)
+        losses = model.mask_losses(prediction, target, ignored)
+        sum(losses.values()).backward()
+        assert (prediction.logits.grad.abs().sum((0, 2, 3)) > 0).nonzero()[:, 0].tolist() == reached
+    assert set(losses) == {'loss_bce', 'loss_dice', 'loss_bce_multi', 'loss_dice_multi'}
+
+
+@torch.no_grad()
+def test_the_mask_that_is_predicted():
+    prompts = Prompts.create(
+        points=[[[9, 9], [20, 20]], [[9, 9], [0, 0]], [[9, 9], [0, 0]]],
+        point_labels=[[1, 1], [1, -1], [1, -1]],
+        boxes=[[1, 2, 30, 40]] * 3,
+        kinds=[1, 1, 3],
+    )
+    raw = segmentor()(images(), [sample(prompts)], mode='tensor')
+    preferred = raw.iou[:, 1:].argmax(1) + 1
+    wanted = {False: [0, 0, 0], True: preferred.tolist(), 'ambiguous': [0, int(preferred[1]), 0]}
+    for multimask, chosen in wanted.items():
+        (result,) = segmentor(test_cfg=dict(multimask=multimask)).predict(images(), [sample(prompts)])
+        torch.testing.assert_close(result.pred_instances.iou_scores, raw.iou[range(3), chosen])
+        expected = F.interpolate(
+            raw.logits[range(3), chosen][None], (SIZE, SIZE), mode='bilinear', align_corners=False
+        )[0]
+        torch.testing.assert_close(result.pred_instances.mask_logits, expected)
+
+
+# ---------------------------------------------------------------- stages and heads
+
+
+@torch.no_grad()
+def test_stages_may_add_tokens():
+    model = segmentor(prompt_stages=[dict(type='ExtraTokenStage')])
+    plain = segmentor()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    prompts = mixed()
+    before, after = (m.decode(m.extract_feat(images(2)), prompts, (SIZE, SIZE)).logits for m in (plain, model))
+    assert after.shape == before.shape and (after - before).abs().amax((1, 2, 3)).min() > 1e-4  # in every prompt
+
+
+def test_error_for_a_stage_that_changes_the_number_of_prompts():
+    model = segmentor(prompt_stages=[dict(type='ExtraTokenStage'), dict(type='DroppingStage')])
+    with pytest.raises(
+        ValueError, match=r'prompt_stages\[1\] \(DroppingStage\) returned sparse \(1, 3, 32\) .*for sparse \(2, 3'
+    ):
+        model(images(), [sample(boxes([1, 2, 3, 4], [5, 6, 7, 8]))], mode='tensor')
+
+
+def test_auxiliary_heads_train_and_are_absent_at_inference():
+    model = segmentor(auxiliary_heads=[dict(type='RecordingHead')]).train()
+    losses = model.loss(images(2), batch())
+    assert {'aux0.loss_size', 'aux0.pixels', 'loss_bce', 'loss_dice'} == set(losses)
+    seen = model.auxiliary_heads[0].seen
+    assert seen['prediction'].upscaled.shape == (7, CHANNELS // 8, 32, 32)
+    assert seen['image_index'].tolist() == [0] * 4 + [1] * 3
+    assert seen['features'].embedding.shape == (2, CHANNELS, 8, 8) and seen['targets'].shape == (7, 32, 32)
+    losses['aux0.loss_size'].backward()
+    assert model.mask_decoder.output_upscaling[0].weight.grad.abs().sum() > 0
+    del model.auxiliary_heads[0].seen
+    model.eval().predict(images(2), batch())
+    assert not hasattr(model.auxiliary_heads[0], 'seen')
+
+
+# ---------------------------------------------------------------- other backbones, autocast
+
+
+def test_vit_sam_of_mmpretrain_as_the_backbone_trains_a_step():
+    from mmengine.optim import OptimWrapper
+
+    backbone = dict(
+        type='mmpretrain.ViTSAM',
+        arch=dict(embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96, global_attn_indexes=[1]),
+        img_size=SIZE,
+        out_channels=CHANNELS,
+        window_size=3,
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(config(backbone=backbone))
+    assert model.train() is model
+    weights = model.backbone.patch_embed.projection.weight
+    before = weights.detach().clone()
+    item = sample(boxes([10, 20, 80, 90]), disc()[None])
+    data = dict(inputs=[torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)], data_samples=[item])
+    logs = model.train_step(data, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    assert torch.isfinite(logs['loss']) and not torch.equal(weights, before)
+    assert model.eval().test_step(data)[0].pred_instances.mask_logits.shape == (1, SIZE, SIZE)
+
+
+def test_loss_under_autocast():
+    model = segmentor().train()
+    plain = model.loss(images(2), batch())
+    with torch.autocast('cpu', torch.bfloat16):
+        cast = model.loss(images(2), batch())
+    for name, value in cast.items():
+        assert value.dtype == torch.float32 and float(value) == pytest.approx(float(plain[name]), rel=0.05)
+    sum(cast.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
