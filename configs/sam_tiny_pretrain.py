@@ -54,7 +54,25 @@ val_dataloader = dict(
         ],
     ),
 )
-test_dataloader = val_dataloader
+# The figures of the model card: 500 objects, one an image, of a seed that is used nowhere else.
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='SyntheticObjectsDataset',
+        length=500,
+        seed=3,
+        min_area=144,
+        max_targets=1,
+        test_mode=True,
+        pipeline=[
+            dict(type='GeneratePrompts', modes={**modes, 'box noise 0.4': dict(kind='box', targets='parts')}, seed=0),
+            dict(type='PerturbPrompts', box_noise=0.4, modes=['box noise 0.4'], seed=0),
+            dict(type='PackPromptInputs'),
+        ],
+    ),
+)
 val_evaluator = test_evaluator = dict(type='PromptIoUMetric', boundary=False)
 
 optim_wrapper = dict(
