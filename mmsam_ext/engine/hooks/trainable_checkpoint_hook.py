@@ -21,6 +21,9 @@ class TrainableCheckpointHook(Hook):
         ValueError: before training, where the model's ``init_cfg`` names no base to stand on.
     """
 
+    #: After EMAHook, which exchanges all weights with its averages before a checkpoint is saved.
+    priority = 'LOW'
+
     def before_train(self, runner: Runner) -> None:
         """Find and hash the base."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -35,8 +38,14 @@ class TrainableCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Drop what the base holds."""
-        state = checkpoint['state_dict']
-        for key in [key for key in state if key not in self.keys]:
-            del state[key]
-        state._metadata.setdefault('', {})[KEY] = self.base
+        self._reduce(checkpoint['state_dict'], '')
+        if 'ema_state_dict' in checkpoint:
+            self._reduce(checkpoint['ema_state_dict'], 'module')
         checkpoint['meta']['base'] = self.base
+
+    def _reduce(self, state: dict, name: str) -> None:
+        """Drop what the base holds of the model that is called `name` ('' at the top) in a state dict."""
+        dot = f'{name}.' if name else ''
+        for key in [key for key in state if key.startswith(dot) and key[len(dot) :] not in self.keys]:
+            del state[key]
+        state._metadata.setdefault(name, {})[KEY] = self.base

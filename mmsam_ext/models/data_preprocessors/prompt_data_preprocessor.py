@@ -105,8 +105,8 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             sample.prompts.check(name).check_inside(width, height, name)
         if training and 'gt_masks' in sample and sample.gt_masks.data.shape[-2:] != (height, width):
             raise ValueError(
-                f'{name}: field `gt_masks` has shape {tuple(sample.gt_masks.data.shape)}, expected (T, {height}, {width}) '
-                'as the image in training; put GeneratePrompts after Resize and the other geometric transforms'
+                f'{name}: field `gt_masks` has shape {tuple(sample.gt_masks.data.shape)}, expected (T, {height}, '
+                f'{width}) as the image in training; put GeneratePrompts after Resize and the other geometric transforms'
             )
 
     @staticmethod

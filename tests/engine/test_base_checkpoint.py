@@ -1,0 +1,177 @@
+"""Checkpoints of the trained part on a named base, end to end through a Runner."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner, load_checkpoint
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmsam_ext.engine.base_checkpoint import trained_keys
+from mmsam_ext.models.segmentors import freeze_all_but
+from mmsam_ext.structures import Prompts
+from tests.models.small import SIZE, config, disc, sample, segmentor, stock_sam
+
+
+class Images(torch.utils.data.Dataset):
+    """Two images with a box each."""
+
+    metainfo = dict(classes=('background', 'defect'))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> dict:
+        image = torch.full((3, SIZE, SIZE), 60 * index + 30, dtype=torch.uint8)
+        return dict(inputs=image, data_samples=sample(Prompts.create(boxes=[[25, 45, 75, 95]]), disc()[None]))
+
+
+TRAINABLE = ['iou_prediction_head', 'output_hypernetworks_mlps', 'mask_tokens']
+
+
+def model_config(base: Path | None, **changes) -> dict:
+    pretrained = None if base is None else dict(type='Pretrained', checkpoint=str(base))
+    return config(trainable=TRAINABLE, init_cfg=pretrained, **changes)
+
+
+def train(folder: Path, base: Path | None, hooks: tuple[dict, ...] = (), iterations: int = 2, **options) -> Runner:
+    settings = dict(
+        model=model_config(base),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            dataset=Images(),
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='InfiniteSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        ),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations),
+        optim_wrapper=dict(constructor='TrainableOptimWrapperConstructor', optimizer=dict(type='Adam', lr=0.01)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=iterations)),
+        custom_hooks=[dict(type='TrainableCheckpointHook'), *hooks],
+        default_scope='mmseg',
+        randomness=dict(seed=0),
+        experiment_name=f'trainable_{abs(hash((str(folder), iterations)))}',
+        log_level='ERROR',
+    )
+    runner = Runner(**(settings | options))
+    runner.train()
+    return runner
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory) -> Path:
+    """A checkpoint with Meta's names."""
+    path = tmp_path_factory.mktemp('base') / 'sam.pth'
+    torch.save(stock_sam().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def trained(base, tmp_path_factory) -> tuple[Runner, Path]:
+    folder = tmp_path_factory.mktemp('run')
+    return train(folder, base), folder / 'iter_2.pth'
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_file_is_small_and_names_its_base(trained, base):
+    runner, path = trained
+    checkpoint = torch.load(path, weights_only=True)
+    trained_names = {name for name, parameter in runner.model.named_parameters() if parameter.requires_grad}
+    assert set(checkpoint['state_dict']) == trained_names and trained_names
+    assert checkpoint['meta']['base']['file'] == str(base) and len(checkpoint['meta']['base']['sha256']) == 64
+    weights = sum(value.numel() * 4 for value in checkpoint['state_dict'].values())
+    assert weights < 0.4 * os.path.getsize(base)
+
+
+def test_loads_back_to_the_same_weights(trained):
+    runner, path = trained
+    other = segmentor(seed=9)  # without an init_cfg: the base is found where it was
+    load_checkpoint(other, str(path), map_location='cpu')
+    assert equal(other, runner.model)
+    changed = {name for name, value in stock_sam().mask_decoder.state_dict().items()
+               if not torch.equal(value, other.mask_decoder.state_dict()[name])}  # fmt: skip
+    assert any('mask_tokens' in name for name in changed) and not any('transformer' in name for name in changed)
+
+
+def test_resumed_training_equals_uninterrupted(base, tmp_path):
+    whole = train(tmp_path / 'whole', base, iterations=4)
+    train(tmp_path / 'half', base, iterations=2)
+    resumed = train(
+        tmp_path / 'half', base, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4), iterations=4, resume=True
+    )
+    assert equal(whole.model, resumed.model)
+
+
+def test_with_averaged_weights(base, tmp_path):
+    """EMAHook exchanges weights in the checkpoint, and its averages are reduced too; in whichever order hooks stand."""
+    ema = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.5)
+    runner = train(tmp_path, base, hooks=(ema,))
+    path = tmp_path / 'iter_2.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    names = set(checkpoint['state_dict'])
+    assert {key.removeprefix('module.') for key in checkpoint['ema_state_dict']} == names | {'steps'}
+    averaged = segmentor(seed=9)
+    load_checkpoint(averaged, str(path), map_location='cpu')
+    hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook')
+    assert equal(averaged, hook.ema_model.module) and not equal(averaged, runner.model)
+    resumed = train(tmp_path, base, hooks=(ema,), iterations=2, resume=True)
+    assert equal(resumed.model, runner.model)
+    hook = next(hook for hook in resumed.hooks if type(hook).__name__ == 'EMAHook')
+    assert equal(averaged, hook.ema_model.module)
+
+
+def moved(path: Path, base: str, sha256: str | None = None) -> dict:
+    """The checkpoint with another place of its base."""
+    checkpoint = torch.load(path, weights_only=True)
+    named = checkpoint['state_dict']._metadata['']['mmsam_ext_base']
+    named['file'] = base
+    named['sha256'] = sha256 or named['sha256']
+    return checkpoint
+
+
+def test_base_is_looked_for_where_the_config_says_first(trained, base, tmp_path):
+    runner, path = trained
+    torch.save(moved(path, '/nowhere/sam.pth'), tmp_path / 'moved.pth')
+    model = MODELS.build(model_config(base))
+    load_checkpoint(model, str(tmp_path / 'moved.pth'), map_location='cpu')
+    assert equal(model, runner.model)
+
+
+def test_errors(trained, base, tmp_path):
+    _, path = trained
+    torch.save(moved(path, '/nowhere/sam.pth'), tmp_path / 'moved.pth')
+    with pytest.raises(
+        FileNotFoundError, match=r'holds the trained part alone; its base /nowhere/sam\.pth .*no such file'
+    ):
+        load_checkpoint(segmentor(), str(tmp_path / 'moved.pth'), map_location='cpu')
+    torch.save(segmentor(seed=3).state_dict(), tmp_path / 'other.pth')
+    model = MODELS.build(model_config(tmp_path / 'other.pth'))
+    with pytest.raises(FileNotFoundError, match=r'other\.pth: another file \(SHA-256 [0-9a-f]{12}\.\.\.\)') as error:
+        load_checkpoint(model, str(tmp_path / 'moved.pth'), map_location='cpu')
+    assert 'set model.init_cfg.checkpoint to where it is' in str(error.value)
+
+
+def test_error_without_a_base(base, tmp_path):
+    with pytest.raises(
+        ValueError, match='TrainableCheckpointHook saves the trained part alone, but the model has no base'
+    ):
+        train(tmp_path, None)
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        train(tmp_path, tmp_path / 'gone.pth')
+
+
+def test_trained_keys_hold_statistics_of_trained_parts():
+    """A trained batch norm's running mean is state that training changes; a frozen one's is the base's."""
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    freeze_all_but(model, [r'^1\.weight', r'2\.0\.bias'])
+    assert trained_keys(model) == {
+        '1.weight', '1.bias', '1.running_mean', '1.running_var', '1.num_batches_tracked', '2.0.weight', '2.0.bias',
+    }  # fmt: skip

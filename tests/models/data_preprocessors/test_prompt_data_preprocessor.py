@@ -1,0 +1,121 @@
+"""Normalisation, padding and checks of a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmsam_ext.models.data_preprocessors import PromptDataPreprocessor
+from mmsam_ext.structures import Prompts
+from tests.models.small import disc, sample
+
+
+def build(**options) -> PromptDataPreprocessor:
+    return MODELS.build(dict(type='PromptDataPreprocessor', **(options or dict(size_divisor=16))))
+
+
+def image(height: int, width: int) -> torch.Tensor:
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_normalises_and_pads_to_the_largest(training):
+    pictures = [image(40, 60), image(50, 33)]
+    samples = [SegDataSample(), sample(Prompts.create(boxes=[[1, 2, 30, 40]]), torch.ones(2, 50, 33))]
+    out = build()(dict(inputs=pictures, data_samples=samples), training)
+    assert out['inputs'].shape == (2, 3, 64, 64)
+    red = (pictures[1][2].float() - 123.675) / 58.395  # pictures are BGR
+    torch.testing.assert_close(out['inputs'][1, 0, :50, :33], red)
+    assert not out['inputs'][1, :, 50:].any() and not out['inputs'][1, :, :, 33:].any()
+    first, second = out['data_samples']
+    assert first.prompts.modes == ('none',) and second.prompts.boxes.tolist() == [[1, 2, 30, 40]]
+    masks = second.gt_masks.data
+    if training:  # padded with the image
+        assert masks.shape == (2, 64, 64) and masks.sum() == 2 * 50 * 33 and not masks[:, 50:].any()
+    else:  # at the original size
+        assert masks.shape == (2, 50, 33)
+        assert second.pad_shape == (64, 64) and second.img_padding_size == (0, 31, 0, 14)
+
+
+def test_labels_are_padded_with_255_in_training_alone():
+    item = SegDataSample()
+    item.gt_sem_seg = PixelData(data=torch.ones(1, 20, 30, dtype=torch.int64))
+    out = build(size=(32, 32))(dict(inputs=[image(20, 30)], data_samples=[item]), True)['data_samples'][0]
+    assert (out.gt_sem_seg.data[:, 20:] == 255).all() and (out.gt_sem_seg.data[:, :20, :30] == 1).all()
+    out = build(size=(32, 32))(dict(inputs=[image(20, 30)], data_samples=[item]), False)['data_samples'][0]
+    assert out.gt_sem_seg.shape == (20, 30)
+
+
+def test_the_caller_s_samples_stay_as_they_are():
+    """A data set may keep its samples: what one pass adds or pads must not meet the next."""
+    item = sample(masks=torch.ones(1, 20, 30))
+    data = dict(inputs=[image(20, 30)], data_samples=[item])
+    for _ in range(2):
+        build()(data, True)
+    assert 'prompts' not in item and item.gt_masks.shape == (20, 30) and data['inputs'][0].dtype == torch.uint8
+
+
+def test_without_samples():
+    out = build()(dict(inputs=[image(20, 30)]))
+    assert out['inputs'].shape == (1, 3, 32, 32) and len(out['data_samples'][0].prompts) == 1
+
+
+WRONG = {
+    'too large': (
+        dict(size=(32, 32)),
+        image(33, 30),
+        None,
+        r'image of 33 x 30 \(height x width\) .*size \(32, 32\); add a Resize',
+    ),
+    'outside': (
+        dict(size=(64, 64)),  # inside the padded input, but not in the image
+        image(20, 30),
+        Prompts.create(points=[[[40, 5]]], point_labels=[[1]]),
+        r'field `points` \[0, 0\] is \[40\.0, 5\.0\], outside the image of 30 x 20',
+    ),
+    'box outside': (
+        dict(size=(64, 64)),
+        image(20, 30),
+        Prompts.create(boxes=[[1, 1, 29, 50]]),
+        r'field `boxes` row 0 is .*, outside the image of 30 x 20',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', WRONG)
+def test_errors_name_the_sample(case):
+    options, picture, prompts, message = WRONG[case]
+    with pytest.raises(ValueError, match=r'folder/one\.png: ' + message):
+        build(**options)(dict(inputs=[picture], data_samples=[sample(prompts)]))
+
+
+def test_errors_of_malformed_prompts():
+    prompts = Prompts.create(boxes=[[1, 2, 3, 4]])
+    prompts.boxes[0, 3] = float('nan')
+    with pytest.raises(ValueError, match=r'folder/one\.png: field `boxes` holds nan at \[0, 3\], expected finite'):
+        build()(dict(inputs=[image(20, 30)], data_samples=[sample(prompts)]))
+    prompts = Prompts.create(boxes=[[1, 2, 3, 4]])
+    prompts.boxes[0, 2] = 0
+    with pytest.raises(ValueError, match=r'folder/one\.png: field `boxes` row 0 is .*expected x1 y1 x2 y2'):
+        build()(dict(inputs=[image(20, 30)], data_samples=[sample(prompts)]))
+
+
+def test_training_targets_must_be_of_the_image_s_size():
+    """GeneratePrompts before Resize would give these; they were cropped or padded in silence otherwise."""
+    data = dict(inputs=[image(64, 64)], data_samples=[sample(masks=disc(128)[None])])
+    with pytest.raises(
+        ValueError, match=r'folder/one\.png: field `gt_masks` has shape \(1, 128, 128\), expected \(T, 64, 64\)'
+    ):
+        build()(data, True)
+    build()(data, False)  # in evaluation they are of the original size
+
+
+def test_errors_of_arguments():
+    for options in (dict(size=(32, 32), size_divisor=16), dict(pad_val=0)):
+        with pytest.raises(ValueError, match='expected one of the two'):
+            build(**options)
+    with pytest.raises(TypeError, match='batch_augments'):
+        build(size_divisor=16, batch_augments=[dict(type='x')])

@@ -1,0 +1,140 @@
+"""Interactive rounds: where the next point falls, and what the next prompt holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmsam_ext.models.segmentors.interactive_segmentor import error_points
+from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
+from mmsam_ext.structures import PromptKind, Prompts
+from tests.models.small import SIZE, config, disc, images, sample, segmentor
+
+
+def interactive(**changes):
+    return segmentor(type='InteractiveSegmentor', **changes)
+
+
+def test_error_points_against_brute_force():
+    """Every cell of the error region is drawn about equally often, no other ever, with its true label."""
+    torch.manual_seed(0)
+    predicted = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+    true = torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.bool)
+    wrong = {(x, y): int(true[y, x]) for y in range(3) for x in range(4) if predicted[y, x] != true[y, x]}
+    assert wrong == {(0, 0): 0, (2, 0): 1, (3, 2): 1}
+    points, labels = error_points(predicted.expand(3000, -1, -1), true.expand(3000, -1, -1))
+    counts = dict.fromkeys(wrong, 0)
+    for (x, y), label in zip(points.tolist(), labels.tolist(), strict=True):
+        assert wrong[int(x), int(y)] == label
+        counts[int(x), int(y)] += 1
+    assert all(abs(count - 1000) < 120 for count in counts.values())  # 4.6 standard deviations
+
+
+def test_error_points_where_nothing_is_wrong():
+    torch.manual_seed(0)
+    true = torch.zeros(2, 3, 4, dtype=torch.bool)
+    true[0, 2, 1] = True  # a target, found: a point of it; no target, none found: a point of the background
+    points, labels = error_points(true.clone(), true)
+    assert points[0].tolist() == [1, 2] and labels.tolist() == [1, 0]
+
+
+@torch.no_grad()
+def test_second_round_gets_the_mask_and_one_more_point(monkeypatch):
+    model = interactive(rounds=2)
+    prompts = Prompts.create(
+        points=[[[50, 70], [1, 1]], [[9, 9], [0, 0]]],
+        point_labels=[[1, 0], [1, -1]],
+        boxes=[[20, 30, 80, 99]] * 2,
+        kinds=[PromptKind.POINTS, PromptKind.BOX],  # the second prompt does not use its points
+        target_ids=[0, 1],
+        modes=('click',),
+    )
+    rounds, decode = [], model.decode
+    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    torch.manual_seed(0)
+    item = sample(prompts, torch.stack([disc(), disc(x=60, radius=10)]))
+    model.loss(images(), [item])
+    first, second = rounds
+    assert first is prompts
+    assert second.kinds.tolist() == [
+        PromptKind.POINTS | PromptKind.MASK,
+        PromptKind.BOX | PromptKind.POINTS | PromptKind.MASK,
+    ]
+    assert second.point_labels[0, :2].tolist() == [1, 0] and second.point_labels[1, :2].tolist() == [-1, -1]
+    prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
+    torch.testing.assert_close(second.masks, prediction.logits[:, :1])  # two points, a box: not ambiguous
+    targets, _ = prompt_targets([item], [prompts], (32, 32))
+    for row in range(2):
+        x, y = second.points[row, 2].tolist()
+        column, line = (x + 0.5) / 4 - 0.5, (y + 0.5) / 4 - 0.5  # pixels -> cells: a cell's centre
+        assert column == int(column) and line == int(line)
+        found = bool(prediction.logits[row, 0, int(line), int(column)] > 0)
+        true = bool(targets[row, int(line), int(column)] > 0.5)
+        assert found != true and int(second.point_labels[row, 2]) == int(true)
+    assert second.target_ids.tolist() == [0, 1] and second.modes == ('click',)
+
+
+@torch.no_grad()
+def test_one_point_continues_from_its_best_mask(monkeypatch):
+    model = interactive(rounds=2)
+    prompts = Prompts.create(points=[[[50, 70]]], point_labels=[[1]])
+    rounds, decode = [], model.decode
+    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    model.loss(images(), [sample(prompts, disc()[None])])
+    prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
+    best = int(prediction.iou[0, 1:].argmax()) + 1
+    torch.testing.assert_close(rounds[1].masks[0, 0], prediction.logits[0, best])
+
+
+@torch.no_grad()
+def test_no_point_falls_where_the_label_is_unknown(monkeypatch):
+    model = interactive(rounds=2)
+    labels = disc().long()
+    labels[:, 40:] = 255
+    prompts = Prompts.create(boxes=[[20, 30, 80, 99]] * 50)
+    rounds, decode = [], model.decode
+    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    model.loss(images(), [sample(prompts, labels=labels)])
+    assert rounds[1].points[:, -1, 0].max() < 40
+
+
+@torch.no_grad()
+def test_one_round_is_the_plain_segmentor():
+    item = sample(Prompts.create(boxes=[[20, 30, 80, 99]]), disc()[None])
+    plain, one = segmentor().loss(images(), [item]), interactive(rounds=1).loss(images(), [item])
+    assert {name: float(value) for name, value in plain.items()} == {name: float(value) for name, value in one.items()}
+
+
+def test_image_is_encoded_once_and_the_last_round_trains():
+    model = interactive(rounds=3, train_cfg=dict(multimask='both')).train()
+    calls = []
+    model.backbone.register_forward_hook(lambda *args: calls.append(1))
+    losses = model.loss(images(), [sample(Prompts.create(boxes=[[20, 30, 80, 99]]), disc()[None])])
+    assert calls == [1] and set(losses) == {'loss_bce', 'loss_dice', 'loss_bce_multi', 'loss_dice_multi'}
+    sum(losses.values()).backward()
+    assert model.prompt_encoder.mask_downscaling[0].weight.grad.abs().sum() > 0  # the mask prompt of a later round
+
+
+@pytest.mark.parametrize('kind', ['PromptableSegmentor', 'InteractiveSegmentor'])
+def test_one_image_is_learnt(kind):
+    torch.manual_seed(0)
+    model = MODELS.build(config(type=kind)).train()  # PyTorch's own initialisation
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    item = sample(Prompts.create(boxes=[[25, 45, 75, 95]]), disc()[None])
+    history = []
+    for _ in range(25):
+        loss = sum(model.loss(images(), [item]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(float(loss))
+    assert history[-1] < 0.5 * history[0]
+    (result,) = model.eval().predict(images(), [item])
+    found, true = result.pred_sem_seg.data[0] > 0, disc() > 0
+    assert (found & true).sum() / (found | true).sum() > 0.7
+
+
+def test_error():
+    with pytest.raises(ValueError, match='rounds=0, expected 1 or more'):
+        interactive(rounds=0)
