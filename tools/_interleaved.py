@@ -1,0 +1,131 @@
+"""Contenders in processes of their own, run in turn, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from _measure import peak_memory_mb, timed
+from torch import Tensor
+
+
+@dataclass
+class Outcome:
+    """What a contender did.
+
+    Attributes:
+        seconds: Of each round.
+        peak_memory_mb: Of its process, see ``_measure.MEMORY_KIND``.
+        output: What its work returned, on the CPU in fp32.
+    """
+
+    seconds: list[float]
+    peak_memory_mb: float
+    output: Tensor
+
+    @property
+    def median(self) -> float:
+        """Seconds of the median round."""
+        return statistics.median(self.seconds)
+
+
+def serve(work: Callable[[], Tensor], device: torch.device, output: str) -> None:
+    """The contender's side: warm up, keep the output, a timed round for each line of stdin, last the peak memory."""
+    torch.save(work().detach().float().cpu(), output)
+    print(json.dumps(dict(ready=True)), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(dict(seconds=timed(work, device))), flush=True)
+    print(json.dumps(dict(peak_memory_mb=peak_memory_mb(device))), flush=True)
+
+
+class Contender:
+    """A process that calls :func:`serve`.
+
+    Args:
+        name: Used in messages.
+        command: Arguments of the Python script that it runs; the path for its output is added as the last.
+        folder: For its files.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self.output = folder / f'{name}.pt'
+        self.errors = folder / f'{name}.log'
+        with self.errors.open('w') as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, str(self.output)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def read(self, key: str) -> float:
+        """Wait for its next message.
+
+        Raises:
+            RuntimeError: it ended instead; with the end of its stderr.
+        """
+        for line in self.process.stdout:
+            if line.startswith('{'):
+                return json.loads(line)[key]
+        raise RuntimeError(
+            f'benchmark: {self.name} ended ({self.process.wait()}) before it said {key!r}:\n'
+            f'{self.errors.read_text()[-3000:]}'
+        )
+
+    def round(self) -> float:
+        """Seconds of one round."""
+        self.process.stdin.write('go\n')
+        self.process.stdin.flush()
+        return self.read('seconds')
+
+    def finish(self) -> float:
+        """End it -> its peak memory in MB."""
+        self.process.stdin.close()
+        return self.read('peak_memory_mb')
+
+    def stop(self) -> None:
+        """End it, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def interleave(
+    commands: Mapping[str, Sequence[str]], repeats: int, progress: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """Run contenders in turn, A B A B ..., each in a process of its own.
+
+    Args:
+        commands: Name -> command of each :class:`Contender`.
+        repeats: Timed rounds of each, after an untimed one.
+        progress: Gets a line after every round.
+
+    Raises:
+        RuntimeError: a contender failed.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        contenders = {name: Contender(name, command, Path(folder)) for name, command in commands.items()}
+        for contender in contenders.values():
+            stack.callback(contender.stop)
+        for contender in contenders.values():
+            contender.read('ready')
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        for number in range(repeats):
+            for name, contender in contenders.items():
+                seconds[name].append(contender.round())
+            times = ', '.join(f'{name} {values[-1]:.4g} s' for name, values in seconds.items())
+            progress(f'round {number + 1} of {repeats}: {times}')
+        return {
+            name: Outcome(seconds[name], contender.finish(), torch.load(contender.output, weights_only=True))
+            for name, contender in contenders.items()
+        }

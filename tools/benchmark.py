@@ -1,0 +1,180 @@
+"""Our code against what it stands in for, in one run: ratios of time and of peak memory, on a CPU or a GPU.
+
+Usage: python tools/benchmark.py [core] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
+           [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
+
+core: image encoder, mask decoder and both together against ``segment_anything``'s, with the same random weights.
+
+Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
+contenders, so that whatever else the machine does slows both. The ratio of time is that of the medians; spread is the
+range of the rounds. Prints progress, a table and, as its last line, one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+SCRIPT = Path(__file__).resolve()
+sys.path.insert(0, str(SCRIPT.parent))
+sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+
+from _benchmark_core import STOCK_ARCHS, Case, prepare, save_weights  # noqa: E402
+from _interleaved import Outcome, interleave, serve  # noqa: E402
+from _measure import MEMORY_KIND, DeviceError, device_name, pick_device  # noqa: E402
+
+STAGES = ('encoder', 'decoder', 'end_to_end')
+#: The batch whose prompts we decode in one call, and stock SAM in a loop over images.
+BATCH = dict(images=8, prompts=4)
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, flush=True)
+
+
+def core_cases(args: argparse.Namespace, dtype: str, device: torch.device, weights: str) -> list[Case]:
+    """The stages to compare, each with 'stock' as the contender."""
+    one = Case('stock', '', 1, 0, args.arch, args.size, dtype, str(device), weights)
+    cases = []
+    if 'encoder' in args.stages:
+        cases.append(replace(one, stage='encoder'))
+    if 'decoder' in args.stages:
+        cases += [replace(one, stage='decoder', prompts=number) for number in args.prompts]
+        cases.append(replace(one, stage='decoder', **BATCH))
+    if 'end_to_end' in args.stages:
+        cases.append(replace(one, stage='end_to_end', prompts=BATCH['prompts']))
+    return cases
+
+
+def core(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+    """``segment_anything`` against this package: case -> :func:`compare`."""
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / 'weights.pth'
+        save_weights(args.arch, weights)
+        for dtype in args.dtype:
+            for case in core_cases(args, dtype, device, str(weights)):
+                say(f'{dtype} {case.name} ...')
+                commands = {
+                    name: [str(SCRIPT), '--contender', json.dumps(asdict(replace(case, contender=name)))]
+                    for name in ('stock', 'ours')
+                }
+                outcomes = interleave(commands, args.repeats, say)
+                results[f'{case.name}_{dtype}'] = compare(outcomes['stock'], outcomes['ours'])
+    return results
+
+
+#: Name on the command line -> (arguments, device) -> results by case. Further benchmarks go here.
+BENCHMARKS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, dict]]] = {'core': core}
+
+
+def compare(stock: Outcome, ours: Outcome) -> dict:
+    """Ratios of two outcomes: `speedup` is stock's time over ours, `memory_ratio` our peak over stock's.
+
+    Raises:
+        RuntimeError: outputs of different shapes.
+    """
+    if stock.output.shape != ours.output.shape:
+        raise RuntimeError(f'outputs of {tuple(stock.output.shape)} (stock) and {tuple(ours.output.shape)} (ours)')
+    rounds = [theirs / mine for theirs, mine in zip(stock.seconds, ours.seconds, strict=True)]
+    return dict(
+        stock_seconds=stock.median,
+        stock_spread=[min(stock.seconds), max(stock.seconds)],
+        ours_seconds=ours.median,
+        ours_spread=[min(ours.seconds), max(ours.seconds)],
+        speedup=stock.median / ours.median,
+        speedup_spread=[min(rounds), max(rounds)],
+        stock_peak_memory_mb=stock.peak_memory_mb,
+        ours_peak_memory_mb=ours.peak_memory_mb,
+        memory_ratio=ours.peak_memory_mb / stock.peak_memory_mb,
+        max_abs_diff=float((stock.output - ours.output).abs().max()),
+        max_abs_output=float(stock.output.abs().max()),
+    )
+
+
+def table(results: dict[str, dict]) -> str:
+    """The results for people."""
+    head = ('case', 'stock s (spread)', 'ours s (spread)', 'times as fast', 'stock MB', 'ours MB', 'memory', 'max diff')
+    rows = [head]
+    for name, r in results.items():
+        rows.append(
+            (
+                name,
+                *(
+                    '{:.3f} ({:.3f}-{:.3f})'.format(r[f'{who}_seconds'], *r[f'{who}_spread'])
+                    for who in ('stock', 'ours')
+                ),
+                f'{r["speedup"]:.2f}',
+                f'{r["stock_peak_memory_mb"]:.0f}',
+                f'{r["ours_peak_memory_mb"]:.0f}',
+                f'{r["memory_ratio"]:.2f}',
+                f'{r["max_abs_diff"]:.1e} of {r["max_abs_output"]:.2g}',
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return '\n'.join('  '.join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('benchmark', nargs='?', default='core', choices=sorted(BENCHMARKS))
+    parser.add_argument('--arch', default='base', choices=sorted(STOCK_ARCHS))
+    parser.add_argument('--size', type=int, default=1024, help='side of the square images, a multiple of 16')
+    parser.add_argument('--repeats', type=int, default=5, help='timed rounds')
+    parser.add_argument('--prompts', type=int, nargs='+', default=[1, 4, 20], help='boxes of the one image to decode')
+    parser.add_argument('--stages', nargs='+', default=list(STAGES), choices=STAGES, help='all by default')
+    parser.add_argument('--dtype', nargs='+', choices=['fp32', 'bf16'], help='default: fp32, on a GPU both')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    parser.add_argument('--json', metavar='FILE', help='write the JSON object to a file, too')
+    args = parser.parse_args(arguments)
+    if args.size < 16 or args.size % 16:
+        parser.error(f'--size {args.size}, expected a multiple of 16')
+    if min(args.repeats, *args.prompts) < 1:
+        parser.error(f'--repeats {args.repeats} --prompts {args.prompts}, expected 1 or more')
+    try:
+        args.device = pick_device(args.device)
+    except DeviceError as error:
+        parser.error(str(error))
+    args.dtype = args.dtype or (['fp32', 'bf16'] if args.device.type == 'cuda' else ['fp32'])
+    return args
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line, or one contender of it."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ['--contender']:
+        case = Case(**json.loads(arguments[1]))
+        serve(prepare(case), torch.device(case.device), arguments[2])
+        return 0
+    args = parse(arguments)
+    results = BENCHMARKS[args.benchmark](args, args.device)
+    report = dict(
+        benchmark=args.benchmark,
+        arch=args.arch,
+        size=args.size,
+        repeats=args.repeats,
+        device=device_name(args.device),
+        torch=torch.__version__,
+        peak_memory_kind=MEMORY_KIND[args.device.type],
+        results=results,
+    )
+    print(table(results))
+    print(f'Memory: {MEMORY_KIND[args.device.type]}.')
+    line = json.dumps(report)
+    if args.json:
+        Path(args.json).write_text(line + '\n')
+    print(line)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
