@@ -36,7 +36,8 @@ class PromptMode:
         targets: 'whole' (all foreground) or 'parts' (each connected region, or each mask of a dataset with instances).
         num_points: Foreground points of a prompt.
         draws: Random draws of each prompt in evaluation.
-        united: The prompts of all parts ask for the whole together, as in "one box per defect"; only with 'parts'.
+        united: The prompts of all parts ask for the whole together, as in "one box per defect"; only with 'parts',
+            and in evaluation: in training each asks for its own part.
         weight: How often the mode is drawn in training, relative to the others.
     """
 
@@ -83,8 +84,8 @@ class GeneratePrompts(BaseTransform):
         min_area: Parts of fewer pixels are no targets of their own (they still belong to the whole).
 
     Raises:
-        ValueError: an evaluation sample without foreground (a training sample is skipped and another taken, as mmengine
-            does for a transform that returns None).
+        ValueError: `gt_masks` beyond the foreground, or an evaluation sample without foreground (a training sample is
+            skipped and another taken, as mmengine does for a transform that returns None).
     """
 
     def __init__(
@@ -117,7 +118,8 @@ class GeneratePrompts(BaseTransform):
         prompts: list[dict] = []
         for mode, part, draw in asked:
             target = 0
-            if part is not None and not self.modes[mode].united:
+            # One box of several cannot ask for all: in training, where nothing is united, it asks for its own part.
+            if part is not None and not (self.modes[mode].united and self.seed is not None):
                 if part not in row_of:
                     row_of[part] = len(rows)
                     rows.append(self.parts[part])
@@ -136,14 +138,21 @@ class GeneratePrompts(BaseTransform):
         geometry_probe.plant(results)
 
     def _parts(self, results: dict, whole: np.ndarray) -> np.ndarray:
-        """(T, H, W) uint8 masks of the parts, largest loss of none: at least one."""
-        if 'gt_masks' in results:
-            parts = results['gt_masks']
+        """(T, H, W) uint8 masks of the parts that are large enough; the whole where none is."""
+        if 'gt_masks' not in results:
+            _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+            large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= self.min_area)  # 0 is the background
+            parts = (labels[None] == large[:, None, None]).astype(np.uint8)
         else:
-            number, labels = cv2.connectedComponents(whole, connectivity=8)
-            parts = (labels[None] == np.arange(1, number)[:, None, None]).astype(np.uint8)
-        large = parts.sum((1, 2)) >= self.min_area
-        return parts[large] if large.any() else whole[None]
+            parts = results['gt_masks']
+            if parts.shape[1:] != whole.shape or (parts > whole).any():
+                raise ValueError(
+                    f'{sample_key(results)}: field `gt_masks` of shape {parts.shape} does not lie within the '
+                    f'foreground of gt_seg_map {whole.shape}: a transform before GeneratePrompts moved one '
+                    "and not the other (MMSegmentation's know gt_seg_map alone)"
+                )
+            parts = parts[parts.sum((1, 2)) >= self.min_area]
+        return parts if len(parts) else whole[None]
 
     def _asked(self) -> list[tuple[int, int | None, int]]:
         """(mode, part or None for the whole, draw) of each prompt."""

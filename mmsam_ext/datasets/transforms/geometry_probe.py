@@ -6,22 +6,30 @@ from functools import lru_cache
 
 import numpy as np
 
-KEY = 'prompt_probe'
+#: Two maps, which rise from 0 to 255 along x and along y: no flip, turn, crop, pad or shift leaves both as they are.
+KEYS = ('prompt_probe_x', 'prompt_probe_y')
 
 
 @lru_cache(maxsize=16)
-def _ramp(height: int, width: int) -> np.ndarray:
-    """(H, W) uint8: twice as steep along x as along y, so that no flip, turn, crop or shift leaves it as it is."""
+def _ramps(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The probe of an image, two (H, W) uint8."""
     x = (np.arange(width) + 0.5) / width
     y = (np.arange(height) + 0.5) / height
-    return (170 * x[None] + 85 * y[:, None]).astype(np.uint8)
+    flat = np.ones((height, width))
+    return (255 * x[None] * flat).astype(np.uint8), (255 * y[:, None] * flat).astype(np.uint8)
 
 
 def plant(results: dict) -> None:
     """Add the probe to the maps that MMSegmentation's transforms carry along (``seg_fields``)."""
-    results[KEY] = _ramp(*results['img'].shape[:2]).copy()
     results['prompt_frame'] = results['img'].shape[:2]
-    results['seg_fields'] = [*results.get('seg_fields', []), KEY]
+    for key, ramp in zip(KEYS, _ramps(*results['prompt_frame']), strict=True):
+        results[key] = ramp.copy()
+    results['seg_fields'] = [*results.get('seg_fields', []), *KEYS]
+
+
+def planted(results: dict) -> bool:
+    """Whether :func:`plant` was called for this sample."""
+    return 'prompt_frame' in results
 
 
 def check(results: dict, sample: str) -> tuple[float, float]:
@@ -32,11 +40,12 @@ def check(results: dict, sample: str) -> tuple[float, float]:
     """
     old_height, old_width = results['prompt_frame']
     height, width = results['img'].shape[:2]
-    probe = results[KEY]
-    tolerance = 4 + 170 / min(width, old_width) + 85 / min(height, old_height)  # nearest neighbours, rounding
-    moved = probe.shape != (height, width)
-    if not moved:
-        moved = np.abs(probe.astype(np.int16) - _ramp(height, width)).max() > tolerance
+    moved = False
+    for key, ramp, old, new in zip(KEYS, _ramps(height, width), (old_width, old_height), (width, height), strict=True):
+        # Nearest neighbours are up to a pixel off, and numbers are rounded down: crops from about 1 % on are found.
+        tolerance = 1 + 255 * (1 / old + 1 / new)
+        moved |= results[key].shape != ramp.shape
+        moved = moved or np.abs(results[key].astype(np.int16) - ramp).max() > tolerance
     if moved:
         raise ValueError(
             f'{sample}: the image was flipped, turned, cropped or padded after GeneratePrompts drew its prompts '

@@ -26,8 +26,8 @@ class PackPromptInputs(PackSegInputs):
         meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name` and `defect_class` always are.
 
     Raises:
-        ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it;
-            or in training, targets are not of the image's size.
+        ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it.
+            (The preprocessor checks that training targets have the image's size.)
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
@@ -41,7 +41,7 @@ class PackPromptInputs(PackSegInputs):
         sample = packed['data_samples']
         if 'prompts' in results:
             name = sample_key(results)
-            scale = geometry_probe.check(results, name) if geometry_probe.KEY in results else (1.0, 1.0)
+            scale = geometry_probe.check(results, name) if geometry_probe.planted(results) else (1.0, 1.0)
             height, width = results['img'].shape[:2]
             sample.prompts = results['prompts'].scaled(*scale).check_inside(width, height, name)
         if 'gt_masks' in results:

@@ -1,0 +1,111 @@
+"""Noise on prompts: within its bounds, within the image, and keyed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import TRANSFORMS
+
+from mmsam_ext.datasets.transforms import noisy_box
+from mmsam_ext.structures import PromptKind, Prompts
+
+
+def results(prompts: Prompts | None, **fields) -> dict:
+    return dict(img=np.zeros((100, 200, 3), np.uint8), prompts=prompts, sample_id='set/one', **fields)
+
+
+def many(number: int = 400) -> Prompts:
+    return Prompts.create(
+        boxes=[[50, 40, 90, 60]] * number,
+        points=[[[60, 50], [5, 2]]] * number,
+        point_labels=[[1, -1]] * number,
+        draw_ids=range(number),
+        kinds=[PromptKind.BOX | PromptKind.POINTS] * number,
+        modes=('a', 'b'),
+    )
+
+
+def perturb(prompts: Prompts, **options) -> Prompts:
+    return TRANSFORMS.build(dict(type='PerturbPrompts', **options))(results(prompts))['prompts']
+
+
+def test_bounds_of_the_box_noise():
+    """Centre (70, 50), sides 40 and 20: with 0.4 the centre moves by up to 8 and 4, sides lie in 24..56 and 12..28."""
+    boxes = perturb(many(), box_noise=0.4, seed=0).boxes.numpy()
+    centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2 - [70, 50], boxes[:, 2:] - boxes[:, :2]
+    for axis, (most, side) in enumerate([(8, 40), (4, 20)]):
+        assert np.abs(centre[:, axis]).max() <= most + 1e-3 and np.abs(centre[:, axis]).max() > 0.95 * most
+        assert sides[:, axis].min() >= 0.6 * side - 1e-3 and sides[:, axis].max() <= 1.4 * side + 1e-3
+        assert (
+            abs(centre[:, axis].mean()) < 0.1 * most and abs(sides[:, axis].std() / (0.4 * side) - 1 / 3**0.5) < 0.05
+        )  # uniform
+    assert (
+        abs(np.corrcoef(centre.T)[0, 1]) < 0.15 and abs(np.corrcoef(centre[:, 0], sides[:, 0])[0, 1]) < 0.15
+    )  # independent
+
+
+def test_clipping():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x1, y1, x2, y2 = noisy_box(np.array([150.0, 0, 199, 99]), 1.5, (100, 200), rng)
+        assert 0 <= x1 <= x2 <= 199 and 0 <= y1 <= y2 <= 99
+
+
+def test_points_move_within_their_square_and_the_image():
+    prompts = perturb(many(), point_jitter=10, seed=0)
+    moved = prompts.points[:, 0] - torch.tensor([60.0, 50.0])
+    assert 9 < moved.abs().max() <= 10 and moved.mean().abs() < 1
+    corner = Prompts.create(points=[[[199, 0]]] * 100, point_labels=[[1]] * 100, draw_ids=range(100))
+    points = perturb(corner, point_jitter=30, seed=0).points[:, 0]
+    assert points[:, 0].max() <= 199 and points[:, 1].min() >= 0 and points[:, 0].min() < 175
+    assert torch.equal(prompts.boxes, many().boxes)
+
+
+def test_named_modes_alone():
+    prompts = many(4)
+    prompts.mode_ids[:] = torch.tensor([0, 1, 0, 1])
+    boxes = perturb(prompts, box_noise=0.4, modes=['b'], seed=0).boxes
+    changed = (boxes != many(4).boxes).any(1)
+    assert changed.tolist() == [False, True, False, True]
+
+
+def test_kinds_that_have_no_box_or_points_stay():
+    prompts = many(2)
+    prompts.kinds[:] = torch.tensor([PromptKind.POINTS, PromptKind.NONE])
+    out = perturb(prompts, box_noise=0.4, point_jitter=5, seed=0)
+    assert torch.equal(out.boxes, many(2).boxes) and torch.equal(out.points[1], many(2).points[1])
+
+
+def test_keyed_by_seed_sample_target_and_draw():
+    a, b = perturb(many(5), box_noise=0.4, seed=3), perturb(many(9), box_noise=0.4, seed=3)
+    assert torch.equal(a.boxes, b.boxes[:5]) and len(set(map(tuple, b.boxes.tolist()))) == 9
+    assert not torch.equal(a.boxes, perturb(many(5), box_noise=0.4, seed=4).boxes)
+    transform = TRANSFORMS.build(dict(type='PerturbPrompts', box_noise=0.4, seed=3))
+    other = transform(results(many(5)) | dict(sample_id='set/two'))['prompts']
+    assert not torch.equal(a.boxes, other.boxes)
+    united = many(3)  # boxes that ask for one target together get noise of their own
+    united.draw_ids[:] = 0
+    assert len(set(map(tuple, perturb(united, box_noise=0.4, seed=3).boxes.tolist()))) == 3
+
+
+def test_training_noise_follows_numpys_state():
+    drawn = []
+    for seed in (0, 0, 1):
+        np.random.seed(seed)
+        drawn.append(perturb(many(3), box_noise=0.4).boxes)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_passes_through_without_prompts():
+    transform = TRANSFORMS.build(dict(type='PerturbPrompts', box_noise=0.1))
+    assert transform(dict(img=np.zeros((4, 4, 3)))).keys() == {'img'}
+
+
+def test_errors():
+    for name in ('box_noise', 'point_jitter'):
+        for value in (-0.1, float('nan')):
+            with pytest.raises(ValueError, match=f'PerturbPrompts: {name}={value}, expected 0 or more'):
+                TRANSFORMS.build(dict(type='PerturbPrompts', **{name: value}))
+    with pytest.raises(ValueError, match=r"PerturbPrompts: modes \['c'\] unknown, GeneratePrompts has \('a', 'b'\)"):
+        perturb(many(2), box_noise=0.1, modes=['a', 'c'])
