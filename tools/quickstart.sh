@@ -1,20 +1,35 @@
 #!/usr/bin/env bash
-# From nothing to a trained and tested promptable SAM, on the CPU, in about ten minutes: makes .venv if there is none,
-# trains configs/sam_tiny_synthetic.py on built-in synthetic defects, tests it, and leaves a table and pictures.
+# From nothing to an adapted promptable SAM, on the CPU, in some ten minutes: makes .venv if there is none, tests the mini
+# SAM that comes with the package on built-in synthetic defects, adapts it to them (configs/sam_tiny_synthetic.py), tests
+# it again, and leaves a table and pictures.
 # Usage: tools/quickstart.sh [arguments of tools/train.py]
 set -euo pipefail
-case ${1:-} in -h | --help) sed -n '2,4s/^# //p' "$0"; exit ;; esac
+case ${1:-} in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 source "$(dirname "$0")/setup_env.sh"
 
 CONFIG=configs/sam_tiny_synthetic.py
+WEIGHTS=mmsam_ext://sam_tiny
 WORK=work_dirs/quickstart
 rm -rf "$WORK" # what an earlier run left
 mkdir -p "$WORK"
 
-say "training $CONFIG (log: $WORK/train.log)"
+# test NAME CHECKPOINT [arguments of tools/test.py]
+test_model() {
+    local log="$WORK/$1.log"
+    say "testing $2, $1 (log: $log)"
+    if ! "$PYTHON" tools/test.py "$CONFIG" "$2" --work-dir "$WORK/$1" "${@:3}" >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        say "testing failed; the whole log is $log"
+        exit 1
+    fi
+}
+
+test_model zero-shot "$WEIGHTS"
+
+say "adapting it: $CONFIG (log: $WORK/train.log)"
 set +e # grep may find nothing; what counts is how training ended
-"$PYTHON" tools/train.py "$CONFIG" --work-dir "$WORK" "$@" 2>&1 | tee "$WORK/train.log" |
-    grep --line-buffered -E 'Iter\(|Epoch\('
+"$PYTHON" tools/train.py "$CONFIG" --work-dir "$WORK/train" "$@" 2>&1 | tee "$WORK/train.log" |
+    grep --line-buffered -E 'Iter\((train|val)\).*(loss|mIoU)'
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" -ne 0 ]; then
@@ -23,17 +38,11 @@ if [ "$status" -ne 0 ]; then
     exit 1
 fi
 
-CHECKPOINT=$(cat "$WORK/last_checkpoint")
-say "testing $CHECKPOINT (log: $WORK/test.log)"
-if ! "$PYTHON" tools/test.py "$CONFIG" "$CHECKPOINT" --work-dir "$WORK/test" --show-dir "$WORK/pictures" \
-    >"$WORK/test.log" 2>&1; then
-    tail -n 30 "$WORK/test.log" >&2
-    say "testing failed; the whole log is $WORK/test.log"
-    exit 1
-fi
-grep -E '^\+[-+]+\+$|^\|' "$WORK/test.log" || true
+CHECKPOINT=$(cat "$WORK/train/last_checkpoint")
+test_model adapted "$CHECKPOINT" --show-dir "$WORK/pictures" --cfg-options default_hooks.visualization.interval=5
 
+"$PYTHON" tools/compare_runs.py zero-shot="$WORK/zero-shot" adapted="$WORK/adapted" --out "$WORK/table.md"
 say "done"
-echo "  table     $WORK/test.log"
-echo "  pictures  $WORK/pictures ($(find "$WORK/pictures" -name '*.png' | wc -l) files)"
+echo "  table     $WORK/table.md"
+echo "  pictures  $(find "$WORK/pictures" -name sheet.png) (and $(find "$WORK/pictures" -name '*.png' | wc -l) more beside it)"
 echo "  weights   $CHECKPOINT"
