@@ -32,10 +32,7 @@ val_dataloader = dict(
         seed=2,
         min_area=144,
         test_mode=True,
-        pipeline=[
-            dict(type='GeneratePrompts', modes=pretrain_modes, seed=0),
-            dict(type='PackPromptInputs'),
-        ],
+        pipeline=[dict(type='GeneratePrompts', modes=pretrain_modes, seed=0), dict(type='PackPromptInputs')],
     ),
 )
 # The figures of the model card: 500 objects, one an image, of a seed that is used nowhere else.

@@ -1,0 +1,133 @@
+"""Any shipped config, made small enough to run in seconds: a tiny random model on a handful of 64 x 64 images.
+
+Datasets of files get the layouts that :func:`write_mtd` and :func:`write_folders` make.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+REPO = Path(__file__).resolve().parents[1]
+CONFIGS = REPO / 'configs'
+SIZE = 64  # pixels; the embedding is 4 x 4
+CHANNELS = 32
+ARCH = dict(
+    img_size=SIZE, embed_dim=32, depth=2, num_heads=2, window_size=4, out_chans=CHANNELS, global_attn_indexes=(1,)
+)
+#: Settings of components, wherever they stand.
+SMALLER = dict(embed_dim=CHANNELS, transformer_dim=CHANNELS)
+SAMPLES = 4
+_numbers = itertools.count()
+
+
+def shrink(config: Config | Path, folder: Path, *, iterations: int = 2) -> Config:
+    """A shrunk copy of a config.
+
+    Args:
+        config: A shipped config, or its path.
+        folder: Where it may write: `folder` / 'work' is its work_dir, `folder` / 'data' has its images.
+        iterations: Of training, with a checkpoint and a validation after every second one.
+    """
+    if not isinstance(config, Config):
+        config = Config.fromfile(config)
+    settings = config.to_dict()
+    for node in list(_dicts(settings)):
+        _shrink_node(node, folder / 'data')
+    _shrink_model(settings['model'])
+    if 'train_cfg' in settings:
+        settings['train_cfg'].update(max_iters=iterations, val_interval=2)
+    settings['default_hooks']['logger']['interval'] = 1
+    settings['default_hooks']['checkpoint']['interval'] = 2
+    settings['work_dir'] = str(folder / 'work')
+    # mmengine keeps loggers and visualizers by name for the life of the process.
+    settings['experiment_name'] = settings['visualizer']['name'] = unique_name()
+    return Config(settings)
+
+
+def spare_formatting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave configs unformatted where the Runner logs and saves them: yapf takes longer than these runs."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **options: (text, True))
+
+
+def unique_name() -> str:
+    """A name that no other run of this process has."""
+    return f'shrunk_{next(_numbers)}'
+
+
+def _shrink_model(model: dict) -> None:
+    model['init_cfg'] = None
+    model['data_preprocessor']['size'] = (SIZE, SIZE)
+    model['backbone'].update(arch=ARCH, conv_stem=model['backbone'].get('arch') == 'tiny')
+    model['mask_decoder']['mlp_dim'] = 64
+    for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
+        node.update({key: value for key, value in SMALLER.items() if key in node})
+    model['prompt_encoder']['embed_dim'] = model['mask_decoder']['transformer_dim'] = CHANNELS
+
+
+def _shrink_node(node: dict, data: Path) -> None:
+    """Shrink a transform, dataset or dataloader in place."""
+    kind = str(node.get('type', ''))
+    if kind == 'Resize':
+        node['scale'] = (SIZE, SIZE)
+    elif kind.startswith('Synthetic'):
+        node.update(length=SAMPLES, size=(SIZE, SIZE))
+        if 'min_area' in node:
+            node['min_area'] = 16  # at most 1 % of the image
+    elif kind == 'MTDDataset':
+        node['data_root'] = str(write_mtd(data / 'mtd'))
+    elif kind == 'BinaryDefectDataset':
+        node['data_root'] = str(write_folders(data / 'folders'))
+    elif 'batch_size' in node:
+        node.update(batch_size=2, num_workers=0, persistent_workers=False)
+
+
+def _dicts(value: Any) -> Iterator[dict]:
+    """All dicts in a config, outer ones first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _dicts(item)
+
+
+def write_mtd(folder: Path) -> Path:
+    """The layout of MTD: image and mask side by side, in a folder of each class, and lists of both splits."""
+    names = []
+    for index in range(SAMPLES):
+        name = f'{("MT_Blowhole", "MT_Crack")[index % 2]}/Imgs/exp_{index}'
+        _write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index)
+        names.append(name)
+    for split in ('train', 'val'):
+        (folder / f'{split}.txt').write_text('\n'.join(names) + '\n')
+    return folder
+
+
+def write_folders(folder: Path) -> Path:
+    """The layout of your own images: images/ and masks/, with a sub-folder of one class."""
+    for index in range(SAMPLES):
+        name = f'scratch/{index}' if index % 2 else f'{index}'
+        _write_pair(folder / 'images' / f'{name}.png', folder / 'masks' / f'{name}.png', index)
+    return folder
+
+
+def _write_pair(image_path: Path, mask_path: Path, index: int) -> None:
+    """Noise of 90 x 70 pixels and a bit, and two bright discs in it."""
+    if mask_path.exists():
+        return
+    height, width = 70 + index, 90 - 3 * index
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, (30, 20 + 5 * index), 8, 255, -1)
+    cv2.circle(mask, (65, 45), 10, 255, -1)
+    image = np.random.default_rng(index).integers(0, 120, (height, width, 3), dtype=np.uint8) + mask[..., None] // 3
+    for path, content in ((image_path, image), (mask_path, mask)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), content)
