@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from _measure import peak_memory_mb, timed
@@ -23,18 +24,15 @@ class Outcome:
 
     Attributes:
         seconds: Of each round.
+        cpu_seconds: Of its process's threads in each round; other programs on the machine disturb these less.
         peak_memory_mb: Of its process, see ``_measure.MEMORY_KIND``.
         output: What its work returned, on the CPU in fp32.
     """
 
     seconds: list[float]
+    cpu_seconds: list[float]
     peak_memory_mb: float
     output: Tensor
-
-    @property
-    def median(self) -> float:
-        """Seconds of the median round."""
-        return statistics.median(self.seconds)
 
 
 def serve(work: Callable[[], Tensor], device: torch.device, output: str) -> None:
@@ -42,7 +40,9 @@ def serve(work: Callable[[], Tensor], device: torch.device, output: str) -> None
     torch.save(work().detach().float().cpu(), output)
     print(json.dumps(dict(ready=True)), flush=True)
     for _ in sys.stdin:
-        print(json.dumps(dict(seconds=timed(work, device))), flush=True)
+        start = time.process_time()
+        seconds = timed(work, device)
+        print(json.dumps(dict(round=[seconds, time.process_time() - start])), flush=True)
     print(json.dumps(dict(peak_memory_mb=peak_memory_mb(device))), flush=True)
 
 
@@ -68,8 +68,11 @@ class Contender:
                 text=True,
             )
 
-    def read(self, key: str) -> float:
+    def read(self, key: str) -> Any:
         """Wait for its next message.
+
+        Returns:
+            What it says under `key`.
 
         Raises:
             RuntimeError: it ended instead; with the end of its stderr.
@@ -82,11 +85,11 @@ class Contender:
             f'{self.errors.read_text()[-3000:]}'
         )
 
-    def round(self) -> float:
-        """Seconds of one round."""
+    def round(self) -> tuple[float, float]:
+        """Seconds and CPU seconds of one round."""
         self.process.stdin.write('go\n')
         self.process.stdin.flush()
-        return self.read('seconds')
+        return tuple(self.read('round'))
 
     def finish(self) -> float:
         """End it -> its peak memory in MB."""
@@ -119,13 +122,15 @@ def interleave(
             stack.callback(contender.stop)
         for contender in contenders.values():
             contender.read('ready')
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
         for number in range(repeats):
             for name, contender in contenders.items():
-                seconds[name].append(contender.round())
-            times = ', '.join(f'{name} {values[-1]:.4g} s' for name, values in seconds.items())
+                rounds[name].append(contender.round())
+            times = ', '.join(f'{name} {values[-1][0]:.4g} s' for name, values in rounds.items())
             progress(f'round {number + 1} of {repeats}: {times}')
-        return {
-            name: Outcome(seconds[name], contender.finish(), torch.load(contender.output, weights_only=True))
-            for name, contender in contenders.items()
-        }
+        outcomes = {}
+        for name, contender in contenders.items():
+            seconds, cpu_seconds = (list(values) for values in zip(*rounds[name], strict=True))
+            peak = contender.finish()
+            outcomes[name] = Outcome(seconds, cpu_seconds, peak, torch.load(contender.output, weights_only=True))
+        return outcomes
