@@ -1,0 +1,120 @@
+"""From the name of a config to a model with weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import MODELS
+
+from mmsam_ext.engine.base_checkpoint import base_file
+from mmsam_ext.engine.checkpoint_loaders import CheckpointError
+from mmsam_ext.models.segmentors import PromptableSegmentor
+
+from .errors import InferenceError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: Where configs are: in an installed package (OpenMMLab's place for them), or in a checkout.
+CONFIG_FOLDERS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
+
+
+def known_configs() -> dict[str, Path]:
+    """Name -> file of every config that comes with this project."""
+    return {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob('*.py'))}
+
+
+def load_config(model: str | Path | Config) -> Config:
+    """Find and read a config.
+
+    Args:
+        model: Name of a config of this project ('sam_tiny_synthetic'), path of a config file, or a Config.
+
+    Raises:
+        InferenceError: there is no such config (the message lists the known ones), or it has no `model`.
+    """
+    config = model if isinstance(model, Config) else _read(_config_path(model))
+    if not isinstance(config.get('model'), dict):
+        raise InferenceError(
+            f'{config.filename or "config"}: field `model` is {config.get("model")!r}, expected a dict'
+        )
+    return config
+
+
+def _read(path: Path) -> Config:
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is Python, which raises what it likes
+        raise InferenceError(
+            f'{path}: cannot be read as a config ({type(error).__name__}: {error}); expected an MMSegmentation config'
+        ) from error
+
+
+def _config_path(model: str | Path) -> Path:
+    if not isinstance(model, (str, Path)):
+        raise InferenceError(f'model is a {type(model).__name__}, expected the name or path of a config, or a Config')
+    known = known_configs()
+    path = known.get(str(model), Path(model).expanduser())
+    if path.is_file():
+        return path
+    kind = 'config file' if path.suffix == '.py' else 'model name'
+    raise InferenceError(
+        f'unknown {kind} {str(model)!r}; expected the path of a config file or one of {", ".join(sorted(known))}'
+    )
+
+
+def load_model(config: Config, weights: str | Path | None = None, device: str | None = None) -> PromptableSegmentor:
+    """Build the model of a config and load its weights, as ``tools/test.py`` does.
+
+    Only tensors are taken from a checkpoint; a config inside of it (``meta['config']``) is code, and stays untouched.
+
+    Args:
+        weights: Path of a checkpoint or 'mmsam_ext://NAME'; None: the one that ``model.init_cfg`` names.
+        device: As for :class:`torch.device`; None: a GPU if there is one.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        InferenceError: no weights, weights that cannot be loaded, an unknown device, or another kind of model.
+    """
+    target = _device(device)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    settings = config.model.copy()
+    if config.get('data_preprocessor') is not None:  # where MMSegmentation's own configs have it, as in Runner
+        settings.setdefault('data_preprocessor', config.data_preprocessor)
+    try:
+        model = MODELS.build(settings)
+    except KeyError as error:  # a component that does not exist; the registry's message names it
+        raise InferenceError(f'{config.filename or "config"}: {error.args[0]}') from error
+    if not isinstance(model, PromptableSegmentor):
+        raise InferenceError(
+            f'model.type is {config.model.type}, expected a PromptableSegmentor (MMSegInferencer is for others)'
+        )
+    weights = base_file(model) if weights is None else str(weights)
+    if weights is None:
+        raise InferenceError(
+            f'{config.filename or "config"}: no weights; its model has no init_cfg of type Pretrained with a '
+            'checkpoint, so give weights=<path of a checkpoint>'
+        )
+    try:
+        load_checkpoint(model, weights, map_location='cpu')
+    except (CheckpointError, FileNotFoundError) as error:  # their messages name the file
+        raise InferenceError(str(error)) from error
+    except ValueError as error:  # of another model
+        raise InferenceError(f'{weights}: {error}') from error
+    return model.to(target).eval()
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(get_device() if name is None else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InferenceError(
+            f'device {name!r} cannot be used ({str(error).splitlines()[0]}); expected cpu, cuda, cuda:1, ...'
+        ) from error
+    return device

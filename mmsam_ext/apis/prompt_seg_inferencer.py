@@ -1,0 +1,278 @@
+"""`PromptSegInferencer`: images and prompts in, masks out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
+from mmseg.structures import SegDataSample
+from rich.progress import track
+from torch import Tensor
+
+from mmsam_ext.structures import Prompts
+from mmsam_ext.visualization import PromptVisualizer
+
+from .encoded_image import EncodedImage
+from .errors import InferenceError
+from .image_inputs import Source, list_sources
+from .inference_pipeline import InferencePipeline
+from .model_loading import load_config, load_model
+from .prompt_sets import PromptSet, prompt_sets
+from .result_writer import ResultWriter
+
+SHOWN = 10  # failed images that a message names one by one
+
+
+class _Item(NamedTuple):
+    """An image on its way through the model; `image` is (H, W, 3) uint8 BGR."""
+
+    source: Source
+    prompts: PromptSet
+    image: np.ndarray
+    packed: dict[str, Any]
+
+
+class PromptSegInferencer:
+    """Segments images by prompts, in the manner of MMSegmentation's ``MMSegInferencer``.
+
+    Example::
+
+        inferencer = PromptSegInferencer('sam_tiny_synthetic')
+        result = inferencer('part.png', boxes=[[30, 20, 200, 90]], out_dir='outputs')
+        masks, scores = result['predictions'][0]['masks'], result['predictions'][0]['scores']
+
+        inferencer.set_image('part.png')  # encode once, prompt many times
+        masks, scores, low_res = inferencer.predict(points=[[100, 60]], point_labels=[1])
+
+    Coordinates are pixels (x, y) of the original image; (0, 0) is the centre of its first pixel. Arrays are uint8 BGR,
+    as cv2 and mmcv read them. Images are resized as in the config's test pipeline, and masks are those of
+    ``tools/test.py``.
+
+    Args:
+        model: Name of a config of this project, path of a config file, or a Config.
+        weights: Path of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names. A config
+            inside a checkpoint is never executed.
+        device: As for :class:`torch.device`; None: a GPU if there is one.
+
+    Raises:
+        InferenceError: a model name, config, checkpoint or device that cannot be used.
+    """
+
+    def __init__(
+        self, model: str | Path | Config, weights: str | Path | None = None, device: str | None = None
+    ) -> None:
+        self.config = load_config(model)
+        self.model = load_model(self.config, weights, device)
+        self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
+        self.visualizer = PromptVisualizer()
+        self._encoded: EncodedImage | None = None
+
+    # ---------------------------------------------------------------- images and folders
+
+    def __call__(
+        self,
+        inputs: str | os.PathLike | np.ndarray | Sequence,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        masks: Any = None,
+        multimask: bool | str | None = None,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        show_progress: bool = True,
+        return_vis: bool = False,
+        return_logits: bool = False,
+    ) -> dict[str, Any]:
+        """Segment images.
+
+        Each of `boxes`, `points`, `point_labels` and `masks` is one set for all images (an array, or numbers in lists)
+        or a list of arrays (or None), one per image. Row i of all that are given together makes prompt i.
+
+        Args:
+            inputs: A path, a folder, an array (H, W, 3) BGR, or a list of these.
+            boxes: (P, 4) or (4,) x1 y1 x2 y2.
+            points: (P, N, 2), or (N, 2) for one prompt of N points. Fill up with points of label -1.
+            point_labels: (P, N) or (N,), 1 on the object, 0 off it.
+            masks: (P, 4h, 4w) logits, as :meth:`predict` returns them.
+            multimask: None: as the model's ``test_cfg.multimask``; False: the single-mask output; True: the best of the
+                masks for ambiguous prompts; 'ambiguous': those for prompts of one point only.
+            batch_size: Images encoded together.
+            out_dir: Where to write masks, overlays and scores; see :class:`ResultWriter`.
+            show_progress: Show a progress bar for more than one image.
+            return_vis: Return the overlays, too.
+            return_logits: Add `logits` (P, H, W) to predictions, foreground > 0.
+
+        Returns:
+            - `predictions`: for each image that could be used: `path` (str, or None for an array), `name`, `prompts`
+              (P descriptions), `masks` (P, H, W) bool, `scores` (P,) estimated IoU, `union` (H, W) bool.
+            - `visualization`: (H', W', 3) uint8 RGB of each prediction, empty unless `return_vis`.
+            - `failed`: name -> reason of each image that could not be used; they are logged together at the end.
+
+        Raises:
+            InferenceError: no prompt (unless prompt stages of the model make one), points without labels, malformed
+                prompts, or no image that can be used.
+        """
+        if batch_size < 1:
+            raise InferenceError(f'batch_size is {batch_size}, expected 1 or more')
+        sources = list_sources(inputs)
+        sets = prompt_sets(len(sources), boxes, points, point_labels, masks)
+        for source, prompts in zip(sources, sets, strict=True):
+            self._check_given(prompts, source.name)
+        writer = None if out_dir is None else ResultWriter(out_dir, sources)
+        starts: Any = range(0, len(sources), batch_size)
+        if show_progress and len(sources) > 1:
+            starts = track(starts, description='Segmenting')
+        predictions, visualization, failed = [], [], {}
+        for start in starts:
+            part = slice(start, start + batch_size)
+            items = list(self._load(sources[part], sets[part], failed))
+            with self._multimask(multimask):
+                samples = self.model.test_step(pseudo_collate([item.packed for item in items])) if items else []
+            for item, sample in zip(items, samples, strict=True):
+                predictions.append(_prediction(item, sample, return_logits))
+                if writer is None and not return_vis:
+                    continue
+                overlay = self._overlay(item, sample)
+                if return_vis:
+                    visualization.append(overlay)
+                if writer is not None:
+                    writer.write(predictions[-1], overlay)
+        _report(failed, done=len(predictions))
+        return dict(predictions=predictions, visualization=visualization, failed=failed)
+
+    def _load(self, sources: list[Source], sets: list[PromptSet], failed: dict[str, str]) -> Iterator[_Item]:
+        """Read and pack images; those that cannot be used go to `failed`."""
+        for source, prompts in zip(sources, sets, strict=True):
+            try:
+                results = self.pipeline.load(source)
+                height, width = results['img'].shape[:2]
+                packed = self.pipeline.pack(results, prompts.prompts(width, height, source.name))
+            except InferenceError as error:
+                failed[source.name] = str(error)
+                continue
+            yield _Item(source, prompts, results['img'], packed)
+
+    def _overlay(self, item: _Item, sample: SegDataSample) -> np.ndarray:
+        """(H', W', 3) uint8 RGB: image and prompts beside the prediction."""
+        number = len(sample.prompts)
+        folder = Path(item.source.path).resolve().parent.name if item.source.path else 'array'
+        titled = sample.clone()  # the picture's title shows these two
+        titled.set_metainfo(dict(dataset_name=folder, defect_class=f'{number} prompt' + 's' * (number > 1)))
+        image = cv2.cvtColor(item.image, cv2.COLOR_BGR2RGB)
+        return self.visualizer.compose(image, titled, draw_gt=False, draw_pred=True)
+
+    # ---------------------------------------------------------------- one image, many prompts
+
+    def set_image(self, image: str | os.PathLike | np.ndarray) -> None:
+        """Encode an image, for :meth:`predict` to be called any number of times.
+
+        Args:
+            image: A path or an array (H, W, 3) uint8 BGR (unlike SamPredictor's RGB).
+
+        Raises:
+            InferenceError: it is no image.
+        """
+        self.reset_image()
+        sources = list_sources(image)
+        if len(sources) != 1:
+            raise InferenceError(f'set_image: {len(sources)} images, expected one')
+        packed = self.pipeline.pack(self.pipeline.load(sources[0]), Prompts.empty())
+        self._encoded = EncodedImage.encode(self.model, packed, sources[0].name)
+
+    def reset_image(self) -> None:
+        """Forget the image of :meth:`set_image`."""
+        self._encoded = None
+
+    def predict(
+        self,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        masks: Any = None,
+        multimask: bool | str | None = None,
+        return_logits: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Segment the image of :meth:`set_image`; it is not encoded again.
+
+        Args:
+            boxes, points, point_labels, masks, multimask: As in :meth:`__call__`, for one image.
+            return_logits: Return logits (foreground > 0) in place of masks.
+
+        Returns:
+            Masks (P, H, W) bool (or logits, float) at the original size, estimated IoU (P,), and logits (P, 4h, 4w) at
+            the model's own size, which may be the mask prompts of a further call.
+
+        Raises:
+            InferenceError: no image was set, no prompt given, or a prompt that is malformed or outside the image.
+        """
+        if self._encoded is None:
+            raise InferenceError('no image is set; call set_image first')
+        given = PromptSet.create(boxes, points, point_labels, masks, name=self._encoded.name)
+        self._check_given(given, self._encoded.name)
+        with self._multimask(multimask):
+            logits, scores, low_res = self._encoded.predict(self.model, given)
+        return _numpy(logits if return_logits else logits > 0), _numpy(scores), _numpy(low_res)
+
+    # ---------------------------------------------------------------- both
+
+    def _check_given(self, prompts: PromptSet, name: str) -> None:
+        if not prompts and not len(self.model.prompt_stages):
+            raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
+
+    @contextmanager
+    def _multimask(self, choice: bool | str | None) -> Iterator[None]:
+        """The model's ``test_cfg.multimask`` is `choice` for a while; None leaves it."""
+        if choice not in (None, False, True, 'ambiguous'):
+            raise InferenceError(f"multimask is {choice!r}, expected None, False, True or 'ambiguous'")
+        kept = self.model.test_cfg
+        if choice is not None:
+            self.model.test_cfg = {**kept, 'multimask': choice}
+        try:
+            yield
+        finally:
+            self.model.test_cfg = kept
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return (tensor if tensor.dtype == torch.bool else tensor.float()).cpu().numpy()
+
+
+def _prediction(item: _Item, sample: SegDataSample, with_logits: bool) -> dict[str, Any]:
+    instances = sample.pred_instances
+    masks = _numpy(instances.mask_logits > 0)
+    prediction = dict(
+        path=item.source.path,
+        name=item.source.name,
+        prompts=item.prompts.describe(),
+        masks=masks,
+        scores=_numpy(instances.iou_scores),
+        union=masks.any(0),
+    )
+    return prediction | (dict(logits=_numpy(instances.mask_logits)) if with_logits else {})
+
+
+def _report(failed: dict[str, str], done: int) -> None:
+    """Log the images that failed.
+
+    Raises:
+        InferenceError: all did.
+    """
+    reasons = list(failed.values())
+    if len(reasons) == 1 and not done:
+        raise InferenceError(reasons[0])
+    listing = '\n  '.join(reasons[:SHOWN] + [f'and {len(reasons) - SHOWN} more'] * (len(reasons) > SHOWN))
+    if not done:
+        raise InferenceError(f'none of {len(reasons)} images could be used:\n  {listing}')
+    if reasons:
+        message = f'{len(reasons)} of {len(reasons) + done} images could not be used:\n  {listing}'
+        print_log(message, logger='current', level=logging.WARNING)

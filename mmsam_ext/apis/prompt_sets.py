@@ -1,0 +1,184 @@
+"""What a user gives as prompts, checked and brought to one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmsam_ext.structures import Prompts
+
+from .errors import InferenceError
+
+#: name -> (shapes of one prompt and of P prompts, as an error words them, dimensions of P prompts)
+SHAPES = {
+    'boxes': ('(4,) or (P, 4)', 2),
+    'points': ('(N, 2), one prompt of N points, or (P, N, 2)', 3),
+    'point_labels': ('(N,) or (P, N)', 2),
+    'masks': ('(4h, 4w) or (P, 4h, 4w)', 3),
+}
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """P prompts of one image; prompt i is all of the fields' rows i together.
+
+    Attributes:
+        boxes: (P, 4) x1 y1 x2 y2 in pixels of the original image, or None.
+        points: (P, N, 2) x y, likewise.
+        point_labels: (P, N) 1 foreground, 0 background, -1 padding.
+        masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them.
+    """
+
+    boxes: np.ndarray | None = None
+    points: np.ndarray | None = None
+    point_labels: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+    @classmethod
+    def create(
+        cls, boxes: Any = None, points: Any = None, point_labels: Any = None, masks: Any = None, name: str = 'prompts'
+    ) -> PromptSet:
+        """Bring what a user gives to the shapes above.
+
+        Raises:
+            InferenceError: points without labels, wrong shapes, or fields with different numbers of prompts.
+        """
+        if points is not None and point_labels is None:
+            raise InferenceError(f'{name}: points without labels; give point_labels too, 1 foreground and 0 background')
+        if points is None and point_labels is not None:
+            raise InferenceError(f'{name}: point_labels without points; give points too')
+        given = dict(boxes=boxes, points=points, point_labels=point_labels, masks=masks)
+        fields = {key: _array(key, value, name) for key, value in given.items() if value is not None}
+        numbers = {key: len(value) for key, value in fields.items()}
+        if len(set(numbers.values())) > 1:
+            raise InferenceError(
+                f'{name}: different numbers of prompts {numbers}; row i of each makes prompt i, expected as many'
+            )
+        if 0 in numbers.values():
+            raise InferenceError(f'{name}: no prompt given; {", ".join(numbers)} came with 0 rows')
+        return cls(**fields)
+
+    def __bool__(self) -> bool:
+        return any(field is not None for field in (self.boxes, self.points, self.masks))
+
+    def prompts(self, width: int, height: int, name: str) -> Prompts:
+        """As the structure that models take, in pixels of the original image of `width` x `height`.
+
+        Raises:
+            InferenceError: a prompt that is malformed or outside the image; names the image, the prompt and the size.
+        """
+        if not self:
+            return Prompts.empty()
+        fields = dict(boxes=self.boxes, points=self.points, point_labels=self.point_labels)
+        masks = None if self.masks is None else self.masks[:, None]
+        try:
+            return Prompts.create(**fields, masks=masks, modes=(self.kind,), sample=name).check_inside(
+                width, height, name
+            )
+        except ValueError as error:
+            raise InferenceError(str(error)) from error
+
+    @property
+    def kind(self) -> str:
+        """What a prompt consists of, as in 'box + points'."""
+        kinds = {'box': self.boxes, 'points': self.points, 'mask': self.masks}
+        return ' + '.join(kind for kind, field in kinds.items() if field is not None) or 'none'
+
+    def describe(self) -> list[str]:
+        """Each prompt in words, for tables."""
+        if not self:
+            return ['none']
+        number = next(len(field) for field in (self.boxes, self.points, self.masks) if field is not None)
+        return [' + '.join(self._parts(row)) for row in range(number)]
+
+    def _parts(self, row: int) -> list[str]:
+        parts = []
+        if self.boxes is not None:
+            parts.append('box ' + ' '.join(f'{value:g}' for value in self.boxes[row]))
+        if self.points is not None:
+            real = self.point_labels[row] >= 0
+            points, labels = self.points[row, real], self.point_labels[row, real]
+            if len(points) == 1:
+                parts.append(f'point {points[0, 0]:g} {points[0, 1]:g} label {labels[0]}')
+            else:
+                parts.append(f'{(labels == 1).sum()} points on and {(labels == 0).sum()} off the object')
+        if self.masks is not None:
+            parts.append('mask')
+        return parts
+
+
+def prompt_sets(
+    number: int, boxes: Any = None, points: Any = None, point_labels: Any = None, masks: Any = None
+) -> list[PromptSet]:
+    """The prompts of each of `number` images.
+
+    Each argument is one set for all images (an array, or numbers in lists), or a list of arrays (or None) with one set
+    per image.
+
+    Raises:
+        InferenceError: as :meth:`PromptSet.create`; a list of arrays that is not of length `number`; nested lists that
+            could mean either.
+    """
+    columns = {}
+    for key, value in dict(boxes=boxes, points=points, point_labels=point_labels, masks=masks).items():
+        follow = points if key == 'point_labels' else value  # labels are given as their points are
+        columns[key] = value if _per_image(key, value, follow, number) else [value] * number
+    names = ['prompts'] if number == 1 else [f'prompts of image {index}' for index in range(number)]
+    rows = zip(*columns.values(), strict=True)
+    return [PromptSet.create(*row, name=name) for row, name in zip(rows, names, strict=True)]
+
+
+def _per_image(key: str, value: Any, follow: Any, number: int) -> bool:
+    if value is None or not isinstance(follow, (list, tuple)) or not isinstance(value, (list, tuple)):
+        return False
+    if any(item is None or isinstance(item, (np.ndarray, torch.Tensor)) for item in follow):
+        if len(value) != number:
+            raise InferenceError(
+                f'{key} is a list of {len(value)} arrays, one per image, but there are {number} images; '
+                'one set for all images is one array'
+            )
+        return True
+    least = SHAPES[key][1] - 2  # dimensions of the smallest element that could be a set: a box, a list of points
+    if key != 'point_labels' and number > 1 and len(value) == number and _depth(value[0]) > least:
+        raise InferenceError(
+            f'{key} is a nested list of length {number} for {number} images, which could mean either; give one array '
+            'for one set for all images, or a list of arrays for one set per image'
+        )
+    return False
+
+
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, Sequence) and len(value) else 0
+
+
+def _array(key: str, value: Any, name: str) -> np.ndarray:
+    """`value` with a dimension for the prompts."""
+    wanted, dimensions = SHAPES[key]
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    try:
+        array = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        hint = '; fill up shorter rows with points of label -1' if key.startswith('point') else ''
+        raise InferenceError(
+            f'{name}: {key} cannot become an array ({error}); expected numbers of shape {wanted}{hint}'
+        ) from error
+    shape = array.shape
+    if key == 'masks' and array.ndim == 4 and shape[1] == 1:
+        array = array[:, 0]
+    elif array.ndim == dimensions - 1:
+        array = array[None]
+    width = dict(boxes=4, points=2).get(key)
+    if array.ndim != dimensions or (width is not None and array.shape[-1] != width):
+        raise InferenceError(f'{name}: {key} has shape {shape}, expected {wanted}')
+    if key == 'point_labels':
+        if not np.isin(array, (-1, 0, 1)).all():
+            raise InferenceError(
+                f'{name}: point_labels holds {np.unique(array).tolist()}, expected 1, 0 or -1 (padding)'
+            )
+        return array.astype(np.int64)
+    return array

@@ -1,0 +1,114 @@
+"""The command line of the inferencer."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmsam_ext.apis import PromptSegInferencer
+from tests.models.small import config, segmentor
+
+REPO = Path(__file__).resolve().parents[2]
+SCRIPT = REPO / 'tools' / 'infer.py'
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('infer', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+infer = load()
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small.py, small.pth, and pictures/: a.png, b.png and a text file."""
+    folder = tmp_path_factory.mktemp('infer')
+    init_default_scope('mmseg')
+    (folder / 'small.py').write_text(Config(dict(model=config())).pretty_text)
+    torch.save(segmentor().state_dict(), folder / 'small.pth')
+    (folder / 'pictures').mkdir()
+    for seed, name in enumerate(('a.png', 'b.png')):
+        image = np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / 'pictures' / name), image)
+    (folder / 'pictures' / 'notes.txt').write_text('no image')
+    return folder
+
+
+def run(files: Path, what: str, *arguments: str) -> int:
+    words = [str(files / 'pictures' / what), str(files / 'small.py'), '--weights', str(files / 'small.pth')]
+    return infer.main([*words, '--device', 'cpu', *arguments])
+
+
+def test_table_and_files(files: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / 'out'
+    code = run(files, 'a.png', '--box', '5', '6', '70', '50', '--box', '1', '2', '30', '40', '--out', str(out))
+    printed = capsys.readouterr().out
+    assert code == 0 and str(out) in printed
+    inferencer = PromptSegInferencer(files / 'small.py', files / 'small.pth', 'cpu')
+    boxes = [[5, 6, 70, 50], [1, 2, 30, 40]]
+    want = inferencer(files / 'pictures' / 'a.png', boxes=boxes)['predictions'][0]
+    rows = [line.split() for line in printed.splitlines() if 'a.png' in line]
+    for row, box, score, mask in zip(rows, boxes, want['scores'], want['masks'], strict=True):
+        assert row[1:] == ['box', *map(str, box), f'{score:.3f}', f'{100 * mask.mean():.2f}', '%']
+    names = {'a.png', 'a_mask0.png', 'a_mask1.png', 'a_overlay.png', 'scores.csv'}
+    assert {path.name for path in out.iterdir()} == names
+    written = cv2.imread(str(out / 'a_mask1.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written > 0, want['masks'][1])
+
+
+def test_points_are_one_prompt_and_labels_default_to_the_object(files: Path, capsys) -> None:
+    args = infer.parse(['x', '--point', '1', '2', '--point', '3', '4.5'])
+    given = infer.prompts(args)
+    assert given['points'].tolist() == [[[1, 2], [3, 4.5]]] and given['point_labels'].tolist() == [[1, 1]]
+    args = infer.parse(['x', '--box', '0', '0', '9', '9', '--point', '1', '2', '--label', '0'])
+    given = infer.prompts(args)
+    assert given['boxes'].tolist() == [[0, 0, 9, 9]] and given['point_labels'].tolist() == [[0]]
+    assert run(files, 'a.png', '--point', '10', '20', '--label', '1', '--multimask') == 0
+    assert 'point 10 20 label 1' in capsys.readouterr().out
+
+
+def test_folder_with_a_bad_file(files: Path, capsys) -> None:
+    code = run(files, '', '--box', '5', '6', '70', '50', '--batch-size', '2')
+    printed = capsys.readouterr()
+    assert code == 1 and 'a.png' in printed.out and 'b.png' in printed.out
+    assert printed.err.strip() == f'1 of 3 images could not be used: {files / "pictures" / "notes.txt"}'
+
+
+@pytest.mark.parametrize(
+    'what, arguments, error',
+    [
+        ('a.png', [], 'no prompt given'),
+        ('a.png', ['--box', '5', '6', '90', '50'], 'outside the image of 80 x 60'),
+        ('a.png', ['--point', '1', '2', '--label', '1', '--label', '0'], '2 --label for 1 --point'),
+        ('a.png', ['--box', *'1234', '--box', *'1234', '--point', '1', '2'], 'points refine one box, expected one'),
+        ('notes.txt', ['--box', *'1234'], 'notes.txt: unreadable or truncated image'),
+        ('none.png', ['--box', *'1234'], 'none.png: no such image file'),
+        ('a.png', ['--box', *'1234', '--device', 'gpu'], "device 'gpu' cannot be used"),
+    ],
+)
+def test_errors_are_one_line(files: Path, capsys, what: str, arguments: list[str], error: str) -> None:
+    assert run(files, what, *arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith('infer.py: error: ') and error in printed and printed.count('\n') == 1
+
+
+@pytest.mark.slow
+def test_as_a_process_from_another_folder(files: Path, tmp_path: Path) -> None:
+    """A checkout without pip install; an unknown model lists the known ones, without a traceback."""
+    command = [sys.executable, str(SCRIPT), str(files / 'pictures' / 'a.png'), 'sam_tinny', '--box', *'1234']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert "unknown model name 'sam_tinny'" in done.stderr and 'sam_tiny_synthetic' in done.stderr
