@@ -98,7 +98,7 @@ def test_a_target_of_fewer_pixels_than_points_repeats_some(monkeypatch):
     monkeypatch.setattr(generate_prompts, 'print_log', lambda text, **kwargs: said.append(text))
     prompts = build(dict(many=dict(kind='points', targets='parts', num_points=6)), seed=0)(results())['prompts']
     assert {tuple(map(int, p)) for p in prompts.points[1].tolist()} <= LINE and prompts.point_labels.min() == 1
-    assert said == ['set/one: 6 points asked of a target of 4 pixels; some repeat']  # the block has six
+    assert said == ['set/one: 6 points of a target of 4 pixels; some repeat']  # the block has six
 
 
 def test_small_parts_are_no_targets():

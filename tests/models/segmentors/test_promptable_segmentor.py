@@ -172,6 +172,9 @@ def test_sample_of_mmsegs_own_pipeline_trains_and_ignores_255():
     changed.logits[..., :10, :] += 100 * torch.randn(10, 32)
     before, after = (model.mask_losses(p, targets, ignored) for p in (prediction, changed))
     assert {name: float(v) for name, v in before.items()} == {name: float(v) for name, v in after.items()}
+    # They cost nothing: the mean over the map counts them as 0.
+    kept = F.binary_cross_entropy_with_logits(prediction.logits[0, 0, 10:], targets[0, 10:], reduction='sum')
+    torch.testing.assert_close(before['loss_bce'], kept / 32**2)
     changed.logits[..., 10:, :] += 1
     assert float(model.mask_losses(changed, targets, ignored)['loss_bce']) != float(before['loss_bce'])
 
