@@ -106,7 +106,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         if training and 'gt_masks' in sample and sample.gt_masks.data.shape[-2:] != (height, width):
             raise ValueError(
                 f'{name}: field `gt_masks` has shape {tuple(sample.gt_masks.data.shape)}, expected (T, {height}, '
-                f'{width}) as the image in training; put GeneratePrompts after Resize and the other geometric transforms'
+                f'{width}) as the image in training; put GeneratePrompts after the geometric transforms'
             )
 
     @staticmethod
