@@ -9,7 +9,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.models.segmentors.promptable_segmentor import _to_original
+from mmsam_ext.models.segmentors.promptable_segmentor import to_original
 from mmsam_ext.structures import SAMFeatures
 
 from .prompt_sets import PromptSet
@@ -52,5 +52,5 @@ class EncodedImage(NamedTuple):
         prompts = given.prompts(old_width, old_height, self.name).scaled(width / old_width, height / old_height)
         asked = [prompts.to(self.features.embedding.device)]
         prediction = model.decode(self.features, asked, self.input_size)
-        low_res, scores = model._preferred(prediction, asked)
-        return _to_original(low_res, self.input_size, self.meta), scores, low_res
+        low_res, scores = model.preferred(prediction, asked)
+        return to_original(low_res, self.input_size, self.meta), scores, low_res

@@ -125,7 +125,7 @@ class PromptableSegmentor(BaseSegmentor):
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[SegDataSample]) -> Tensor:
         """(B, 3, H, W) -> (B, 1, H, W) logits of the union of all prompts of each image."""
-        logits, _ = self._preferred(self._forward(inputs, batch_data_samples), _prompts(batch_data_samples, inputs))
+        logits, _ = self.preferred(self._forward(inputs, batch_data_samples), _prompts(batch_data_samples, inputs))
         numbers = [len(prompts) for prompts in _prompts(batch_data_samples, inputs)]
         union = torch.stack([part.amax(0) for part in logits.split(numbers)])
         return F.interpolate(union[:, None], inputs.shape[-2:], mode='bilinear', align_corners=False)
@@ -218,11 +218,11 @@ class PromptableSegmentor(BaseSegmentor):
         data_samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         prediction = self._forward(inputs, data_samples)
         all_prompts = _prompts(data_samples, inputs)
-        logits, iou = self._preferred(prediction, all_prompts)
+        logits, iou = self.preferred(prediction, all_prompts)
         start = 0
         for sample, prompts in zip(data_samples, all_prompts, strict=True):
             part = slice(start, start := start + len(prompts))
-            masks = _to_original(logits[part], inputs.shape[-2:], sample.metainfo)
+            masks = to_original(logits[part], inputs.shape[-2:], sample.metainfo)
             sample.pred_instances = InstanceData(
                 mask_logits=masks,
                 iou_scores=iou[part],
@@ -235,7 +235,7 @@ class PromptableSegmentor(BaseSegmentor):
             sample.pred_sem_seg = PixelData(data=(union > 0).long())
         return data_samples
 
-    def _preferred(self, prediction: MaskPrediction, prompts: Sequence[Prompts]) -> tuple[Tensor, Tensor]:
+    def preferred(self, prediction: MaskPrediction, prompts: Sequence[Prompts]) -> tuple[Tensor, Tensor]:
         """The mask that ``test_cfg.multimask`` wants, (P, h, w), and its estimated IoU, (P,)."""
         multimask = self.test_cfg.get('multimask', False)
         several = prediction.masks(AMBIGUOUS).iou.argmax(1) + 1
@@ -282,7 +282,7 @@ def _restore_order(predictions: list[MaskPrediction], order: Tensor) -> MaskPred
     )
 
 
-def _to_original(logits: Tensor, input_size: tuple[int, int], meta: dict) -> Tensor:
+def to_original(logits: Tensor, input_size: tuple[int, int], meta: dict) -> Tensor:
     """(P, h, w) -> (P, H0, W0): to the padded input, padding cut off, flips undone, to the original size (as SAM
     does)."""
     logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
