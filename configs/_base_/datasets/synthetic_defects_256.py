@@ -8,8 +8,10 @@ train_pipeline = [
     dict(type='PackPromptInputs'),
 ]
 test_pipeline = [
+    dict(type='LoadImageFromFile'),  # left out for procedural images; for MMSegInferencer
     dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
     dict(type='PerturbPrompts', box_noise=0.4, modes=['box noise 0.4'], seed=0),
+    dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),
     dict(type='PackPromptInputs'),
 ]
 train_dataloader = dict(
