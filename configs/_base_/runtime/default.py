@@ -18,6 +18,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='PromptVisualizationHook'),
+    visualization=dict(type='PromptVisualizationHook', interval=1),  # with --show-dir: every batch
 )
 custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook')]
