@@ -15,12 +15,15 @@ class RandomStateHook(Hook):
     """Keeps the state of PyTorch's CPU generator in checkpoints, for what is drawn in the model (dropout, corrective
     points).
 
+    Validation, which a resumed training does not repeat, leaves no trace in the state (data loaders draw a seed).
+
     mmengine's iteration loop repeats the data on resume, so that the data's own random numbers need no state. On a GPU,
     and on other ranks than the first, a model that draws random numbers is seeded but not resumed exactly.
     """
 
     def __init__(self) -> None:
         self.state: torch.Tensor | None = None
+        self.outside_validation: torch.Tensor | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the state."""
@@ -35,3 +38,11 @@ class RandomStateHook(Hook):
         if self.state is not None:
             torch.set_rng_state(self.state.cpu())
             self.state = None
+
+    def before_val(self, runner: Runner) -> None:
+        """Remember the state of training."""
+        self.outside_validation = torch.get_rng_state()
+
+    def after_val(self, runner: Runner) -> None:
+        """Put it back."""
+        torch.set_rng_state(self.outside_validation)
