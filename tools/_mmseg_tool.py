@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 
 
-def run_mmseg_tool(name: str) -> None:
-    """Import mmsam_ext, then run MMSeg's script `name` with this process's arguments.
+def run_mmseg_tool(name: str, edit: Callable[[list[str]], list[str]] | None = None) -> None:
+    """Import mmsam_ext, then run MMSeg's script `name` with this process's arguments, after `edit` where given.
 
     Raises:
         SystemExit: something is not installed (the message says what mends it), or the script itself exits.
@@ -36,4 +37,6 @@ def run_mmseg_tool(name: str) -> None:
             f"MMSegmentation's tools/{name} is not in {' or '.join(map(str, candidates))}; "
             'expected mmsegmentation==1.2.2 from PyPI or a source checkout of it'
         )
+    if edit is not None:
+        sys.argv[1:] = edit(sys.argv[1:])
     runpy.run_path(str(script), run_name='__main__')
