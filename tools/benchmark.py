@@ -7,7 +7,7 @@ core: image encoder, mask decoder and both together against ``segment_anything``
 
 Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
 contenders, so that whatever else the machine does slows both. Ratios of time are those of medians, spread is the range
-of the rounds. On a busy machine, trust the ratio of CPU time (of all threads) before that of the clock. Prints progress,
+of the rounds. On a busy machine trust the ratio of CPU time (of all threads) before that of the clock. Prints progress,
 a table and, as its last line, one JSON object.
 """
 
@@ -82,7 +82,7 @@ def compare(stock: Outcome, ours: Outcome) -> dict:
     """Ratios of two outcomes.
 
     Returns:
-        Among others `speedup` and `cpu_time_speedup`, stock's time over ours, and `memory_ratio`, our peak over stock's.
+        `speedup` and `cpu_time_speedup`: stock's time over ours; `memory_ratio`: our peak over stock's; and more.
 
     Raises:
         RuntimeError: outputs of different shapes.
