@@ -7,6 +7,7 @@ _base_ = [
 ]
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),
-    # All but what no loss reaches, which several GPUs would not accept: the IoU head and the code of mask prompts.
-    trainable=[r'^(?!mask_decoder\.iou_prediction_head|prompt_encoder\.mask_downscaling)'],
+    # Neither the prompt encoder nor the IoU head: without mask prompts and an IoU loss they get no gradient, and DDP
+    # refuses parameters without one.
+    trainable=[r'^backbone\.', r'^mask_decoder\.(?!iou)'],
 )

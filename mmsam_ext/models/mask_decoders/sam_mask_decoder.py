@@ -32,7 +32,7 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         depth: Two-way blocks.
         num_heads: Attention heads.
         mlp_dim: Hidden width of a block's MLP.
-        num_multimask_outputs: Masks beside the single-mask output, for ambiguous prompts.
+        num_multimask_outputs: Masks beside the single-mask output, for ambiguous prompts; 1 or more.
         iou_head_depth: Layers of the IoU head.
         iou_head_hidden_dim: Its width.
         plugins: Configs of :class:`DecoderPlugin`, applied in this order.
@@ -58,6 +58,8 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
     ) -> None:
         if not (chunk_size in ('auto', None) or (isinstance(chunk_size, int) and chunk_size > 0)):
             raise ValueError(f"SAMMaskDecoder: chunk_size {chunk_size!r}, expected 'auto', None or a positive number")
+        if num_multimask_outputs < 1:
+            raise ValueError(f'SAMMaskDecoder: num_multimask_outputs={num_multimask_outputs}, expected 1 or more')
         super().__init__(
             transformer_dim=transformer_dim,
             transformer=TwoWayTransformer(

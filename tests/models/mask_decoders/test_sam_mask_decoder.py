@@ -9,7 +9,7 @@ import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import Sam
 
-from mmsam_ext.models.mask_decoders import sam_mask_decoder
+from mmsam_ext.models.mask_decoders import SAMMaskDecoder, sam_mask_decoder
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
@@ -179,3 +179,8 @@ def test_error_for_a_chunk_size():
     for chunk_size in (0, -1, 'all', 1.5):
         with pytest.raises(ValueError, match="chunk_size .*, expected 'auto', None or a positive number"):
             MODELS.build(dict(config()['mask_decoder'], chunk_size=chunk_size))
+
+
+def test_a_decoder_without_masks_for_ambiguous_prompts_is_refused():
+    with pytest.raises(ValueError, match='num_multimask_outputs=0, expected 1 or more'):
+        SAMMaskDecoder(transformer_dim=32, num_multimask_outputs=0)
