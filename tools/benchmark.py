@@ -7,8 +7,8 @@ core: image encoder, mask decoder and both together against ``segment_anything``
 
 Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
 contenders, so that whatever else the machine does slows both. Ratios of time are those of medians, spread is the range
-of the rounds. On a busy machine trust the ratio of CPU time (of all threads) before that of the clock. Prints progress,
-a table and, as its last line, one JSON object.
+of the rounds. On a busy machine run with OMP_NUM_THREADS=1 (threads that wait for each other tell of the others), and
+trust the ratio of CPU time before that of the clock. Prints progress, a table and, as its last line, one JSON object.
 """
 
 from __future__ import annotations
