@@ -35,7 +35,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         map_location: As for :func:`torch.load`.
 
     Returns:
-        The state dict, or the dict with a ``state_dict`` in it.
+        The checkpoint; of a file that is a plain state dict, that under ``state_dict`` beside an empty ``meta``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,7 +49,9 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     if not _holds_tensors(checkpoint):
         found = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
         raise CheckpointError(f'{path}: no weights in it (found {found}); {EXPECTED}')
-    return checkpoint
+    # mmengine's EMAHook and MMSeg's inferencer want both keys, which a plain state dict (Meta's files) does not have.
+    flat = any(isinstance(value, torch.Tensor) for value in checkpoint.values())
+    return dict(state_dict=checkpoint, meta={}) if flat else checkpoint
 
 
 # The look-ahead keeps URLs (https://, s3://) with their own loaders.

@@ -30,7 +30,9 @@ def holds_weights(model: torch.nn.Module) -> bool:
 def test_flat_state_dict_and_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(WEIGHTS, tmp_path / 'flat.pth')
     monkeypatch.setenv('HOME', str(tmp_path))
-    assert torch.equal(load('~/flat.pth')['linear.weight'], WEIGHTS['linear.weight'])
+    checkpoint = load('~/flat.pth')
+    assert torch.equal(checkpoint['state_dict']['linear.weight'], WEIGHTS['linear.weight'])
+    assert checkpoint['meta'] == {}  # EMAHook and MMSegInferencer look for both
 
 
 def test_missing_file(tmp_path: Path) -> None:

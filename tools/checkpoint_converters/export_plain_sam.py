@@ -2,8 +2,8 @@
 
     python tools/checkpoint_converters/export_plain_sam.py work_dirs/run/iter_600.pth sam.safetensors --half
 
-A `.pth` of ViT-B, -L or -H loads into `segment_anything` (``sam_model_registry["vit_b"](checkpoint=...)``) and, like any
-plain SAM, into this project's configs. Keys that plain SAM does not have are left out and counted.
+A `.pth` of ViT-B, -L or -H loads into `segment_anything` (``sam_model_registry['vit_b'](checkpoint=...)``) and, like
+any plain SAM, into this project's configs. Keys that plain SAM does not have are left out and counted.
 """
 
 from __future__ import annotations
