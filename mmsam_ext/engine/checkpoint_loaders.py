@@ -50,7 +50,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         found = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
         raise CheckpointError(f'{path}: no weights in it (found {found}); {EXPECTED}')
     # mmengine's EMAHook and MMSeg's inferencer want both keys, which a plain state dict (Meta's files) does not have.
-    flat = any(isinstance(value, torch.Tensor) for value in checkpoint.values())
+    # (RandomStateHook's tensor lies beside the state_dict of our own checkpoints.)
+    flat = 'state_dict' not in checkpoint and any(isinstance(value, torch.Tensor) for value in checkpoint.values())
     return dict(state_dict=checkpoint, meta={}) if flat else checkpoint
 
 
