@@ -32,9 +32,8 @@ class InvalidLossHook(Hook):
         """`outputs` are the logged losses of the step."""
         if not self.every_n_train_iters(runner, self.interval) or not outputs:
             return
-        bad = {
-            name: float(value) for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()
-        }
+        values = {name: torch.as_tensor(value).detach() for name, value in outputs.items()}
+        bad = {name: value.tolist() for name, value in values.items() if not torch.isfinite(value).all()}
         if bad:
             samples: Sequence = (data_batch or {}).get('data_samples', [])
             names = [sample.metainfo.get('sample_id') or sample.metainfo.get('img_path') for sample in samples]
