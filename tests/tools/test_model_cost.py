@@ -88,8 +88,6 @@ def test_official_sizes(tmp_path: Path, arch: str, total: int, formula: dict) ->
 
 def test_shipped_config_is_sam_vit_b() -> None:
     path = REPO / 'configs' / 'sam_vitb_industrial.py'
-    if not path.is_file():
-        pytest.skip('configs/sam_vitb_industrial.py is not there')
     result = model_cost.cost(model_cost.load_config(str(path)))
     assert (result['params_total'], result['params_trainable']) == (93_735_472, 0)
 
