@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 
-class SAMFeatures(NamedTuple):
+@dataclass
+class SAMFeatures:
     """Image features of a batch.
 
     Attributes:
         embedding: (B, C, h, w), what SAM calls the image embedding.
         stages: Inner feature maps of the backbone, shallow to deep, each (B, C_i, h_i, w_i); may be empty.
+        shared: What is computed from these features once, whatever the number of prompts, decoders and blocks that use
+            it.
     """
 
     embedding: Tensor
     stages: tuple[Tensor, ...] = ()
+    shared: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """`compute`'s result, computed at the first call with this key."""
+        if key not in self.shared:
+            self.shared[key] = compute()
+        return self.shared[key]
 
 
 @dataclass

@@ -16,9 +16,10 @@ from torch import Tensor
 from mmsam_ext.engine.base_checkpoint import load_base_state
 from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts, SAMFeatures
 
+from ..peft import inject_peft
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .prompt_targets import prompt_targets
-from .state import check_state, rename_official_keys
+from .state import adapt_state, check_state, rename_official_keys
 
 #: Of the masks that a decoder predicts: the single-mask output, and those for ambiguous prompts.
 SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
@@ -39,6 +40,7 @@ class PromptableSegmentor(BaseSegmentor):
         prompt_stages: :class:`PromptStage` configs, applied in this order.
         auxiliary_heads: :class:`PromptAuxiliaryHead` configs; training only.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
+        peft: Rules of :func:`inject_peft`, applied to the model as built from the configs above.
         trainable: Patterns of the parameters to train; None: all; (): none. Frozen modules stay in eval mode.
         train_cfg: ``multimask``: False (default) trains the single-mask output; True those for ambiguous prompts, of
             which only the best is penalised (SAM, section 3); 'both' trains both.
@@ -62,6 +64,7 @@ class PromptableSegmentor(BaseSegmentor):
         prompt_stages: Sequence[dict] = (),
         auxiliary_heads: Sequence[dict] = (),
         losses: dict[str, dict] | None = None,
+        peft: Sequence[dict] = (),
         trainable: Sequence[str] | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
@@ -84,6 +87,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         _check_choice('train_cfg', self.train_cfg, (False, True, 'both'))
         _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous'))
+        inject_peft(self, peft)
         freeze_all_but(self, trainable)
 
     # ---------------------------------------------------------------- the way of the data
@@ -252,6 +256,7 @@ class PromptableSegmentor(BaseSegmentor):
         """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
         load_base_state(self, state_dict, prefix, local_metadata, rename_official_keys)
         rename_official_keys(state_dict, prefix)
+        adapt_state(self, state_dict, prefix)
         check_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 

@@ -25,6 +25,13 @@ def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> Non
                 state_dict[prefix + ours + key[len(prefix + theirs) :]] = state_dict.pop(key)
 
 
+def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '') -> None:
+    """Let modules that hold plain SAM's weights in another place (``adapt_state``) move the keys there, in place."""
+    for name, module in model.named_modules():
+        if name and hasattr(module, 'adapt_state'):
+            module.adapt_state(state_dict, f'{prefix}{name}.')
+
+
 def added_keys(model: nn.Module) -> dict[str, set[str]]:
     """State keys that plain SAM does not have, by the module that adds them.
 
@@ -67,7 +74,11 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     unknown = sorted(set(given) - set(wanted))
     if not (shapes or missing or unknown):
         if fresh:
-            print_log(f'The checkpoint has no {", ".join(fresh)}: kept at the start (an identity).', 'current')
+            more = f' and {len(fresh) - LISTED} more' if len(fresh) > LISTED else ''
+            print_log(
+                f'The checkpoint has nothing for {", ".join(fresh[:LISTED])}{more}: kept at the start, an identity.',
+                'current',
+            )
         return
     lines = ['The checkpoint does not fit the model.']
     lines += _listing('of another shape (another architecture?)', shapes)

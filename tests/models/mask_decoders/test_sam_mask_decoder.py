@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from segment_anything.modeling import Sam
 
 from mmsam_ext.models.mask_decoders import SAMMaskDecoder, sam_mask_decoder
-from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures import PromptKind, Prompts, SAMFeatures
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
 
@@ -147,7 +147,7 @@ def test_upscaled_features_in_the_order_of_prompts():
     for image, prompts in enumerate(batch):
         for row in range(len(prompts)):
             alone = model.decode(
-                features._replace(embedding=features.embedding[image : image + 1]),
+                SAMFeatures(features.embedding[image : image + 1]),
                 [prompts[row : row + 1]],
                 (SIZE, SIZE),
             )

@@ -1,0 +1,78 @@
+"""DoRA: LoRA on the direction of a weight, with a magnitude of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .lora import LoRA, plain_linear
+
+
+@MODELS.register_module()
+class DoRA(LoRA):
+    """m (W + scale B A) / ||W + scale B A|| x + b, the norm taken of each row (Liu et al. 2024, equation 5).
+
+    The magnitude m (out_features of the adapted slices,) is the norm of the pretrained rows, so the layer starts as the
+    plain one (to rounding); it is derived anew when pretrained weights without one are loaded. The norm is taken as a
+    constant in the backward pass, as in the paper (section 4.3).
+
+    Args:
+        linear, rank, alpha, dropout, num_slices, slices: As :class:`LoRA`.
+    """
+
+    added_to_sam = ('lora_a', 'lora_b', 'magnitude')
+
+    def __init__(self, linear: nn.Linear, *args, **kwargs) -> None:
+        super().__init__(linear, *args, **kwargs)
+        self.magnitude = nn.Parameter(self._rows(self.weight).detach().norm(dim=1))
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        """The rows of the adapted slices, in the order of `slices`."""
+        if len(self.slices) == self.num_slices and self.slices == tuple(range(self.num_slices)):
+            return weight
+        return torch.cat([weight[index * self.width : (index + 1) * self.width] for index in self.slices])
+
+    def _factor(self) -> Tensor:
+        """(adapted rows,): m / ||W + scale B A||."""
+        parts = zip(self.lora_b.split(self.width), self.lora_a.split(self.rank), strict=True)
+        delta = torch.cat([up @ down for up, down in parts])
+        norm = (self._rows(self.weight) + self.scale * delta).detach().norm(dim=1)
+        return self.magnitude / norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        plain = F.linear(x, self.weight)
+        dropped = self.dropout(x)
+        down = F.linear(dropped, self.lora_a) * self.scale
+        # With dropout the pretrained part sees the dropped input too where it is rescaled, as in HF peft.
+        base = F.linear(dropped, self.weight) if self.dropout.p and self.training else plain
+        updates = []
+        parts = zip(
+            self.slices,
+            down.split(self.rank, -1),
+            self.lora_b.split(self.width),
+            self._factor().split(self.width),
+            strict=True,
+        )
+        for index, part, weight, factor in parts:
+            rows = base[..., index * self.width : (index + 1) * self.width]
+            updates.append((factor - 1) * rows + factor * F.linear(part, weight))
+        out = self._add_slices(plain, updates)
+        return out if self.bias is None else out + self.bias
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        """Derive the magnitude from pretrained weights that come without one."""
+        weight = state_dict.get(prefix + 'weight')
+        if weight is not None and prefix + 'magnitude' not in state_dict and prefix + 'lora_a' not in state_dict:
+            state_dict[prefix + 'magnitude'] = self._rows(weight.float()).norm(dim=1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain layer with the weight m (W + scale B A) / ||W + scale B A||."""
+        weight = self.weight + self.delta()
+        for index, factor in zip(self.slices, self._factor().split(self.width), strict=True):
+            weight[index * self.width : (index + 1) * self.width] *= factor[:, None]
+        return plain_linear(weight, self.bias)

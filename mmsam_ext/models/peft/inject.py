@@ -1,0 +1,76 @@
+"""Puts PEFT layers into a model by rules, and takes them out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmseg.registry import MODELS
+from torch import nn
+
+from .lora import PEFTLinear
+
+
+def inject_peft(model: nn.Module, rules: Sequence[dict]) -> list[str]:
+    """Replace linear layers by PEFT layers, in place.
+
+    Args:
+        model: Any module.
+        rules: Each a dict of ``type`` ('LoRA', 'DoRA' or 'Adapter'), ``modules``, a regular expression searched in the
+            full names of linear layers, and the arguments of the layer.
+
+    Returns:
+        The names of the layers replaced, in the order of the model.
+
+    Raises:
+        ValueError: a rule without ``modules`` or that matches no linear layer, two rules for one layer, or arguments
+            that do not fit the layer; the error names the rule and the layer.
+    """
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    chosen: dict[str, dict] = {}
+    for rule in rules:
+        if 'modules' not in rule:
+            raise ValueError(f'PEFT rule {rule}: field `modules` is missing, expected a regular expression')
+        matches = [name for name in linears if re.search(rule['modules'], name)]
+        if not matches:
+            raise ValueError(f'PEFT rule {rule}: matches none of the {len(linears)} linear layers')
+        twice = [name for name in matches if name in chosen or isinstance(linears[name], PEFTLinear)]
+        if twice:
+            raise ValueError(f'PEFT rule {rule}: {twice[0]} has a PEFT layer already; expected one rule for a layer')
+        chosen.update(dict.fromkeys(matches, rule))
+    names = [name for name in linears if name in chosen]
+    for name in names:
+        options = {key: value for key, value in chosen[name].items() if key != 'modules'}
+        try:
+            layer = MODELS.build(options, default_args=dict(linear=linears[name]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'PEFT rule {chosen[name]} on {name}: {error}') from error
+        _replace(model, name, layer)
+    return names
+
+
+def merge_peft(model: nn.Module) -> list[str]:
+    """Fold every PEFT layer into a plain linear layer, in place.
+
+    Returns:
+        The names of the layers merged.
+
+    Raises:
+        ValueError: there is nothing to merge (merged already?).
+        TypeError: a layer that cannot be merged (Adapter); the error names it, and nothing is changed.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
+    if not layers:
+        raise ValueError('no PEFT layer to merge; was the model merged already?')
+    try:
+        merged = {name: layer.merged() for name, layer in layers.items()}
+    except TypeError as error:
+        raise TypeError(f'{next(iter(layers))}: {error}') from error
+    for name, linear in merged.items():
+        _replace(model, name, linear)
+    return list(merged)
+
+
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, attribute = name.rpartition('.')
+    setattr(model.get_submodule(parent), attribute, layer)

@@ -1,0 +1,127 @@
+"""LoRA on output slices of a linear layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+class PEFTLinear(nn.Linear):
+    """A linear layer with something added: it is an ``nn.Linear`` of the same parameter names, so checkpoints of the
+    plain layer load unchanged.
+
+    Args:
+        linear: The layer to adapt; its parameters are taken over, not copied.
+    """
+
+    #: Names of the added parameters and sub-modules, which a plain checkpoint does not have.
+    added_to_sam: tuple[str, ...] = ()
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device='meta')
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def merged(self) -> nn.Linear:
+        """A plain ``nn.Linear`` that computes the same.
+
+        Raises:
+            TypeError: the addition cannot be folded into the weight.
+        """
+        raise TypeError(f'{type(self).__name__} cannot be merged into a linear layer: it is not linear')
+
+
+@MODELS.register_module()
+class LoRA(PEFTLinear):
+    """W x + b + (alpha / rank) B A x, on some slices of the output (Hu et al. 2021, equation 3).
+
+    B starts at zero, so the layer starts as the plain one.
+
+    Args:
+        linear: The layer to adapt.
+        rank: Rows of A for each slice.
+        alpha: The scale is alpha / rank.
+        dropout: Of the input of A, in training.
+        num_slices: The output is cut into so many equal slices (3 for a fused qkv).
+        slices: Which of them are adapted; None: all.
+
+    Raises:
+        ValueError: a rank below 1, an output that is not divisible by `num_slices`, or a slice that does not exist.
+    """
+
+    added_to_sam = ('lora_a', 'lora_b')
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        rank: int = 8,
+        alpha: float = 1.0,
+        dropout: float = 0.0,
+        num_slices: int = 1,
+        slices: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(linear)
+        self.slices = tuple(range(num_slices)) if slices is None else tuple(slices)
+        if rank < 1:
+            raise ValueError(f'LoRA: rank={rank}, expected 1 or more')
+        if self.out_features % num_slices:
+            raise ValueError(f'LoRA: {self.out_features} outputs cannot be cut into num_slices={num_slices} parts')
+        if len(set(self.slices)) != len(self.slices) or not all(0 <= index < num_slices for index in self.slices):
+            raise ValueError(f'LoRA: slices={self.slices}, expected different numbers below num_slices={num_slices}')
+        self.rank, self.scale, self.num_slices = rank, alpha / rank, num_slices
+        self.width = self.out_features // num_slices
+        kind = dict(device=self.weight.device, dtype=self.weight.dtype)
+        self.lora_a = nn.Parameter(torch.empty(rank * len(self.slices), self.in_features, **kind))
+        self.lora_b = nn.Parameter(torch.zeros(self.width * len(self.slices), rank, **kind))
+        self.dropout = nn.Dropout(dropout)
+        if self.lora_a.device.type != 'meta':
+            for part in self.lora_a.split(rank):
+                nn.init.kaiming_uniform_(part, a=math.sqrt(5))
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, rank={self.rank}, scale={self.scale:g}, slices={self.slices}'
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        out = F.linear(x, self.weight, self.bias)
+        down = F.linear(self.dropout(x), self.lora_a) * self.scale  # (..., slices * rank)
+        up = [
+            F.linear(part, weight)
+            for part, weight in zip(down.split(self.rank, -1), self.lora_b.split(self.width), strict=True)
+        ]
+        return self._add_slices(out, up)
+
+    def _add_slices(self, out: Tensor, updates: list[Tensor]) -> Tensor:
+        """`out` (..., out_features) plus an update (..., width) on each adapted slice."""
+        if len(updates) == self.num_slices:
+            order = sorted(range(self.num_slices), key=lambda place: self.slices[place])
+            return out + (updates[0] if self.num_slices == 1 else torch.cat([updates[place] for place in order], -1))
+        zeros = torch.zeros_like(updates[0])
+        placed = dict(zip(self.slices, updates, strict=True))
+        return out + torch.cat([placed.get(index, zeros) for index in range(self.num_slices)], -1)
+
+    def delta(self) -> Tensor:
+        """(out_features, in_features): what is added to the weight."""
+        delta = torch.zeros_like(self.weight)
+        for index, down, up in zip(
+            self.slices, self.lora_a.split(self.rank), self.lora_b.split(self.width), strict=True
+        ):
+            delta[index * self.width : (index + 1) * self.width] = self.scale * up @ down
+        return delta
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain layer with the weight W + scale B A."""
+        return plain_linear(self.weight + self.delta(), self.bias)
+
+
+def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """An ``nn.Linear`` of this weight (out, in) and bias (out,)."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
+    linear.weight = nn.Parameter(weight.detach().clone())
+    linear.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+    return linear

@@ -1,0 +1,182 @@
+"""Self-draft tuning and the VRA-Adapter, against their equations and the counts of the paper."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmsam_ext.models.mask_decoders import SelfDraftDecoder, VRAAdapter
+from mmsam_ext.models.mask_decoders.plugins import visual_relation
+from mmsam_ext.structures import Prompts
+from tests.models.prompts import mixed
+from tests.models.small import CHANNELS, DECODER, SIZE, config, images, sample, segmentor
+
+PLAIN = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
+VRA = dict(type='VRAAdapter', dim=CHANNELS)
+LORA = [
+    dict(type='LoRA', modules=r'^backbone\..*\.qkv$', num_slices=3, slices=(0, 2)),
+    dict(type='LoRA', modules=r'^mask_decoder\..*\.(q|v)_proj$'),
+]
+
+
+def self_draft(plain, num_drafts=1, plugins=(), **changes):
+    """A self-draft model with the weights of a plain one."""
+    settings = config()
+    settings['mask_decoder'] = dict(
+        type='SelfDraftDecoder', decoder=PLAIN | dict(plugins=list(plugins)), num_drafts=num_drafts, **changes
+    )
+    model = MODELS.build(settings).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    return model
+
+
+@torch.no_grad()
+def test_zero_shot_draft_is_sam_and_refined_is_sam_prompted_with_it():
+    plain = segmentor()
+    model = self_draft(plain)
+    features, prompts = plain.extract_feat(images(3)), mixed()[:3]
+    prompts = [Prompts.create(boxes=[[20, 30, 90, 100], [5, 5, 50, 60]]) for _ in range(3)]
+    drafted = plain.decode(features, prompts, (SIZE, SIZE))
+    with_mask = []
+    for index, p in enumerate(prompts):
+        masks = drafted.logits[2 * index : 2 * index + 2, :1]
+        with_mask.append(Prompts.create(boxes=p.boxes, masks=masks))
+    expected = plain.decode(features, with_mask, (SIZE, SIZE))
+    result = model.decode(features, prompts, (SIZE, SIZE))
+    assert torch.allclose(result.drafts[0].logits, drafted.logits, atol=1e-5)
+    assert torch.allclose(result.logits, expected.logits, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('drafts', [0, 1, 2])
+def test_number_of_drafts_and_the_order_of_mixed_prompts(drafts):
+    plain = segmentor()
+    model = self_draft(plain, drafts)
+    prompts = mixed()
+    features = plain.extract_feat(images(len(prompts)))
+    result = model.decode(features, prompts, (SIZE, SIZE))
+    assert len(result.drafts) == drafts
+    first = result.drafts[0] if drafts else result
+    assert torch.allclose(first.logits, plain.decode(features, prompts, (SIZE, SIZE)).logits, atol=1e-5)
+
+
+def test_losses_on_draft_and_refined_and_detach():
+    target = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    target[:, 30:90, 30:90] = 1
+    data = sample(Prompts.create(boxes=[[30, 30, 89, 89]]), masks=target)
+    for detach in (True, False):
+        model = self_draft(segmentor(), detach=detach)
+        losses = model.loss(images(), [copy.deepcopy(data)])
+        assert {name for name in losses if name.startswith('draft0.')} == {
+            f'draft0.{name}' for name in losses if not name.startswith('draft0.')
+        }
+        sum(value for name, value in losses.items() if not name.startswith('draft0.')).backward()
+        gradient = model.mask_decoder.drafts[0].mask_tokens.weight.grad
+        assert (gradient is None or not gradient.any()) == detach
+
+
+def numpy_relation(embedding: np.ndarray, alpha: float, renormalize: str) -> np.ndarray:
+    tokens = embedding.reshape(len(embedding), -1).T.astype(np.float64)
+    number = len(tokens)
+    relation = np.zeros((number, number))
+    for i in range(number):
+        others = [j for j in range(number) if j != i]
+        cosines = [tokens[i] @ tokens[j] / np.linalg.norm(tokens[i]) / np.linalg.norm(tokens[j]) for j in others]
+        weights = np.exp(cosines) / np.exp(cosines).sum()
+        relation[i, others] = weights
+    relation[relation <= alpha / number] = 0
+    if renormalize == 'row':
+        relation = relation / relation.sum(1, keepdims=True)
+    if renormalize == 'column':
+        relation = relation / relation.sum(0, keepdims=True)
+    return relation
+
+
+@pytest.mark.parametrize('renormalize', ['none', 'row', 'column'])
+@pytest.mark.parametrize('alpha', [0.0, 0.9])
+def test_relation_against_numpy(alpha, renormalize):
+    embedding = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3))
+    expected = numpy_relation(embedding.numpy(), alpha, renormalize)
+    assert (expected == 0).sum() > 12 or alpha == 0  # the threshold cuts something
+    assert np.allclose(visual_relation(embedding, alpha, renormalize).numpy(), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first():
+    plain = segmentor()
+    model = self_draft(plain, 0, [VRA | dict(blocks=[1])])
+    features = plain.extract_feat(images(2))
+    prompts = [Prompts.create(boxes=[[20, 30, 90, 100]] * n) for n in (2, 1)]
+    before = plain.decode(features, prompts, (SIZE, SIZE)).logits
+    assert torch.equal(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
+
+    adapter = model.mask_decoder.refine.plugins[0]
+    assert list(adapter.beta) == ['1']
+    adapter.beta['1'].normal_()
+    assert not torch.allclose(model.decode(features, prompts, (SIZE, SIZE)).logits, before, atol=1e-3)
+    keys = torch.randn(3, 64, CHANNELS)
+    context = type('Context', (), dict(features=features, image_index=torch.tensor([0, 0, 1])))
+    _, after = adapter.after_block(1, keys, keys, context)
+    for row, image in enumerate((0, 0, 1)):
+        relation = visual_relation(features.embedding[image])
+        assert torch.allclose(after[row], keys[row] + adapter.beta['1'] * (relation @ keys[row]), atol=1e-5)
+    assert adapter.after_block(0, keys, keys, context)[1] is keys
+
+
+def test_the_relation_is_computed_once_an_image(monkeypatch):
+    from mmsam_ext.models.mask_decoders.plugins import visual_relation_adapter as module
+
+    calls = []
+    stock = module.visual_relation
+    monkeypatch.setattr(module, 'visual_relation', lambda *args: calls.append(1) or stock(*args))
+    model = self_draft(segmentor(), 2, [VRA])
+    features = model.extract_feat(images(2))
+    prompts = [Prompts.create(boxes=[[20, 30, 90, 100]] * 7) for _ in range(2)]
+    model.decode(features, prompts, (SIZE, SIZE))
+    assert len(calls) == 2  # three decoders, two blocks, fourteen prompts
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(alpha=-0.1), 'alpha=-0.1, expected 0 to 1'),
+        (dict(renormalize='rows'), "renormalize='rows', expected one of"),
+        (dict(blocks=()), 'expected different numbers of two-way blocks'),
+    ],
+)
+def test_arguments_of_vra(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        VRAAdapter(**arguments)
+
+
+def test_argument_of_the_decoder():
+    with pytest.raises(ValueError, match='num_drafts=3, expected 0, 1 or 2'):
+        SelfDraftDecoder(PLAIN, num_drafts=3)
+
+
+@pytest.mark.parametrize(
+    ('drafts', 'vra', 'total', 'trainable'),
+    [(0, False, 94_077_488, 342_016), (1, False, 98_182_932, 389_120), (0, True, 94_078_000, 342_528)]
+    + [(1, True, 98_183_956, 390_144)],
+)
+def test_counts_of_table_3(drafts, vra, total, trainable):
+    plugins = [dict(type='VRAAdapter')] if vra else []
+    with torch.device('meta'):
+        model = MODELS.build(
+            dict(
+                type='PromptableSegmentor',
+                backbone=dict(type='SAMImageEncoder', arch='base'),
+                prompt_encoder=dict(type='SAMPromptEncoder'),
+                mask_decoder=dict(
+                    type='SelfDraftDecoder', decoder=dict(type='SAMMaskDecoder', plugins=plugins), num_drafts=drafts
+                ),
+                peft=LORA,
+                trainable=['lora_', *([r'\.beta\.'] if vra else [])],
+            )
+        )
+    assert sum(p.numel() for p in model.parameters()) == total
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable

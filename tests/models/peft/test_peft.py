@@ -1,0 +1,132 @@
+"""LoRA, DoRA and Adapter against their equations, and the rules that inject them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmsam_ext.models.peft import Adapter, DoRA, LoRA, PEFTLinear, inject_peft, merge_peft
+from tests.models.small import config, images, sample, segmentor
+
+QKV = dict(type='LoRA', modules=r'backbone\..*\.qkv$', num_slices=3, slices=(0, 2), rank=2)
+
+
+def randomised(layer: PEFTLinear, seed: int = 0) -> PEFTLinear:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in layer.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return layer
+
+
+@pytest.mark.parametrize('kind', [LoRA, DoRA, Adapter])
+def test_starts_as_the_plain_layer(kind):
+    linear = nn.Linear(6, 9)
+    x = torch.randn(4, 5, 6)
+    assert torch.allclose(kind(linear)(x), linear(x), atol=1e-6)
+    assert isinstance(kind(linear), nn.Linear)
+    assert set(dict(linear.named_parameters())) <= set(dict(kind(linear).named_parameters()))
+
+
+def test_lora_is_its_equation_on_the_chosen_slices():
+    layer = randomised(LoRA(nn.Linear(6, 9), rank=2, alpha=4, num_slices=3, slices=(2, 0)))
+    x = torch.randn(7, 6)
+    expected = F.linear(x, layer.weight, layer.bias)
+    a, b = layer.lora_a, layer.lora_b  # the slices in their given order: 2, then 0
+    expected[:, 6:9] += 2.0 * x @ a[:2].T @ b[:3].T
+    expected[:, 0:3] += 2.0 * x @ a[2:].T @ b[3:].T
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_lora_counts_are_those_of_the_paper():
+    layer = LoRA(nn.Linear(768, 2304), rank=8, num_slices=3, slices=(0, 2))
+    assert layer.lora_a.numel() + layer.lora_b.numel() == 294_912 // 12  # SPT, ViT-B: in each of 12 blocks
+    assert layer.scale == 1 / 8
+
+
+@pytest.mark.parametrize('slices', [None, (0, 2), (2,)])
+def test_dora_is_its_equation(slices):
+    layer = randomised(DoRA(nn.Linear(6, 9), rank=2, alpha=4, num_slices=3, slices=slices))
+    chosen = range(3) if slices is None else slices
+    x = torch.randn(7, 6)
+    weight = layer.weight.detach().clone()
+    for place, index in enumerate(chosen):
+        rows = slice(3 * index, 3 * index + 3)
+        part = slice(3 * place, 3 * place + 3)
+        moved = layer.weight[rows] + 2.0 * layer.lora_b[part] @ layer.lora_a[2 * place : 2 * place + 2]
+        weight[rows] = (layer.magnitude[part, None] * moved / moved.norm(dim=1, keepdim=True)).detach()
+    assert torch.allclose(layer(x), F.linear(x, weight, layer.bias), atol=1e-5)
+
+
+def test_dora_takes_its_magnitude_from_loaded_weights():
+    layer, plain = DoRA(nn.Linear(6, 9)), nn.Linear(6, 9)
+    layer.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.allclose(layer.magnitude, plain.weight.norm(dim=1))
+    x = torch.randn(3, 6)
+    assert torch.allclose(layer(x), plain(x), atol=1e-6)
+    own = randomised(DoRA(nn.Linear(6, 9)), seed=1)
+    layer.load_state_dict(own.state_dict())
+    assert torch.equal(layer.magnitude, own.magnitude)
+
+
+def test_adapter_is_its_equation():
+    layer = randomised(Adapter(nn.Linear(6, 9), width=4))
+    x = torch.randn(7, 6)
+    y = F.linear(x, layer.weight, layer.bias)
+    inner = F.gelu(F.linear(y, layer.down.weight, layer.down.bias))
+    assert torch.allclose(layer(x), y + F.linear(inner, layer.up.weight, layer.up.bias), atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', [LoRA, DoRA])
+def test_merged_layer_computes_the_same(kind):
+    layer = randomised(kind(nn.Linear(6, 9), rank=2, num_slices=3, slices=(0, 2)))
+    x = torch.randn(7, 6)
+    plain = layer.merged()
+    assert type(plain) is nn.Linear
+    assert torch.allclose(plain(x), layer(x), atol=1e-5)
+
+
+def test_model_with_peft_starts_as_the_plain_one_loads_it_and_merges_back():
+    plain = segmentor()
+    rules = [QKV, dict(type='DoRA', modules=r'mask_decoder\..*\.(q|v)_proj$', rank=2)]
+    adapted = MODELS.build(config(peft=rules, trainable=['lora_', 'magnitude'])).eval()
+    adapted.load_state_dict(plain.state_dict(), strict=False)
+    inputs, samples = images(), [sample()]
+    with torch.no_grad():
+        expected = plain._forward(inputs, samples).logits
+        assert torch.allclose(adapted._forward(inputs, samples).logits, expected, atol=1e-4)
+        for name, parameter in adapted.named_parameters():
+            if 'lora_b' in name:
+                parameter.normal_()
+        moved = adapted._forward(inputs, samples).logits
+        assert not torch.allclose(moved, expected, atol=1e-2)
+        assert merge_peft(adapted)
+        assert torch.allclose(adapted._forward(inputs, samples).logits, moved, atol=1e-3)
+    assert set(adapted.state_dict()) == set(plain.state_dict())
+    with pytest.raises(ValueError, match='was the model merged already'):
+        merge_peft(adapted)
+
+
+@pytest.mark.parametrize(
+    ('rules', 'message'),
+    [
+        ([dict(type='LoRA')], 'field `modules` is missing'),
+        ([dict(type='LoRA', modules='nothing')], 'matches none of the .* linear layers'),
+        ([QKV, QKV], 'has a PEFT layer already'),
+        ([QKV | dict(num_slices=7)], 'outputs cannot be cut into num_slices=7'),
+        ([QKV | dict(slices=(0, 3))], r'slices=\(0, 3\), expected different numbers below num_slices=3'),
+        ([QKV | dict(rank=0)], 'rank=0, expected 1 or more'),
+    ],
+)
+def test_rules_that_do_not_fit(rules, message):
+    with pytest.raises(ValueError, match=message):
+        inject_peft(segmentor(), rules)
+
+
+def test_adapters_do_not_merge_and_nothing_is_changed():
+    model = segmentor(peft=[dict(type='Adapter', modules=r'mlp\.lin2$')])
+    with pytest.raises(TypeError, match='Adapter cannot be merged'):
+        merge_peft(model)
+    assert any(isinstance(module, Adapter) for module in model.modules())
