@@ -1,4 +1,4 @@
-# Mini SAM tuned on magnetic-tile defects (data/mtd).
+# Mini SAM tuned on magnetic-tile defects (data/mtd): all of it but the prompt encoder and the IoU head.
 _base_ = [
     '_base_/models/sam_tiny.py',
     '_base_/datasets/mtd_256.py',
@@ -7,7 +7,13 @@ _base_ = [
 ]
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),
-    # Neither the prompt encoder nor the IoU head: without mask prompts and an IoU loss they get no gradient, and DDP
-    # refuses parameters without one.
+    # Without mask prompts and an IoU loss those two get no gradient, and DDP refuses parameters without one.
     trainable=[r'^backbone\.', r'^mask_decoder\.(?!iou)'],
 )
+train_dataloader = dict(batch_size=4)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=50, end=2000),
+]
+train_cfg = dict(max_iters=2000, val_interval=500)

@@ -26,12 +26,15 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0),
 )
-param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=150)]
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=150),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=2000, end=2800),
+]
 custom_hooks = [
     dict(type='InvalidLossHook'),
     dict(type='RandomStateHook'),  # the model draws points of correction
     dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.002),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=100_000, val_interval=1000)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2800, val_interval=1000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
