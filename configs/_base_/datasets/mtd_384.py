@@ -1,22 +1,23 @@
-# Magnetic-tile defects in their own layout under data/mtd, at 256 x 256.
-_base_ = ['../prompts/train_mix.py', '../prompts/spt_protocol.py']
+# Magnetic-tile defects in their own layout under data/mtd, at 384 x 384: at 256 a perfect 64 x 64 mask of a blowhole is no
+# better than its box (67 % IoU), at 384 it reaches 86 %.
+_base_ = ['../prompts/train_boxes.py', '../prompts/spt_protocol.py']
 dataset_type = 'MTDDataset'
 data_root = 'data/mtd'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),
-    dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),
+    dict(type='Resize', scale=(384, 384), keep_ratio=False, backend='pillow'),
     dict(type='RandomFlip', prob=[0.3, 0.3], direction=['horizontal', 'vertical']),
     dict(type='PhotoMetricDistortion'),
     dict(type='GeneratePrompts', modes={{_base_.train_modes}}, num_prompts=4),
-    dict(type='PerturbPrompts', box_noise=0.1, modes=['box', 'boxes']),
+    dict(type='PerturbPrompts', box_noise=0.2, modes=['noisy box']),
     dict(type='PackPromptInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),
     dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
-    dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),
+    dict(type='Resize', scale=(384, 384), keep_ratio=False, backend='pillow'),
     dict(type='PackPromptInputs'),
 ]
 train_dataloader = dict(
@@ -43,7 +44,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(size, size), keep_ratio=False, backend='pillow') for size in (192, 224, 256)],
+            [dict(type='Resize', scale=(size, size), keep_ratio=False, backend='pillow') for size in (320, 352, 384)],
             [dict(type='PackPromptInputs')],
         ],
     ),
