@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.datasets import BinaryDefectDataset, MTDDataset, SyntheticDefectDataset, binary_defect
 from tests.conftest import find_data
 
-PIPELINE = [dict(type='mmseg.LoadImageFromFile'), dict(type='mmseg.LoadBinaryMask')]
+# Built here: names in a config would be looked up in the default scope, which depends on what ran before.
+PIPELINE = [TRANSFORMS.build(dict(type=name)) for name in ('LoadImageFromFile', 'LoadBinaryMask')]
 
 
 def square(size: int = 6) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.dataset import Compose
+from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmsam_ext.datasets import LoadBinaryMask, check_image_file, read_binary_mask
@@ -181,7 +181,7 @@ def test_exif_preview_and_float(tmp_path: Path) -> None:
 
 def test_channels_and_depths_become_bgr(tmp_path: Path) -> None:
     """MMSeg's own loading makes 8-bit BGR of all of them, the upper eight bits of 16: hence no loader of ours."""
-    load = Compose([dict(type='mmseg.LoadImageFromFile')])
+    load = TRANSFORMS.build(dict(type='LoadImageFromFile'))
     grey, color = photo()[..., 0], photo()
     files = {
         'grey.png': (encode(grey), np.stack([grey] * 3, 2)),
