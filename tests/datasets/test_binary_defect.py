@@ -196,5 +196,6 @@ def test_mtd_all_and_normal() -> None:
 
 
 def test_procedural_datasets_skip_loaders() -> None:
-    dataset = SyntheticDefectDataset(length=2, size=(64, 64), pipeline=PIPELINE)
+    loaders = [dict(type='mmseg.LoadImageFromFile'), dict(type='LoadBinaryMask')]
+    dataset = SyntheticDefectDataset(length=2, size=(64, 64), pipeline=loaders)
     assert not dataset.pipeline.transforms and dataset[1]['img'].shape == (64, 64, 3)
