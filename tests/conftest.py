@@ -11,8 +11,12 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
+from mmengine.registry import init_default_scope
 
 import mmsam_ext  # noqa: F401  (compat must be applied before any test imports mmseg)
+
+# As a Runner sets it: else what a name in a config means would depend on the tests that ran before.
+init_default_scope('mmseg')
 
 REPO = Path(__file__).resolve().parents[1]
 
