@@ -41,6 +41,8 @@ class PromptEmbedding:
         image_index: (P,) the image of the batch each prompt belongs to.
         image_pe: (1, C, h, w) the position code of the image grid.
         order: (P,) place of each prompt among all prompts of the batch, by which the segmentor restores their order.
+        padding: (P, K) bool, the tokens that stand for no point (SAM's "not a point"); None: none of them. A stage that
+            changes the number of tokens changes it too, or sets it to None.
     """
 
     sparse: Tensor
@@ -48,6 +50,7 @@ class PromptEmbedding:
     image_index: Tensor
     image_pe: Tensor
     order: Tensor
+    padding: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -55,7 +58,12 @@ class PromptEmbedding:
     def __getitem__(self, rows: slice | Tensor) -> PromptEmbedding:
         """Some of the prompts, as a view where `rows` is a slice."""
         return PromptEmbedding(
-            self.sparse[rows], self.dense[rows], self.image_index[rows], self.image_pe, self.order[rows]
+            self.sparse[rows],
+            self.dense[rows],
+            self.image_index[rows],
+            self.image_pe,
+            self.order[rows],
+            None if self.padding is None else self.padding[rows],
         )
 
 

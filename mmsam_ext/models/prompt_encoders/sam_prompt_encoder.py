@@ -80,9 +80,10 @@ class SAMPromptEncoder(PromptEncoder, BaseModule):
         groups = []
         for count in counts.unique().tolist():
             order = (counts == count).nonzero()[:, 0]
-            sparse = self._embed_tokens(coords[order, :count], codes[order, :count])
+            kept = codes[order, :count]
+            sparse = self._embed_tokens(coords[order, :count], kept)
             dense = self._embed_dense(prompts, order)
-            groups.append(PromptEmbedding(sparse, dense, image_index[order], image_pe, order))
+            groups.append(PromptEmbedding(sparse, dense, image_index[order], image_pe, order, kept == PAD))
         return groups
 
     def embed_masks(self, masks: Tensor) -> Tensor:

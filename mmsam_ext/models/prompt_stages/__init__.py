@@ -1,3 +1,4 @@
 from .base import PromptStage
+from .prompt_learning_module import PromptLearningModule
 
-__all__ = ['PromptStage']
+__all__ = ['PromptLearningModule', 'PromptStage']

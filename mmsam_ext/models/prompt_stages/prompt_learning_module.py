@@ -1,0 +1,131 @@
+"""Prompt Learning Module (PLM): the embedded prompt is moved to what it means in a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmsam_ext.structures import PromptEmbedding, SAMFeatures
+
+from .base import PromptStage
+
+
+@MODELS.register_module()
+class PromptLearningModule(PromptStage):
+    """f' = f_P + Linear(block(f_P, f_I)) on the tokens f_P of a prompt, with f_I the image features (Task-Specific
+    Adaptation of Segmentation Foundation Model via Prompt Learning, section 4.1).
+
+    The block is self-attention among the tokens of a prompt, attention from them to the image, and an MLP, each with a
+    residual and a LayerNorm after it, as in SAM's own two-way block but at full width. The output layer is zero at the
+    start, so the module begins as an exact identity.
+
+    Points, boxes and mixtures of any number are tokens all alike. SAM's "not a point" token (label -1) is neither
+    looked at nor moved, and a prompt without tokens (empty, or a mask alone) passes through. As in SAM, image features
+    carry their position code as keys and not as values (the paper does not say). Keys and values are computed once for
+    an image.
+
+    Args:
+        dim: C, channels of the tokens and of the image embedding; a multiple of `num_heads`.
+        num_heads: Heads of both attentions.
+        mlp_dim: Hidden width of the MLP.
+        init_cfg: As in any mmengine module.
+
+    Raises:
+        ValueError: `dim` that is no multiple of `num_heads`; in `forward`, tokens of another width, or padding that
+            does not fit the tokens since an earlier stage changed their number.
+    """
+
+    def __init__(
+        self, dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048, init_cfg: dict | list | None = None
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if dim % num_heads:
+            raise ValueError(f'PromptLearningModule: dim={dim}, expected a multiple of num_heads={num_heads}')
+        self.dim = dim
+        self.self_attention = _Attention(dim, num_heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.image_attention = _Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, dim))
+        self.norm3 = nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, dim)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
+        """Move the tokens: sparse (P, K, C) -> (P, K, C); dense stays."""
+        if not prompts.sparse.shape[1]:
+            return prompts
+        padding = self._padding(prompts)  # (P, K)
+        tokens = prompts.sparse
+        keys, values = self.self_attention.project(tokens, tokens)
+        tokens = self.norm1(tokens + self.self_attention(tokens, keys, values, ~padding[:, None, None]))
+        tokens = self.norm2(tokens + self._look_at_image(tokens, features, prompts))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        offset = self.output(tokens).masked_fill(padding[..., None], 0.0)
+        return replace(prompts, sparse=prompts.sparse + offset)
+
+    def _padding(self, prompts: PromptEmbedding) -> Tensor:
+        """(P, K) bool: which tokens stand for no point."""
+        shape = tuple(prompts.sparse.shape)
+        if shape[2] != self.dim:
+            raise ValueError(f'PromptLearningModule: tokens of {shape[2]} channels, expected dim={self.dim}')
+        if prompts.padding is None:
+            return torch.zeros(shape[:2], dtype=torch.bool, device=prompts.sparse.device)
+        if tuple(prompts.padding.shape) != shape[:2]:
+            raise ValueError(
+                f'PromptLearningModule: padding of shape {tuple(prompts.padding.shape)} for tokens {shape[:2]}: the '
+                'stage before it changed the number of tokens; expected it to change `padding` with them, or set it to None'
+            )
+        return prompts.padding
+
+    def _look_at_image(self, tokens: Tensor, features: SAMFeatures, prompts: PromptEmbedding) -> Tensor:
+        """(P, K, C) -> (P, K, C). All tokens of an image attend to it together: its keys are never copied."""
+        # With and without gradients apart: a graph must not miss what was computed outside of it.
+        key = ('prompt learning', id(self), torch.is_grad_enabled())
+        keys, values = features.once(key, lambda: self._project_image(features.embedding, prompts.image_pe))
+        slot, most = _slots(prompts.image_index, len(features.embedding))
+        queries = tokens.new_zeros(len(features.embedding), most, *tokens.shape[1:])  # (B, S, K, C)
+        queries = queries.index_put((prompts.image_index, slot), tokens)
+        attended = self.image_attention(queries.flatten(1, 2), keys, values)  # (B, S * K, C)
+        return attended.unflatten(1, (most, -1))[prompts.image_index, slot]
+
+    def _project_image(self, embedding: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) and (1, C, h, w) -> keys and values of the image attention."""
+        values, position = embedding.flatten(2).transpose(1, 2), position.flatten(2).transpose(1, 2)  # (., N, C)
+        return self.image_attention.project(values + position, values)
+
+
+class _Attention(nn.Module):
+    """Multi-head attention whose keys and values can be projected apart from its queries, and so be shared."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(dim, dim)
+        self.k_proj = nn.Linear(dim, dim)
+        self.v_proj = nn.Linear(dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, C) twice -> (B, heads, N, C / heads) twice."""
+        return self._split(self.k_proj(keys)), self._split(self.v_proj(values))
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
+        attended = F.scaled_dot_product_attention(self._split(self.q_proj(queries)), keys, values, attn_mask=mask)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _slots(image_index: Tensor, images: int) -> tuple[Tensor, int]:
+    """(P,) images of prompts -> (P,) the how-manieth of its image each prompt is, and the most of an image."""
+    belongs = image_index[:, None] == torch.arange(images, device=image_index.device)  # (P, B)
+    slot = (belongs.cumsum(0) - 1).gather(1, image_index[:, None])[:, 0]
+    return slot, int(belongs.sum(0).max())

@@ -1,0 +1,171 @@
+"""PLM: the paper's size, an exact identity at first, then what PyTorch's own attention computes prompt by prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from mmsam_ext.models.prompt_stages import PromptLearningModule
+from mmsam_ext.structures import PromptEmbedding, Prompts, SAMFeatures
+from tests.models.prompts import mixed
+from tests.models.small import CHANNELS, SIZE, images, randomise, sample, segmentor
+
+PLM = dict(type='PromptLearningModule', dim=CHANNELS, num_heads=4, mlp_dim=64)
+
+
+def with_plm(plain, trained: bool = False):
+    """A model with the weights of a plain one, and a PLM at its start or with random weights."""
+    model = segmentor(prompt_stages=[PLM])
+    stage = PromptLearningModule(CHANNELS, 4, 64)
+    if trained:
+        randomise(stage, seed=3)
+    model.load_state_dict(plain.state_dict() | {f'prompt_stages.0.{k}': v for k, v in stage.state_dict().items()})
+    return model
+
+
+def test_size_of_the_paper():
+    module = PromptLearningModule()
+    assert sum(p.numel() for p in module.parameters()) == 1_644_544
+    assert sum(p.numel() for p in module.output.parameters()) == 65_792  # the rest is the block of 1,578,752
+
+
+@torch.no_grad()
+def test_untrained_leaves_sams_logits_bit_for_bit():
+    plain = segmentor()
+    model = with_plm(plain)
+    prompts, features = mixed(), plain.extract_feat(images(2))
+    before, after = (m.decode(features, prompts, (SIZE, SIZE)) for m in (plain, model))
+    assert torch.equal(before.logits, after.logits) and torch.equal(before.iou, after.iou)
+    assert not torch.equal(with_plm(plain, trained=True).decode(features, prompts, (SIZE, SIZE)).logits, before.logits)
+
+
+def attention_of(module) -> nn.MultiheadAttention:
+    """PyTorch's attention with the weights of ours."""
+    result = nn.MultiheadAttention(CHANNELS, 4, batch_first=True)
+    parts = (module.q_proj, module.k_proj, module.v_proj)
+    result.in_proj_weight.data = torch.cat([part.weight for part in parts])
+    result.in_proj_bias.data = torch.cat([part.bias for part in parts])
+    result.out_proj.load_state_dict(module.out_proj.state_dict())
+    return result.eval()
+
+
+def one_by_one(plm: PromptLearningModule, features: SAMFeatures, prompts: PromptEmbedding) -> torch.Tensor:
+    """The paper's equation for each prompt alone, its padding cut out: (P, K, C)."""
+    to_self, to_image = attention_of(plm.self_attention), attention_of(plm.image_attention)
+    result = prompts.sparse.clone()
+    for row, image in enumerate(prompts.image_index):
+        real = ~prompts.padding[row]
+        x = prompts.sparse[row : row + 1, real]
+        x = plm.norm1(x + to_self(x, x, x)[0])
+        values = features.embedding[image].flatten(1).T[None]
+        keys = values + prompts.image_pe.flatten(2).transpose(1, 2)
+        x = plm.norm2(x + to_image(x, keys, values)[0])
+        x = plm.norm3(x + plm.mlp(x))
+        result[row, real] += plm.output(x)[0]
+    return result
+
+
+@torch.no_grad()
+def test_each_prompt_as_by_pytorchs_attention_whatever_its_kind_image_and_number_of_tokens():
+    model = with_plm(segmentor(), trained=True)
+    plm, features = model.prompt_stages[0], model.extract_feat(images(2))
+    groups = model.prompt_encoder(mixed(), (SIZE, SIZE), (8, 8))
+    assert sorted(group.sparse.shape[1] for group in groups) == [0, 2, 3, 4]
+    assert any(group.padding.any() for group in groups) and len(groups[-1].image_index) >= 1
+    for group in groups:
+        after = plm(features, group).sparse
+        assert torch.allclose(after, one_by_one(plm, features, group), atol=1e-5)
+        assert torch.equal(after[group.padding], group.sparse[group.padding])  # "not a point" stays
+        if group.sparse.numel():
+            moved = (after - group.sparse).abs().amax(2)[~group.padding]
+            assert moved.min() > 1e-3
+
+
+@torch.no_grad()
+def test_padding_has_no_influence():
+    """What stands at padding tokens does not matter, nor do padded points in a prompt."""
+    model = with_plm(segmentor(), trained=True)
+    plm, features = model.prompt_stages[0], model.extract_feat(images())
+    (group,) = model.prompt_encoder([Prompts.create(points=[[[5, 9]]], point_labels=[[1]])], (SIZE, SIZE), (8, 8))
+    assert group.padding.tolist() == [[False, True]]
+    other = replace(group, sparse=torch.where(group.padding[..., None], 7.0, group.sparse))
+    assert torch.equal(plm(features, group).sparse[:, 0], plm(features, other).sparse[:, 0])
+    padded = Prompts.create(points=[[[5, 9], [3, 3]]], point_labels=[[1, -1]])
+    short = Prompts.create(points=[[[5, 9]]], point_labels=[[1]])
+    first, second = (model.decode(features, [p], (SIZE, SIZE)).logits for p in (padded, short))
+    assert torch.equal(first, second)
+
+
+@torch.no_grad()
+def test_the_empty_prompt_and_a_mask_alone_pass_through():
+    model = with_plm(segmentor(), trained=True)
+    plain = segmentor()
+    features = model.extract_feat(images())
+    for prompts in (Prompts.empty(2), Prompts.create(masks=torch.randn(1, 1, 32, 32))):
+        (group,) = model.prompt_encoder([prompts], (SIZE, SIZE), (8, 8))
+        assert model.prompt_stages[0](features, group) is group
+        before, after = (m.decode(features, [prompts], (SIZE, SIZE)).logits for m in (plain, model))
+        assert torch.equal(before, after)
+
+
+def test_image_keys_are_projected_once_and_gradients_are_not_lost(monkeypatch):
+    model = with_plm(segmentor(), trained=True)
+    plm, calls = model.prompt_stages[0], []
+    stock = plm.image_attention.project
+    monkeypatch.setattr(plm.image_attention, 'project', lambda *args: calls.append(1) or stock(*args))
+    features = model.extract_feat(images(2))
+    with torch.no_grad():
+        model.decode(features, mixed(), (SIZE, SIZE))
+    assert len(calls) == 1  # for three groups with tokens and seven prompts
+    model.decode(features, mixed(), (SIZE, SIZE)).logits.sum().backward()
+    assert len(calls) == 2
+    for name, parameter in plm.named_parameters():  # a bias of keys is the same for all of them: softmax is blind to it
+        assert 'k_proj.bias' in name or parameter.grad.abs().sum() > 0, name
+
+
+def test_trains_from_the_identity_with_sam_frozen():
+    model = segmentor(prompt_stages=[PLM], trainable=[r'^prompt_stages\.'])
+    nn.init.zeros_(model.prompt_stages[0].output.weight)
+    nn.init.zeros_(model.prompt_stages[0].output.bias)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    target = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    target[:, 20:70, 30:90] = 1
+    data = sample(Prompts.create(points=[[[40, 50]]], point_labels=[[1]]), target)
+    frozen = {name: value.clone() for name, value in model.state_dict().items() if 'prompt_stages' not in name}
+    values = []
+    for _ in range(4):
+        loss = sum(model.loss(images(), [data]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < values[0] - 0.01
+    state = model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in frozen.items())
+
+
+def test_bf16_autocast():
+    model = with_plm(segmentor(), trained=True)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        logits = model.decode(model.extract_feat(images(2)), mixed(), (SIZE, SIZE)).logits
+    assert torch.isfinite(logits).all()
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match='dim=30, expected a multiple of num_heads=8'):
+        PromptLearningModule(dim=30)
+    model = segmentor()
+    features = model.extract_feat(images())
+    (group,) = model.prompt_encoder([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE), (8, 8))
+    with pytest.raises(ValueError, match='tokens of 32 channels, expected dim=256'):
+        PromptLearningModule()(features, group)
+    longer = replace(group, sparse=torch.cat([group.sparse] * 2, 1))
+    with pytest.raises(ValueError, match=r'padding of shape \(1, 2\) for tokens \(1, 4\): the stage before it'):
+        PromptLearningModule(CHANNELS)(features, longer)
+    moved = PromptLearningModule(CHANNELS)(features, replace(longer, padding=None))
+    assert torch.equal(moved.sparse, longer.sparse)
+    with pytest.raises(ValueError, match=r'`point_labels` holds \[1, 2\], expected only -1 .*, 0 .* and 1'):
+        Prompts.create(points=[[[1, 2], [3, 4]]], point_labels=[[1, 2]])
