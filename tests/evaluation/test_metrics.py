@@ -54,6 +54,24 @@ def test_targets_are_compared_with_their_own_mask(masks: Masks, sample: Sample) 
     assert evaluate(PromptIoUMetric(boundary=False), [one])['mIoU/box'] == pytest.approx((100 + 50) / 2)
 
 
+def test_averages_over_groups_of_modes(masks: Masks, sample: Sample, tmp_path: Path, log: list[str]) -> None:
+    """As box-level and point-level in SPT's tables: a mean over datasets in each mode, then over the group's modes."""
+    truth, modes = masks('####'), ('box', 'boxes', '5 points')
+    one = sample(masks('####', '##..', '#...'), truth, modes=modes, mode_ids=[0, 1, 2], dataset_name='a')
+    two = sample(masks('##..', '####', '###.'), truth, modes=modes, mode_ids=[0, 1, 2], dataset_name='b')
+    groups = {'box-level': ['box', 'boxes'], 'point-level': ['5 points'], 'not all there': ['box', '10 points']}
+    path = tmp_path / 'iou.csv'
+    results = evaluate(PromptIoUMetric(boundary=False, mode_groups=groups, csv_path=str(path)), [one, two])
+    assert {key: value for key, value in results.items() if '/' not in key or 'level' in key} == pytest.approx(
+        {'mIoU/box-level': 75, 'mIoU/point-level': 50, 'mIoU': (75 + 75 + 50) / 3}
+    )
+    assert 'mIoU/not all there' not in results
+    assert 'box-level' in log[-1] and '75.00' in log[-1]
+    with path.open() as file:
+        rows = {row['mode']: row for row in csv.DictReader(file) if row['dataset'] == 'mean'}
+    assert (rows['box-level']['targets'], float(rows['box-level']['mIoU'])) == ('4', pytest.approx(75))
+
+
 def test_mean_over_images_then_over_datasets(masks: Masks, sample: Sample, tmp_path: Path, log: list[str]) -> None:
     truth, full, half, none = masks('##../....'), masks('##../....'), masks('#.../....'), masks('..../....')
     samples = [

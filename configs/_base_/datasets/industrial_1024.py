@@ -16,4 +16,4 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, test_mode=True, pipeline=test_pipeline),
 )
-test_evaluator = dict(type='PromptIoUMetric')
+test_evaluator = dict(type='PromptIoUMetric', mode_groups={{_base_.mode_groups}})

@@ -35,7 +35,7 @@ val_dataloader = dict(
     dataset=dict(type=dataset_type, data_root=data_root, ann_file='val.txt', test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = test_evaluator = dict(type='PromptIoUMetric')
+val_evaluator = test_evaluator = dict(type='PromptIoUMetric', mode_groups={{_base_.mode_groups}})
 tta_model = dict(type='PromptTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,11 +34,15 @@ class Breakdown:
     Args:
         names: Names of the metrics, in the order of ``Score.values``.
         scores: At least one.
+        mode_groups: Name -> prompt modes that are averaged under it, where all of them have scores.
     """
 
-    def __init__(self, names: Sequence[str], scores: Sequence[Score]) -> None:
+    def __init__(
+        self, names: Sequence[str], scores: Sequence[Score], mode_groups: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.names = tuple(names)
         self.scores = list(scores)
+        self.mode_groups = dict(mode_groups or {})
         self.modes = list(dict.fromkeys(score.mode for score in self.scores))
         self.datasets = sorted({score.dataset for score in self.scores})
 
@@ -55,13 +59,22 @@ class Breakdown:
         means = [self.dataset_means(dataset, mode) for dataset in self.datasets]
         return _average([mean for mean in means if mean is not None])
 
+    def group_means(self) -> dict[str, tuple[float, ...]]:
+        """Group -> percent per metric, the mean of its modes' overall means; only groups all of whose modes are there."""
+        return {
+            name: _average([self.overall_means(mode) for mode in modes])
+            for name, modes in self.mode_groups.items()
+            if set(modes) <= set(self.modes)
+        }
+
     def results(self) -> dict[str, float]:
-        """Percent under ``<metric>/<mode>``, ``<metric>`` (mean over modes) and, where there are several datasets,
-        ``<dataset>/<metric>/<mode>``."""
+        """Percent under ``<metric>/<mode>``, ``<metric>/<group of modes>``, ``<metric>`` (mean over modes) and, where
+        there are several datasets, ``<dataset>/<metric>/<mode>``."""
         results = {}
         overall = {mode: self.overall_means(mode) for mode in self.modes}
         for index, name in enumerate(self.names):
             results |= {f'{name}/{mode}': means[index] for mode, means in overall.items()}
+            results |= {f'{name}/{group}': means[index] for group, means in self.group_means().items()}
         results |= dict(zip(self.names, _average(list(overall.values())), strict=True))
         if len(self.datasets) > 1:
             for dataset in self.datasets:
@@ -73,7 +86,7 @@ class Breakdown:
         return results
 
     def mode_table(self) -> PrettyTable:
-        """Rows are prompt modes (of each dataset, then of their mean), columns are metrics."""
+        """Rows are prompt modes (of each dataset, then of their mean), then groups of modes; columns are metrics."""
         table = PrettyTable(['Dataset', 'Prompt', *self.names, 'Targets'], align='r')
         table.align['Dataset'] = table.align['Prompt'] = 'l'
         for dataset in self.datasets:
@@ -85,6 +98,8 @@ class Breakdown:
         if len(self.datasets) > 1:
             for mode in self.modes:
                 table.add_row(['mean', mode, *_rounded(self.overall_means(mode)), len(self.select(mode=mode))])
+        for group, means in self.group_means().items():
+            table.add_row(['mean', group, *_rounded(means), self._group_size(group)])
         if len(self.modes) > 1:
             means = _average([self.overall_means(mode) for mode in self.modes])
             table.add_row(['mean', 'mean', *_rounded(means), len(self.scores)])
@@ -119,9 +134,14 @@ class Breakdown:
                     rows.append([dataset, mode, 'all', len(self.select(dataset=dataset, mode=mode)), *means])
         for mode in self.modes:
             rows.append(['mean', mode, 'all', len(self.select(mode=mode)), *self.overall_means(mode)])
+        for group, means in self.group_means().items():
+            rows.append(['mean', group, 'all', self._group_size(group), *means])
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows([['dataset', 'mode', 'class', 'targets', *self.names], *rows])
+
+    def _group_size(self, group: str) -> int:
+        return sum(score.mode in self.mode_groups[group] for score in self.scores)
 
     def _classes(self) -> list[tuple[str, str]]:
         return sorted({(score.dataset, score.defect_class) for score in self.scores})

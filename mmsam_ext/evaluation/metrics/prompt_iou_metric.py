@@ -25,15 +25,17 @@ class PromptIoUMetric(BaseMetric):
 
     A target of an image scores the mean over its draws (prompts of the same mode, draw and target are united first); a
     dataset scores the mean over its images' targets; the overall result is the mean over datasets. Result keys:
-    ``mIoU/<mode>`` and ``mBIoU/<mode>``, ``mIoU`` and ``mBIoU`` (mean over modes) and, where there are several
-    datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` when MMSeg's IoUMetric, which has a key ``mIoU``
-    too, is in the same evaluator.
+    ``mIoU/<mode>`` and ``mBIoU/<mode>``, the same for each of `mode_groups`, ``mIoU`` and ``mBIoU`` (mean over modes)
+    and, where there are several datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` when MMSeg's IoUMetric,
+    which has a key ``mIoU`` too, is in the same evaluator.
 
     Targets that are empty are not scored (the paper drops such images); they are counted and logged.
 
     Args:
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
         boundary: Whether to compute mBIoU.
+        mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as 'box-level'
+            and 'point-level' in SPT's tables.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
         output_dir: Folder for the union of each image's predicted masks, as PNG of 0 and 255 named by the sample
             (``tools/test.py --out``); None for no files.
@@ -49,6 +51,7 @@ class PromptIoUMetric(BaseMetric):
         self,
         dilation_ratio: float = 0.02,
         boundary: bool = True,
+        mode_groups: Mapping[str, Sequence[str]] | None = None,
         csv_path: str | None = None,
         output_dir: str | None = None,
         keep_results: bool = False,
@@ -62,6 +65,7 @@ class PromptIoUMetric(BaseMetric):
             )
         self.dilation_ratio = dilation_ratio
         self.boundary = boundary
+        self.mode_groups = dict(mode_groups or {})
         self.csv_path = csv_path
         self.output_dir = output_dir
 
@@ -126,7 +130,7 @@ class PromptIoUMetric(BaseMetric):
         if not scores:
             print_log('PromptIoUMetric: no target to score', logger='current', level=logging.WARNING)
             return {}
-        breakdown = Breakdown(('mIoU', 'mBIoU') if self.boundary else ('mIoU',), scores)
+        breakdown = Breakdown(('mIoU', 'mBIoU') if self.boundary else ('mIoU',), scores, self.mode_groups)
         print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
         if self.csv_path is not None:
             breakdown.write_csv(self.csv_path)

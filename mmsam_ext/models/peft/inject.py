@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmseg.registry import MODELS
 from torch import nn
@@ -11,13 +11,14 @@ from torch import nn
 from .lora import PEFTLinear
 
 
-def inject_peft(model: nn.Module, rules: Sequence[dict]) -> list[str]:
+def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | None]) -> list[str]:
     """Replace linear layers by PEFT layers, in place.
 
     Args:
         model: Any module.
         rules: Each a dict of ``type`` ('LoRA', 'DoRA' or 'Adapter'), ``modules``, a regular expression searched in the
-            full names of linear layers, and the arguments of the layer.
+            full names of linear layers, and the arguments of the layer. Rules by name may be None, which leaves that
+            part of the model without PEFT: a config switches one off by its name.
 
     Returns:
         The names of the layers replaced, in the order of the model.
@@ -26,6 +27,8 @@ def inject_peft(model: nn.Module, rules: Sequence[dict]) -> list[str]:
         ValueError: a rule without ``modules`` or that matches no linear layer, two rules for one layer, or arguments
             that do not fit the layer; the error names the rule and the layer.
     """
+    if isinstance(rules, Mapping):
+        rules = [rule for rule in rules.values() if rule is not None]
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     chosen: dict[str, dict] = {}
     for rule in rules:

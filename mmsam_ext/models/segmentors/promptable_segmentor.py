@@ -64,7 +64,7 @@ class PromptableSegmentor(BaseSegmentor):
         prompt_stages: Sequence[dict] = (),
         auxiliary_heads: Sequence[dict] = (),
         losses: dict[str, dict] | None = None,
-        peft: Sequence[dict] = (),
+        peft: Sequence[dict] | dict[str, dict | None] = (),
         trainable: Sequence[str] | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
