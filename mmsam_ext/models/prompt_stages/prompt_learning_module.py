@@ -79,7 +79,7 @@ class PromptLearningModule(PromptStage):
         if tuple(prompts.padding.shape) != shape[:2]:
             raise ValueError(
                 f'PromptLearningModule: padding of shape {tuple(prompts.padding.shape)} for tokens {shape[:2]}: the '
-                'stage before it changed the number of tokens; expected it to change `padding` with them, or set it to None'
+                'stage before it changed the number of tokens; expected it to change `padding`, too, or set it to None'
             )
         return prompts.padding
 
