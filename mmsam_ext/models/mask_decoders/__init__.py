@@ -1,5 +1,13 @@
-from .plugins import DecoderContext, DecoderPlugin, VRAAdapter
+from .plugins import DecoderContext, DecoderPlugin, DeformableSamplingPlugin, DynamicRoutingPlugin, VRAAdapter
 from .sam_mask_decoder import SAMMaskDecoder
 from .self_draft_decoder import SelfDraftDecoder
 
-__all__ = ['DecoderContext', 'DecoderPlugin', 'SAMMaskDecoder', 'SelfDraftDecoder', 'VRAAdapter']
+__all__ = [
+    'DecoderContext',
+    'DecoderPlugin',
+    'DeformableSamplingPlugin',
+    'DynamicRoutingPlugin',
+    'SAMMaskDecoder',
+    'SelfDraftDecoder',
+    'VRAAdapter',
+]

@@ -117,13 +117,14 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         return len(prompts) if on_gpu else max(1, CPU_CHUNK_VALUES // prompts.dense[0].numel())
 
     def _decode(self, features: SAMFeatures, prompts: PromptEmbedding) -> tuple[Tensor, Tensor, Tensor | None]:
-        dense = prompts.dense + features.embedding[prompts.image_index]  # (P, C, h, w)
-        self.context = DecoderContext(features, prompts.image_index, tuple(dense.shape[-2:]))
+        dtype = self.iou_token.weight.dtype
+        dense = (prompts.dense + features.embedding[prompts.image_index]).to(dtype)  # (P, C, h, w)
+        self.context = DecoderContext(features, prompts.image_index, tuple(dense.shape[-2:]), prompts.dense)
         try:
             logits, iou = self.predict_masks(
                 image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
-                image_pe=prompts.image_pe,
-                sparse_prompt_embeddings=prompts.sparse,
+                image_pe=prompts.image_pe.to(dtype),
+                sparse_prompt_embeddings=prompts.sparse.to(dtype),
                 dense_prompt_embeddings=dense,
             )
             return logits, iou, self._upscaled

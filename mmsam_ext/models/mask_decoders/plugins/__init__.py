@@ -1,4 +1,16 @@
 from .base import DecoderContext, DecoderPlugin, install_plugins
+from .deformable_sampling import DeformableSamplingPlugin, SamplingRecord, sample_bilinear
+from .dynamic_routing import DynamicRoutingPlugin
 from .visual_relation_adapter import VRAAdapter, visual_relation
 
-__all__ = ['DecoderContext', 'DecoderPlugin', 'VRAAdapter', 'install_plugins', 'visual_relation']
+__all__ = [
+    'DecoderContext',
+    'DecoderPlugin',
+    'DeformableSamplingPlugin',
+    'DynamicRoutingPlugin',
+    'SamplingRecord',
+    'VRAAdapter',
+    'install_plugins',
+    'sample_bilinear',
+    'visual_relation',
+]

@@ -22,15 +22,21 @@ class DecoderContext:
         features: The image features of the batch, embedding (B, C, h, w).
         image_index: (P,) the image of each prompt.
         size: (h, w) of the image tokens, N = h * w.
+        dense: (P, C, h, w) dense prompts, added to the image features; one prompt expanded where all are the same.
         tokens: (P, K, C) the decoder's input tokens: IoU, masks, sparse prompts. Set when the transformer starts.
         key_pe: (P, N, C) position code of the image tokens. Set when the transformer starts.
+        values_by_image: The values of the attention at hand are the same for all prompts of an image, namely
+            ``features.embedding + dense[0]``. So it is before the first block, unless dense prompts differ or another
+            plugin edited the values.
     """
 
     features: SAMFeatures
     image_index: Tensor
     size: tuple[int, int]
+    dense: Tensor
     tokens: Tensor | None = None
     key_pe: Tensor | None = None
+    values_by_image: bool = False
 
 
 class DecoderPlugin(BaseModule):
@@ -42,6 +48,9 @@ class DecoderPlugin(BaseModule):
 
     #: Missing from a checkpoint of plain SAM without an error.
     added_to_sam = True
+
+    def check_attentions(self, number: int) -> None:
+        """Called when installed in a decoder with so many token-to-image attentions; raises where that does not fit."""
 
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
@@ -85,8 +94,12 @@ class _BeforeTokenToImage:
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         state = kwargs['q'], kwargs['k'], kwargs['v']
+        context = self.decoder.context
+        context.values_by_image = self.site == 0 and context.dense.stride(0) == 0
         for plugin in self.decoder.plugins:
-            state = plugin.before_token_to_image(self.site, *state, self.decoder.context)
+            values = state[2]
+            state = plugin.before_token_to_image(self.site, *state, context)
+            context.values_by_image &= state[2] is values
         return args, dict(zip('qkv', state, strict=True))
 
 
@@ -108,7 +121,7 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
     The hooks are callable objects inside the module tree: a deep copy's hooks point at the copy (closures would not).
 
     Raises:
-        ValueError: the transformer has no two-way blocks with token-to-image attention.
+        ValueError: the transformer has no two-way blocks with token-to-image attention, or a plugin does not fit them.
     """
     transformer = decoder.transformer
     try:
@@ -120,6 +133,8 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
             f'plugins {names} need a two-way transformer with token-to-image attention; '
             f'{type(transformer).__name__} has none ({error})'
         ) from error
+    for plugin in decoder.plugins:
+        plugin.check_attentions(len(attentions))
     transformer.register_forward_pre_hook(_Start(decoder), with_kwargs=True)
     for site, attention in enumerate(attentions):
         attention.register_forward_pre_hook(_BeforeTokenToImage(decoder, site), with_kwargs=True)

@@ -1,0 +1,204 @@
+"""Deformable sampling: where token-to-image attention looks, and how strongly (Stable-SAM, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .base import DecoderContext, DecoderPlugin
+
+
+@dataclass
+class SamplingRecord:
+    """What the plugin did in one token-to-image attention, for P prompts and N = h * w image tokens. No gradients.
+
+    Attributes:
+        site: Which attention.
+        image_index: (P,) the image of each prompt.
+        size: (h, w).
+        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it.
+        amplitudes: (P, N, C), from 0 to 2.
+        alphas: (P, 2), weights of the deformable and of the regular features; 1 and 0 without a router.
+    """
+
+    site: int
+    image_index: Tensor
+    size: tuple[int, int]
+    offsets: Tensor
+    amplitudes: Tensor
+    alphas: Tensor
+
+
+@MODELS.register_module()
+class DeformableSamplingPlugin(DecoderPlugin):
+    """Keys and values of token-to-image attention come from learned places of the image tokens (equations 3, 4, 6).
+
+    SAM's weights, its image-to-token attention and what goes on from block to block stay as they are. Offsets are zero
+    and amplitudes one at the start, so that the plugin begins as an exact identity.
+
+    Before the first block the image tokens are the same for all prompts of an image (but for mask prompts): sampling is
+    then done once for an image, in evaluation also where its prompts are decoded in several chunks.
+
+    Args:
+        dim: C, channels of the image tokens.
+        max_offset: s_p of equation 3, in pixels of the feature map.
+        kernel_size: Of the depthwise convolution; odd.
+        router: Config of :class:`DynamicRoutingPlugin`; None: deformable features alone.
+        num_modules: 1: one module (and router) for all token-to-image attentions, as in the paper's 0.08 M parameters;
+            or one for each, the decoder's blocks and the final one.
+
+    Raises:
+        ValueError: an argument out of its range, or (when installed) a number of modules that is neither.
+    """
+
+    def __init__(
+        self,
+        dim: int = 256,
+        max_offset: float = 4.0,
+        kernel_size: int = 5,
+        router: dict | None = None,
+        num_modules: int = 1,
+    ) -> None:
+        super().__init__()
+        if not max_offset > 0:
+            raise ValueError(f'DeformableSamplingPlugin: max_offset={max_offset}, expected more than 0')
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f'DeformableSamplingPlugin: kernel_size={kernel_size}, expected an odd number')
+        if num_modules < 1:
+            raise ValueError(f'DeformableSamplingPlugin: num_modules={num_modules}, expected 1 or more')
+        self.sampling = nn.ModuleList([DeformableSampling(dim, max_offset, kernel_size) for _ in range(num_modules)])
+        routers = [] if router is None else [MODELS.build(router) for _ in range(num_modules)]
+        self.routers = nn.ModuleList(routers)
+        self._records: list[SamplingRecord] | None = None
+
+    def check_attentions(self, number: int) -> None:
+        """Refuse a transformer with another number of attentions than modules."""
+        if len(self.sampling) not in (1, number):
+            raise ValueError(
+                f'DeformableSamplingPlugin: num_modules={len(self.sampling)}, expected 1 or {number}, '
+                "the decoder's token-to-image attentions"
+            )
+
+    @contextmanager
+    def recording(self) -> Iterator[list[SamplingRecord]]:
+        """Within this context offsets, amplitudes and routing weights are kept, in the order of computation."""
+        self._records = records = []
+        try:
+            yield records
+        finally:
+            self._records = None
+
+    def before_token_to_image(
+        self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """queries (P, K, C), values (P, N, C) -> the same queries, and keys and values (P, N, C) to attend to."""
+        which = site if len(self.sampling) > 1 else 0
+        if context.values_by_image:
+            deformed = self._sample_images(which, context)[context.image_index]
+        else:
+            deformed = self.sampling[which](values, context.size)  # x*_{p + dp}
+        alphas = None
+        if len(self.routers):
+            alphas = self.routers[which](queries).to(values.dtype)
+            # Equation 6
+            deformed = alphas[:, :1, None] * deformed + alphas[:, 1:, None] * values
+        if self._records is not None:
+            self._record(site, values, alphas, context)
+        return queries, deformed + context.key_pe, deformed
+
+    def _sample_images(self, which: int, context: DecoderContext) -> Tensor:
+        """(B, N, C) deformable features of all images of the batch, from their tokens before the first block."""
+
+        def sample() -> Tensor:
+            tokens = (context.features.embedding + context.dense[:1]).flatten(2).transpose(1, 2)  # (B, N, C)
+            return self.sampling[which](tokens, context.size)
+
+        if torch.is_grad_enabled():  # kept results would break checkpointed activations, which are computed anew
+            return sample()
+        dense, module = context.dense, self.sampling[which]
+        versions = tuple(parameter._version for parameter in module.parameters())
+        key = ('deformable sampling', id(module), versions, dense.data_ptr())
+        return context.features.once(key, lambda: (sample(), dense))[0]  # held, so that its address stays its own
+
+    @torch.no_grad()
+    def _record(self, site: int, values: Tensor, alphas: Tensor | None, context: DecoderContext) -> None:
+        offsets, amplitudes = self.sampling[site if len(self.sampling) > 1 else 0].predict(values, context.size)
+        if alphas is None:
+            alphas = values.new_tensor([[1.0, 0.0]]).expand(len(values), 2)
+        record = SamplingRecord(site, context.image_index, context.size, offsets, amplitudes, alphas.detach())
+        self._records.append(record)
+
+
+class DeformableSampling(nn.Module):
+    """The offset network, the amplitudes, and the sampling. Arguments as :class:`DeformableSamplingPlugin`."""
+
+    def __init__(self, dim: int, max_offset: float, kernel_size: int) -> None:
+        super().__init__()
+        self.pointwise = nn.Linear(dim, dim)  # a 1x1 convolution, of tokens
+        self.depthwise = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.offset = nn.Linear(dim, 2)  # a 1x1 convolution, of tokens
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)
+        self.gate = nn.Parameter(torch.zeros(dim))
+        self.max_offset = max_offset
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Image tokens (B, N, C) of a map of `size` (h, w) -> x*_{p + dp}, (B, N, C)."""
+        offsets, amplitudes = self.predict(tokens, size)
+        points = _grid(size, tokens.device) + offsets  # (B, N, 2)
+        return sample_bilinear(tokens * amplitudes, points, size)
+
+    def predict(self, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Offsets (B, N, 2), x and y in pixels (equation 3), and amplitudes (B, N, C) from 0 to 2."""
+        first = self.pointwise(tokens)
+        spatial = first.transpose(1, 2).unflatten(2, size)  # (B, C, h, w), channels last in memory
+        spatial = self.depthwise(spatial).flatten(2).transpose(1, 2)  # (B, N, C)
+        offsets = self.max_offset * self.offset(F.gelu(self.norm(spatial))).float().tanh()
+        amplitudes = 2 * (self.gate * first).sigmoid()
+        return offsets, amplitudes.to(tokens.dtype)
+
+
+def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sample a feature map at fractional points, in one fused operation.
+
+    Points are in pixels, not normalised: at integers the map comes back bit for bit.
+
+    Args:
+        tokens: (B, N, C) of a map of h x w pixels, row by row.
+        points: (B, M, 2), x and y in pixels, (0, 0) the first; clamped to the map.
+        size: (h, w).
+
+    Returns:
+        (B, M, C), in the dtype of `tokens`.
+    """
+    height, width = size
+    batch, number, channels = tokens.shape
+    x = points[..., 0].float().clamp(0, width - 1)
+    y = points[..., 1].float().clamp(0, height - 1)
+    left, top = x.detach().floor(), y.detach().floor()
+    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
+    dx, dy = x - left, y - top
+    corners = [top * width + left, top * width + right, bottom * width + left, bottom * width + right]
+    weights = [(1 - dx) * (1 - dy), dx * (1 - dy), (1 - dx) * dy, dx * dy]
+    start = number * torch.arange(batch, device=tokens.device)  # of each image in the bag of all tokens
+    indices = torch.stack(corners, -1).long() + start[:, None, None]  # (B, M, 4)
+    sampled = F.embedding_bag(
+        indices.flatten(0, 1),
+        tokens.float().reshape(batch * number, channels),
+        per_sample_weights=torch.stack(weights, -1).flatten(0, 1),  # (B * M, 4)
+        mode='sum',
+    )
+    return sampled.view(batch, -1, channels).to(tokens.dtype)
+
+
+def _grid(size: tuple[int, int], device: torch.device) -> Tensor:
+    """(N, 2) the pixels x, y of a map of `size` (h, w), row by row."""
+    y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in size), indexing='ij')
+    return torch.stack([x, y], -1).flatten(0, 1)
