@@ -1,5 +1,5 @@
 from .generate_prompts import GeneratePrompts, PromptMode
 from .pack_prompt_inputs import PackPromptInputs
-from .perturb_prompts import PerturbPrompts, noisy_box
+from .perturb_prompts import PerturbPrompts, box_iou, box_of_iou, noisy_box
 
-__all__ = ['GeneratePrompts', 'PackPromptInputs', 'PerturbPrompts', 'PromptMode', 'noisy_box']
+__all__ = ['GeneratePrompts', 'PackPromptInputs', 'PerturbPrompts', 'PromptMode', 'box_iou', 'box_of_iou', 'noisy_box']

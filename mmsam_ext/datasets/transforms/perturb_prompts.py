@@ -14,6 +14,8 @@ from mmsam_ext.structures import PromptKind, Prompts
 from .prompt_rng import prompt_rng, sample_key
 
 STREAM = 1
+#: Of the search for a box within an IoU range: boxes drawn at a time, how many times, and the largest noise on them.
+CANDIDATES, ROUNDS, MOST_NOISE = 256, 40, 1.5
 
 
 @TRANSFORMS.register_module()
@@ -24,19 +26,25 @@ class PerturbPrompts(BaseTransform):
     length, each uniformly and independently by axis, and the result is clipped to the image. A point moves by up to
     `point_jitter` pixels along each axis, within the image.
 
+    With `box_iou` the noise is chosen by what it does: of boxes with noise of scales drawn from 0 to 1.5, the first is
+    taken whose IoU with the clean box lies in the range (Stable-SAM, Table 3: 0.5 to 0.6 and 0.6 to 0.7).
+
     Args:
         box_noise: 0 for clean boxes; the paper's 0.4.
+        box_iou: (least, most) IoU with the clean box, instead of `box_noise`.
         point_jitter: In pixels of the frame the prompts are drawn in.
         modes: Names of the prompt modes to perturb; None: all.
         seed: As in GeneratePrompts; None in training.
 
     Raises:
-        ValueError: a noise below 0, or a mode that GeneratePrompts does not have.
+        ValueError: a noise below 0, an IoU range that is none, a mode that GeneratePrompts does not have, or a box for
+            which no noisy box within the IoU range is found.
     """
 
     def __init__(
         self,
         box_noise: float = 0.0,
+        box_iou: tuple[float, float] | None = None,
         point_jitter: float = 0.0,
         modes: Sequence[str] | None = None,
         seed: int | None = None,
@@ -44,7 +52,12 @@ class PerturbPrompts(BaseTransform):
         for name, value in dict(box_noise=box_noise, point_jitter=point_jitter).items():
             if not value >= 0:
                 raise ValueError(f'PerturbPrompts: {name}={value}, expected 0 or more')
-        self.box_noise, self.point_jitter, self.modes, self.seed = box_noise, point_jitter, modes, seed
+        if box_iou is not None and not (len(box_iou) == 2 and 0 <= box_iou[0] < box_iou[1] <= 1):
+            raise ValueError(f'PerturbPrompts: box_iou={box_iou}, expected (least, most) with 0 <= least < most <= 1')
+        if box_iou is not None and box_noise:
+            raise ValueError(f'PerturbPrompts: box_noise={box_noise} and box_iou={box_iou}, expected one of them')
+        self.box_noise, self.box_iou, self.point_jitter = box_noise, box_iou, point_jitter
+        self.modes, self.seed = modes, seed
 
     def transform(self, results: dict) -> dict:
         """Perturb ``results['prompts']``; a sample without prompts passes through."""
@@ -68,6 +81,15 @@ class PerturbPrompts(BaseTransform):
             rng = prompt_rng(self.seed, results, target, draw, STREAM + place)
             if self.box_noise and kinds[row] & PromptKind.BOX:
                 boxes[row] = noisy_box(boxes[row], self.box_noise, (height, width), rng)
+            if self.box_iou and kinds[row] & PromptKind.BOX:
+                noisy = box_of_iou(boxes[row], self.box_iou, (height, width), rng)
+                if noisy is None:
+                    raise ValueError(
+                        f'{sample_key(results)}: no box with an IoU of {self.box_iou[0]:g} to {self.box_iou[1]:g} with '
+                        f'box {boxes[row].tolist()} of prompt {row} was found among {ROUNDS * CANDIDATES} noisy ones '
+                        f'(image of {width} x {height} pixels, width x height)'
+                    )
+                boxes[row] = noisy
             if self.point_jitter and kinds[row] & PromptKind.POINTS:
                 moved = points[row] + rng.uniform(-self.point_jitter, self.point_jitter, points[row].shape)
                 points[row] = moved.clip(0, [width - 1, height - 1])
@@ -86,3 +108,31 @@ def noisy_box(box: np.ndarray, noise: float, size: tuple[int, int], rng: np.rand
     corners = np.concatenate([centre - half, centre + half])
     limit = np.array([size[1] - 1, size[0] - 1] * 2)
     return corners.clip(0, limit).astype(np.float32)
+
+
+def box_of_iou(
+    box: np.ndarray, iou: tuple[float, float], size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray | None:
+    """The first noisy box x1 y1 x2 y2, clipped to an image of `size` (H, W), whose IoU with `box` lies in the range
+    `iou`; None where a bounded search finds none."""
+    for _ in range(ROUNDS):
+        noise = rng.uniform(0, MOST_NOISE, (CANDIDATES, 1, 1)) * rng.uniform(-1, 1, (CANDIDATES, 2, 2))
+        shift, growth = noise[:, 0], noise[:, 1]
+        sides = box[2:] - box[:2] + 1  # pixels: a line of one pixel can move, too
+        centre = (box[:2] + box[2:]) / 2 + shift * sides / 2
+        half = np.maximum(sides * (1 + growth) - 1, 0) / 2
+        corners = np.concatenate([centre - half, centre + half], 1)  # (CANDIDATES, 4)
+        corners = corners.clip(0, [size[1] - 1, size[0] - 1] * 2).astype(np.float32)
+        reached = box_iou(box, corners)
+        found = np.flatnonzero((reached >= iou[0]) & (reached <= iou[1]))
+        if len(found):
+            return corners[found[0]]
+    return None
+
+
+def box_iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU of a box (4,) with others (N, 4), x1 y1 x2 y2 of the first and last pixels -> (N,)."""
+    overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + 1
+    intersection = overlap.clip(0).prod(1)
+    areas = (others[:, 2:] - others[:, :2] + 1).prod(1)
+    return intersection / (areas + (box[2:] - box[:2] + 1).prod() - intersection)

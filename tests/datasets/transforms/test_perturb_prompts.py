@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmseg.registry import TRANSFORMS
 
-from mmsam_ext.datasets.transforms import noisy_box
+from mmsam_ext.datasets.transforms import box_iou, noisy_box
 from mmsam_ext.structures import PromptKind, Prompts
 
 
@@ -102,7 +102,59 @@ def test_passes_through_without_prompts():
     assert transform(dict(img=np.zeros((4, 4, 3)))).keys() == {'img'}
 
 
+def iou_by_pixels(one: np.ndarray, other: np.ndarray) -> float:
+    """IoU of boxes of whole pixels, counted."""
+    masks = np.zeros((2, 100, 200), bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, (one, other), strict=True):
+        mask[y1 : y2 + 1, x1 : x2 + 1] = True
+    return (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+
+
+def test_box_iou_against_counted_pixels():
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([corners := rng.integers(0, 60, (50, 2)), corners + rng.integers(0, 40, (50, 2))], 1)
+    expected = [iou_by_pixels(boxes[0], box) for box in boxes]
+    np.testing.assert_allclose(box_iou(boxes[0], boxes), expected)
+    assert box_iou(boxes[0], boxes)[0] == 1 and min(expected) == 0
+
+
+@pytest.mark.parametrize('least, most', [(0.5, 0.6), (0.6, 0.7), (0.0, 0.1), (0.95, 1.0)])
+def test_boxes_of_an_iou_range(least, most):
+    """All within the range and the image, spread over the range, and to all sides."""
+    clean = np.array([50.0, 40, 90, 60])
+    boxes = perturb(many(), box_iou=(least, most), seed=0).boxes.numpy()
+    reached = box_iou(clean, boxes)
+    assert reached.min() >= least and reached.max() <= most
+    assert reached.min() < least + 0.02 and reached.max() > most - 0.02
+    assert ((boxes >= 0) & (boxes <= [199, 99, 199, 99])).all()
+    for column in range(4):
+        share = (boxes[:, column] > clean[column]).mean()
+        assert 0.2 < share < 0.8
+    again = perturb(many(5), box_iou=(least, most), seed=0).boxes.numpy()
+    assert np.array_equal(again, boxes[:5])  # a function of seed, sample, target and draw
+    assert len(np.unique(boxes, axis=0)) == len(boxes)
+
+
+def test_a_line_of_one_pixel_has_noisy_boxes_too():
+    line = Prompts.create(boxes=[[50, 40, 90, 40]] * 50, draw_ids=range(50))
+    reached = box_iou(line.boxes[0].numpy(), perturb(line, box_iou=(0.5, 0.6), seed=0).boxes.numpy())
+    assert reached.min() >= 0.5 and reached.max() <= 0.6
+
+
+def test_an_iou_range_that_no_box_meets():
+    """The box fills the image: clipped noise can only shrink it to a tenth or so at times, never to a 100000th."""
+    prompts = Prompts.create(boxes=[[0, 0, 199, 99]])
+    message = r'set/one: no box with an IoU of 0 to 1e-05 with box \[0.0, 0.0, 199.0, 99.0\] of prompt 0 .* 200 x 100'
+    with pytest.raises(ValueError, match=message):
+        perturb(prompts, box_iou=(0.0, 1e-5), seed=0)
+
+
 def test_errors():
+    for value in ((0.6, 0.5), (-0.1, 0.5), (0.5, 1.1), (0.5,)):
+        with pytest.raises(ValueError, match='box_iou=.* expected .least, most. with 0 <= least < most <= 1'):
+            TRANSFORMS.build(dict(type='PerturbPrompts', box_iou=value))
+    with pytest.raises(ValueError, match='expected one of them'):
+        TRANSFORMS.build(dict(type='PerturbPrompts', box_iou=(0.5, 0.6), box_noise=0.1))
     for name in ('box_noise', 'point_jitter'):
         for value in (-0.1, float('nan')):
             with pytest.raises(ValueError, match=f'PerturbPrompts: {name}={value}, expected 0 or more'):
