@@ -1,3 +1,4 @@
 from .base import PromptAuxiliaryHead
+from .point_matching_module import PointMatchingModule
 
-__all__ = ['PromptAuxiliaryHead']
+__all__ = ['PointMatchingModule', 'PromptAuxiliaryHead']

@@ -87,7 +87,9 @@ class PromptLearningModule(PromptStage):
         """(P, K, C) -> (P, K, C). All tokens of an image attend to it together: its keys are never copied."""
         # With and without gradients apart: a graph must not miss what was computed outside of it.
         key = ('prompt learning', id(self), torch.is_grad_enabled())
-        keys, values = features.once(key, lambda: self._project_image(features.embedding, prompts.image_pe))
+        keys, values = features.once(
+            key, lambda: self._project_image(features.embedding.to(tokens.dtype), prompts.image_pe)
+        )
         slot, most = _slots(prompts.image_index, len(features.embedding))
         queries = tokens.new_zeros(len(features.embedding), most, *tokens.shape[1:])  # (B, S, K, C)
         queries = queries.index_put((prompts.image_index, slot), tokens)

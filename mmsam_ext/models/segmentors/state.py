@@ -11,6 +11,8 @@ from torch import Tensor, nn
 OFFICIAL_PREFIXES = {'image_encoder.': 'backbone.'}
 #: Buffers of Meta's ``Sam`` class, which our data preprocessor holds outside checkpoints.
 OFFICIAL_ONLY = ('pixel_mean', 'pixel_std')
+#: Modules that have a part in training alone: a model without them takes a checkpoint that has them.
+TRAINING_ONLY = 'auxiliary_heads.'
 #: How many keys an error lists.
 LISTED = 5
 
@@ -26,10 +28,22 @@ def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> Non
 
 
 def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '') -> None:
-    """Let modules that hold plain SAM's weights in another place (``adapt_state``) move the keys there, in place."""
+    """Let modules that hold plain SAM's weights in another place (``adapt_state``) move the keys there, in place, and
+    leave out auxiliary heads that the model does not have."""
+    _drop_training_only(model, state_dict, prefix)
     for name, module in model.named_modules():
         if name and hasattr(module, 'adapt_state'):
             module.adapt_state(state_dict, f'{prefix}{name}.')
+
+
+def _drop_training_only(model: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
+    if any(key.startswith(TRAINING_ONLY) for key in model.state_dict()):
+        return
+    dropped = [key for key in state_dict if key.startswith(prefix + TRAINING_ONLY)]
+    for key in dropped:
+        del state_dict[key]
+    if dropped:
+        print_log(f'Left out of the checkpoint: {len(dropped)} tensors of auxiliary heads (training only).', 'current')
 
 
 def added_keys(model: nn.Module) -> dict[str, set[str]]:
