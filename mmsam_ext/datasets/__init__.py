@@ -2,6 +2,7 @@ from . import transforms
 from .binary_defect import BinaryDefectDataset
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
 from .mtd import MTDDataset
+from .prompt_mix import PromptMixDataset
 from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
 
@@ -9,6 +10,7 @@ __all__ = [
     'BinaryDefectDataset',
     'LoadBinaryMask',
     'MTDDataset',
+    'PromptMixDataset',
     'SyntheticDefectDataset',
     'SyntheticObjectsDataset',
     'check_image_file',
