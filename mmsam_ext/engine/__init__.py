@@ -1,4 +1,4 @@
-from . import checkpoint_loaders, hooks
+from . import checkpoint_loaders, hooks, optimizers
 from .optim_wrapper_constructor import TrainableOptimWrapperConstructor
 
-__all__ = ['TrainableOptimWrapperConstructor', 'checkpoint_loaders', 'hooks']
+__all__ = ['TrainableOptimWrapperConstructor', 'checkpoint_loaders', 'hooks', 'optimizers']

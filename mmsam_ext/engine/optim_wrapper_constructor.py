@@ -33,7 +33,16 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if any(parameter.requires_grad for parameter in module.parameters()):
             super().add_params(params, module, prefix=prefix, **kwargs)
         if not prefix:
+            if self.optimizer_cfg['type'] == 'MuonAdamW':
+                _mark_matrices(params, module)
             params[:] = _merged(params)
+
+
+def _mark_matrices(groups: list[dict], model: nn.Module) -> None:
+    """Mark the weights of linear layers for :class:`MuonAdamW`; a convolution's or an embedding's is no matrix."""
+    matrices = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    for group in groups:
+        group['matrix'] = all(id(parameter) in matrices for parameter in group['params'])
 
 
 def _merged(groups: list[dict]) -> list[dict]:

@@ -23,14 +23,18 @@ class InteractiveSegmentor(PromptableSegmentor):
 
     Args:
         rounds: 1 or more; SAM's are 11, on hardware that has them.
+        corrected: Share of each image's prompts, in (0, 1], drawn at random, that the rounds after the first go on
+            with: the decoder's cost in training grows with it, and with `rounds`.
         kwargs: As :class:`PromptableSegmentor`.
     """
 
-    def __init__(self, *args, rounds: int = 3, **kwargs) -> None:
+    def __init__(self, *args, rounds: int = 3, corrected: float = 1.0, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if rounds < 1:
             raise ValueError(f'InteractiveSegmentor: rounds={rounds}, expected 1 or more')
-        self.rounds = rounds
+        if not 0 < corrected <= 1:
+            raise ValueError(f'InteractiveSegmentor: corrected={corrected}, expected a share in (0, 1]')
+        self.rounds, self.corrected = rounds, corrected
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """As :meth:`PromptableSegmentor.loss`, averaged over rounds; drafts and auxiliary heads take no part."""
@@ -43,6 +47,10 @@ class InteractiveSegmentor(PromptableSegmentor):
                 targets, ignored = prompt_targets(data_samples, prompts, prediction.logits.shape[-2:])
             losses.append(self.mask_losses(prediction, targets, ignored))
             if index + 1 < self.rounds:
+                if not index and self.corrected < 1:
+                    rows, prompts = _some(prompts, self.corrected)
+                    prediction = MaskPrediction(prediction.logits[rows], prediction.iou[rows])
+                    targets, ignored = targets[rows], ignored[rows]
                 prompts = self._corrected(prompts, prediction, targets, ignored, inputs.shape[-1])
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
@@ -75,6 +83,17 @@ class InteractiveSegmentor(PromptableSegmentor):
                 )
             )
         return corrected
+
+
+def _some(prompts: list[Prompts], share: float) -> tuple[Tensor, list[Prompts]]:
+    """A random share of the prompts of each image, at least one: their rows among all prompts, and themselves."""
+    rows, kept, start = [], [], 0
+    for p in prompts:
+        drawn = torch.randperm(len(p))[: max(1, round(share * len(p)))].sort().values.to(p.kinds.device)
+        rows.append(start + drawn)
+        kept.append(p[drawn])
+        start += len(p)
+    return torch.cat(rows), kept
 
 
 def error_points(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

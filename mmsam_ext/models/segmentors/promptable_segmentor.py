@@ -17,6 +17,7 @@ from mmsam_ext.engine.base_checkpoint import load_base_state
 from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts, SAMFeatures
 
 from ..peft import inject_peft
+from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .prompt_targets import prompt_targets
 from .state import adapt_state, check_state, rename_official_keys
@@ -43,7 +44,9 @@ class PromptableSegmentor(BaseSegmentor):
         peft: Rules of :func:`inject_peft`, applied to the model as built from the configs above.
         trainable: Patterns of the parameters to train; None: all; (): none. Frozen modules stay in eval mode.
         train_cfg: ``multimask``: False (default) trains the single-mask output; True those for ambiguous prompts, of
-            which only the best is penalised (SAM, section 3); 'both' trains both.
+            which only the best is penalised (SAM, section 3); 'both' trains both. ``compute_dtype``: 'bfloat16' trains
+            with the image encoder and the decoder computed in it, their weights and the rest in fp32: for CPUs with
+            bf16 matrix units, where autocast gains nothing (on a GPU take AmpOptimWrapper).
         test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask that the IoU head
             prefers of those for ambiguous prompts; 'ambiguous' does so for prompts of one point, and the single mask
             for others.
@@ -87,6 +90,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         _check_choice('train_cfg', self.train_cfg, (False, True, 'both'))
         _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous'))
+        self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
 
@@ -94,7 +98,8 @@ class PromptableSegmentor(BaseSegmentor):
 
     def extract_feat(self, inputs: Tensor) -> SAMFeatures:
         """(B, 3, H, W) -> image features with embedding (B, C, h, w). Called once for a batch."""
-        outputs = self.backbone(inputs)
+        dtype = self.compute_dtype if self.training else None
+        outputs = call_in(self.backbone, dtype, inputs if dtype is None else inputs.to(dtype))
         outputs = self.neck(outputs) if self.with_neck else outputs
         *stages, embedding = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return SAMFeatures(embedding, tuple(stages))
@@ -111,6 +116,7 @@ class PromptableSegmentor(BaseSegmentor):
             logits (P, M, 4h, 4w), iou (P, M), all masks for the P prompts of all images.
         """
         groups = self.prompt_encoder(prompts, input_size, features.embedding.shape[-2:])
+        dtype = self.compute_dtype if self.training else None
         predictions = []
         for group in groups:
             for index, stage in enumerate(self.prompt_stages):
@@ -122,7 +128,7 @@ class PromptableSegmentor(BaseSegmentor):
                         f'{tuple(group.dense.shape)}; it may change the number of tokens only'
                     )
                 group = edited
-            predictions.append(self.mask_decoder(features, group, self.prompt_encoder))
+            predictions.append(call_in(self.mask_decoder, dtype, features, group, self.prompt_encoder))
         if len(groups) == 1:
             return predictions[0]
         return _restore_order(predictions, torch.cat([group.order for group in groups]).argsort())

@@ -138,3 +138,27 @@ def test_one_image_is_learnt(kind):
 def test_error():
     with pytest.raises(ValueError, match='rounds=0, expected 1 or more'):
         interactive(rounds=0)
+
+
+@torch.no_grad()
+def test_a_share_of_the_prompts_is_corrected(monkeypatch):
+    """Half of five and half of one: two and one go on, each with its own target and mask."""
+    model = interactive(rounds=3, corrected=0.5)
+    one = Prompts.create(boxes=[[20 + i, 30, 80, 99] for i in range(5)], target_ids=[0, 1, 0, 1, 0])
+    other = Prompts.create(boxes=[[5, 5, 60, 60]])
+    masks = torch.stack([disc(), disc(x=60, radius=10)])
+    seen, decode, judge = [], model.decode, model.mask_losses
+    monkeypatch.setattr(model, 'decode', lambda *args: (seen.append([args[1]]), decode(*args))[1])
+    monkeypatch.setattr(model, 'mask_losses', lambda *args: (seen[-1].extend(args), judge(*args))[1])
+    torch.manual_seed(0)
+    model.loss(images(2), [sample(one, masks), sample(other, masks[:1])])
+    (_, first, all_targets, _), (second, _, targets, _), (third, *_, ignored) = seen
+    assert [len(p) for p in second] == [len(p) for p in third] == [2, 1] and len(targets) == len(ignored) == 3
+    rows = [int((one.boxes == box).all(1).nonzero()) for box in second[0].boxes] + [5]
+    assert torch.equal(targets, all_targets[rows])
+    assert torch.equal(torch.cat([p.masks[:, 0] for p in second]), first.logits[rows, 0])
+
+
+def test_share_out_of_range():
+    with pytest.raises(ValueError, match=r'corrected=0, expected a share in \(0, 1\]'):
+        interactive(corrected=0)

@@ -1,0 +1,68 @@
+"""Muon for the weight matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from mmseg.registry import OPTIMIZERS
+from torch import Tensor
+
+
+@OPTIMIZERS.register_module()
+class MuonAdamW(torch.optim.Optimizer):
+    """PyTorch's Muon (Jordan et al. 2024) and AdamW as one optimizer with one learning rate.
+
+    Muon is made for the matrices of linear layers; other parameters want AdamW. Muon's steps are scaled to AdamW's
+    size ("match_rms_adamw", Liu et al. 2025), so that one learning rate and one weight decay do for both.
+
+    Args:
+        params: Parameters or groups. A group with ``matrix=True`` holds weights of linear layers, (out, in) each, and
+            goes to Muon; :class:`TrainableOptimWrapperConstructor` makes such groups.
+        lr: Of both.
+        betas, eps: AdamW's.
+        momentum: Muon's.
+        weight_decay: Of both, decoupled.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.98),
+        eps: float = 1e-8,
+        momentum: float = 0.95,
+        weight_decay: float = 0.05,
+    ) -> None:
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, matrix=False))
+        matrices = [group for group in self.param_groups if group['matrix']]
+        others = [group for group in self.param_groups if not group['matrix']]
+        self._parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._parts.append(torch.optim.Muon(matrices, momentum=momentum, adjust_lr_fn='match_rms_adamw'))
+        if others:
+            self._parts.append(torch.optim.AdamW(others, betas=tuple(betas), eps=eps))
+        self._share()
+
+    def _share(self) -> None:
+        """The parts work on this optimizer's own groups and state: schedulers and checkpoints see only these."""
+        for part in self._parts:
+            wants = isinstance(part, torch.optim.Muon)
+            part.param_groups = [group for group in self.param_groups if group['matrix'] == wants]
+            part.state = self.state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """As in any optimizer."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Update all parameters; `closure`, if given, computes the loss anew."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss

@@ -1,0 +1,44 @@
+"""Training in bf16 with fp32 weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmsam_ext.structures import Prompts
+from tests.models.small import disc, images, sample, segmentor
+
+
+def losses_and_gradients(dtype: str | None) -> tuple[float, dict[str, torch.Tensor]]:
+    model = segmentor(train_cfg=dict(compute_dtype=dtype)).train()
+    seen = []
+    for part in (model.backbone.blocks[0].mlp, model.mask_decoder.transformer):
+        part.register_forward_hook(lambda _, args, out: seen.append((out if torch.is_tensor(out) else out[0]).dtype))
+    item = sample(Prompts.create(boxes=[[25, 45, 75, 95]], points=[[[50, 70]]], point_labels=[[1]]), disc()[None])
+    loss = sum(model.loss(images(), [item]).values())
+    loss.backward()
+    assert seen == [torch.float32 if dtype is None else torch.bfloat16] * 2
+    return float(loss.detach()), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_close_to_fp32_with_fp32_gradients():
+    loss, gradients = losses_and_gradients('bfloat16')
+    exact, expected = losses_and_gradients(None)
+    assert loss == pytest.approx(exact, rel=2e-2) and loss != exact
+    assert gradients.keys() == expected.keys()
+    assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
+    ours, theirs = (torch.cat([part[name].flatten() for name in sorted(part)]) for part in (gradients, expected))
+    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.98
+
+
+def test_inference_stays_fp32():
+    model, plain = segmentor(train_cfg=dict(compute_dtype='bfloat16')), segmentor()
+    item = sample(Prompts.create(boxes=[[25, 45, 75, 95]]))
+    with torch.no_grad():
+        assert torch.equal(model._forward(images(), [item]).logits, plain._forward(images(), [item]).logits)
+
+
+@pytest.mark.parametrize('name', ['bf16', 'int64', 'nn'])
+def test_unknown_dtype(name):
+    with pytest.raises(ValueError, match=rf"compute_dtype is '{name}', expected a floating-point dtype"):
+        segmentor(train_cfg=dict(compute_dtype=name))
