@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from mmengine.config import Config
+
+from tests.layouts import BENCHMARKS, write_pair
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'
@@ -42,6 +42,8 @@ def shrink(config: Config | Path, folder: Path, *, iterations: int = 2) -> Confi
     for node in list(_dicts(settings)):
         _shrink_node(node, folder / 'data')
     _shrink_model(settings['model'])
+    # That hook's checkpoints stand on the file of `init_cfg`, which is not there.
+    settings['custom_hooks'] = [hook for hook in settings['custom_hooks'] if hook['type'] != 'TrainableCheckpointHook']
     if 'train_cfg' in settings:
         settings['train_cfg'].update(max_iters=iterations, val_interval=2)
     settings['default_hooks']['logger']['interval'] = 1
@@ -66,10 +68,14 @@ def _shrink_model(model: dict) -> None:
     model['init_cfg'] = None
     model['data_preprocessor']['size'] = (SIZE, SIZE)
     model['backbone'].update(arch=ARCH, conv_stem=model['backbone'].get('arch') == 'tiny')
-    model['mask_decoder']['mlp_dim'] = 64
+    for node in _dicts(model['mask_decoder']):
+        if node.get('type') == 'SAMMaskDecoder':
+            node.update(mlp_dim=64, transformer_dim=CHANNELS)
+        elif node.get('type') == 'VRAAdapter':
+            node['dim'] = CHANNELS
     for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
         node.update({key: value for key, value in SMALLER.items() if key in node})
-    model['prompt_encoder']['embed_dim'] = model['mask_decoder']['transformer_dim'] = CHANNELS
+    model['prompt_encoder']['embed_dim'] = CHANNELS
 
 
 def _shrink_node(node: dict, data: Path) -> None:
@@ -85,6 +91,9 @@ def _shrink_node(node: dict, data: Path) -> None:
         node['data_root'] = str(write_mtd(data / 'mtd'))
     elif kind == 'BinaryDefectDataset':
         node['data_root'] = str(write_folders(data / 'folders'))
+    elif kind in BENCHMARKS:
+        write, categories = BENCHMARKS[kind]
+        node.update(data_root=str(write(data / kind)), categories=categories)
     elif 'batch_size' in node:
         node.update(batch_size=2, num_workers=0, persistent_workers=False)
 
@@ -102,9 +111,11 @@ def _dicts(value: Any) -> Iterator[dict]:
 def write_mtd(folder: Path) -> Path:
     """The layout of MTD: image and mask side by side, in a folder of each class, and lists of both splits."""
     names = []
+    for kind in ('Break', 'Fray', 'Uneven'):
+        (folder / f'MT_{kind}' / 'Imgs').mkdir(parents=True, exist_ok=True)
     for index in range(SAMPLES):
         name = f'{("MT_Blowhole", "MT_Crack")[index % 2]}/Imgs/exp_{index}'
-        _write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index)
+        write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index)
         names.append(name)
     for split in ('train', 'val'):
         (folder / f'{split}.txt').write_text('\n'.join(names) + '\n')
@@ -115,19 +126,5 @@ def write_folders(folder: Path) -> Path:
     """The layout of your own images: images/ and masks/, with a sub-folder of one class."""
     for index in range(SAMPLES):
         name = f'scratch/{index}' if index % 2 else f'{index}'
-        _write_pair(folder / 'images' / f'{name}.png', folder / 'masks' / f'{name}.png', index)
+        write_pair(folder / 'images' / f'{name}.png', folder / 'masks' / f'{name}.png', index)
     return folder
-
-
-def _write_pair(image_path: Path, mask_path: Path, index: int) -> None:
-    """Noise of 90 x 70 pixels and a bit, and two bright discs in it."""
-    if mask_path.exists():
-        return
-    height, width = 70 + index, 90 - 3 * index
-    mask = np.zeros((height, width), np.uint8)
-    cv2.circle(mask, (30, 20 + 5 * index), 8, 255, -1)
-    cv2.circle(mask, (65, 45), 10, 255, -1)
-    image = np.random.default_rng(index).integers(0, 120, (height, width, 3), dtype=np.uint8) + mask[..., None] // 3
-    for path, content in ((image_path, image), (mask_path, mask)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), content)

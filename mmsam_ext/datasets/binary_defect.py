@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,11 +83,11 @@ class BinaryDefectDataset(BaseSegDataset):
         for field, folder in (('img_path', image_dir), ('seg_map_path', mask_dir)):
             if not os.path.isdir(folder):
                 raise FileNotFoundError(f'{self.dataset_name}: data_prefix.{field} is {folder}, expected a folder')
-        masks = _files(mask_dir)
+        masks = image_files(mask_dir)
         if self.mask_suffix:
             ends = len(self.mask_suffix)
             masks = {name[:-ends]: path for name, path in masks.items() if name.endswith(self.mask_suffix)}
-        images = _files(image_dir, without=set(masks.values()))
+        images = image_files(image_dir, without=set(masks.values()))
         names = self._listed(images) if self.ann_file else sorted(images)
         pairs = [(name, images[name], masks.get(name)) for name in names]
         if not any(mask for _, _, mask in pairs):
@@ -108,7 +108,7 @@ class BinaryDefectDataset(BaseSegDataset):
         if missing:
             raise FileNotFoundError(
                 f'{self.ann_file}: {len(missing)} of {len(names)} listed samples have no image in '
-                f'{self.data_prefix["img_path"]}: {_some(missing)}; expected a path without suffix a line'
+                f'{self.data_prefix["img_path"]}: {some(missing)}; expected a path without suffix a line'
             )
         return names
 
@@ -118,7 +118,7 @@ class BinaryDefectDataset(BaseSegDataset):
         if missing and self.missing_mask == 'error':
             raise FileNotFoundError(
                 f'{self.dataset_name}: {len(missing)} of {len(pairs)} images have no mask in '
-                f'{self.data_prefix["seg_map_path"]}: {_some(missing)}; expected <name>{self.mask_suffix}.<suffix> '
+                f'{self.data_prefix["seg_map_path"]}: {some(missing)}; expected <name>{self.mask_suffix}.<suffix> '
                 "(missing_mask='drop' drops them, 'normal' takes them for images without defect)"
             )
         if missing:
@@ -162,14 +162,14 @@ class BinaryDefectDataset(BaseSegDataset):
         if not self.drop_empty:
             mask_shape, kept = check_image_file(path), True
         else:
-            mask = read_binary_mask(fileio.get(path), path)
+            mask = read_binary_mask(fileio.get(path), path, info.get('mask_labels', False))
             mask_shape, kept = mask.shape, bool(mask.any())
         if mask_shape != shape:
             raise ValueError(size_error(path, mask_shape, info['img_path'], shape))
         return kept
 
     def _log(self, message: str, names: list[str]) -> None:
-        print_log(f'{self.dataset_name}: {message}: {_some(names)}', logger='current', level=logging.WARNING)
+        print_log(f'{self.dataset_name}: {message}: {some(names)}', logger='current', level=logging.WARNING)
 
 
 def read_list(path: str) -> list[str]:
@@ -185,11 +185,11 @@ def read_list(path: str) -> list[str]:
     names = [os.path.splitext(line)[0] if line.lower().endswith(SUFFIXES) else line for line in lines if line]
     if not names or len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f'{path}: {len(names)} samples, {_some(twice)} more than once; expected each once, one a line')
+        raise ValueError(f'{path}: {len(names)} samples, {some(twice)} more than once; expected each once, one a line')
     return names
 
 
-def _files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
+def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
     """Images below `folder`: path in it without suffix, with '/' -> path. Files `without` and hidden ones do not count.
 
     Raises:
@@ -210,6 +210,6 @@ def _files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
     return found
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first few of `names`."""
     return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')

@@ -70,7 +70,7 @@ def _is_complete(path: str, kind: str) -> bool:
     return tail.rfind(b'\xff\xd9') > tail.rfind(b'\xff\xda')
 
 
-def read_binary_mask(content: bytes, name: str) -> np.ndarray:
+def read_binary_mask(content: bytes, name: str, labels: bool = False) -> np.ndarray:
     """Decode a mask file to background and foreground.
 
     0/1 and 0/255 masks are understood, of 1, 8 or 16 bits, grey, with palette (its indices count) or colour with equal
@@ -80,6 +80,7 @@ def read_binary_mask(content: bytes, name: str) -> np.ndarray:
     Args:
         content: Bytes of the file.
         name: Name used in errors.
+        labels: Values are numbers of classes, all but 0 are foreground.
 
     Returns:
         (H, W) uint8, 0 background and 1 foreground.
@@ -106,8 +107,8 @@ def read_binary_mask(content: bytes, name: str) -> np.ndarray:
     top = array.max(initial=0)
     if not np.issubdtype(array.dtype, np.integer) or array.min(initial=0) < 0 or top > 65535:
         raise ValueError(f'{name}: mask of {array.dtype} with values {array.min()} to {top}, {_EXPECTED}')
-    if top <= 1:
-        return array.astype(np.uint8)
+    if top <= 1 or labels:
+        return (array > 0).astype(np.uint8)
     if top > 255:  # 16 bits
         array = np.rint(array / 257)
     array = array.astype(np.uint8)
@@ -147,7 +148,8 @@ class LoadBinaryMask(BaseTransform):
     """Loads the mask of a sample as `gt_seg_map`, 0 background and 1 defect; takes the place of ``LoadAnnotations``.
 
     Required keys: `seg_map_path`; `img` or `ori_shape` where loaded, to compare sizes. Where `seg_map_path` is None the
-    sample is without defect and its mask all zeros. A sample without the key, or with `gt_seg_map`, passes through:
+    sample is without defect and its mask all zeros. Where `mask_labels` is there and True, all values but 0 are defects
+    (:func:`read_binary_mask`). A sample without the key, or with `gt_seg_map`, passes through:
     MMSegmentation's inferencer has no ground truth.
 
     Added keys: gt_seg_map (H, W) uint8, and its name in seg_fields.
@@ -171,7 +173,8 @@ class LoadBinaryMask(BaseTransform):
         if path is None:
             mask = np.zeros(shape, np.uint8)
         else:
-            mask = read_binary_mask(fileio.get(path, backend_args=self.backend_args), path)
+            content = fileio.get(path, backend_args=self.backend_args)
+            mask = read_binary_mask(content, path, results.get('mask_labels', False))
         if shape is not None and mask.shape != tuple(shape[:2]):
             raise ValueError(size_error(path, mask.shape, results['img_path'], shape))
         results['gt_seg_map'] = mask

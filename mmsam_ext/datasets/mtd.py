@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
+from .benchmark import DatasetNotFoundError, check_names
 from .binary_defect import BinaryDefectDataset, read_list
 
 SOURCE = 'https://github.com/abin24/Magnetic-tile-defect-datasets.'  # the dot belongs to the name
+CLASSES = ('MT_Blowhole', 'MT_Break', 'MT_Crack', 'MT_Fray', 'MT_Free', 'MT_Uneven')
 
 
 @DATASETS.register_module()
@@ -27,14 +30,23 @@ class MTDDataset(BinaryDefectDataset):
     Args:
         data_root: Folder of the dataset.
         ann_file: List of samples in `data_root`; all defective samples there (not MT_Free) where empty.
+        defect_classes: Names of folders, as 'MT_Crack'; samples of others are left out. None: all.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        FileNotFoundError: says where the dataset was expected and where to get it.
+        DatasetNotFoundError: says where the dataset was expected and where to get it.
+        ValueError: an unknown class; lists the known ones.
     """
 
-    def __init__(self, data_root: str = 'data/mtd', ann_file: str = 'train.txt', **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str = 'data/mtd',
+        ann_file: str = 'train.txt',
+        defect_classes: Sequence[str] | None = None,
+        **kwargs,
+    ) -> None:
         kwargs.setdefault('dataset_name', 'mtd')
+        self.defect_classes = defect_classes and check_names('MTD', 'defect_classes', defect_classes, CLASSES)
         super().__init__(
             data_root=data_root, ann_file=ann_file, data_prefix=dict(img_path='', seg_map_path=''), **kwargs
         )
@@ -43,11 +55,13 @@ class MTDDataset(BinaryDefectDataset):
         """One dict a sample, in the order of `ann_file`."""
         root = self.data_prefix['img_path']
         if not os.path.isdir(root):
-            raise FileNotFoundError(
+            raise DatasetNotFoundError(
                 f'MTD not found: expected its folders MT_Blowhole, MT_Break, ... in {os.path.abspath(root)}; '
                 f'get it from the GitHub repository {SOURCE} (git clone {SOURCE}.git)'
             )
         names = read_list(self.ann_file) if self.ann_file else self._all(root)
+        if self.defect_classes:
+            names = [name for name in names if name.split('/')[0] in self.defect_classes]
         missing = [name for name in names if not os.path.isfile(os.path.join(root, f'{name}.jpg'))]
         if missing:
             raise FileNotFoundError(
@@ -64,7 +78,13 @@ class MTDDataset(BinaryDefectDataset):
     @staticmethod
     def _all(root: str) -> list[str]:
         """Names of all samples with a defect, sorted."""
-        folders = sorted(name for name in os.listdir(root) if name.startswith('MT_') and name != 'MT_Free')
+        folders = [name for name in CLASSES if name != 'MT_Free']
+        absent = [name for name in folders if not os.path.isdir(os.path.join(root, name, 'Imgs'))]
+        if absent:
+            raise FileNotFoundError(
+                f'MTD is half there: no folder {os.path.join(os.path.abspath(root), absent[0], "Imgs")} '
+                f'({len(absent)} of {len(folders)} are missing); get it from {SOURCE}'
+            )
         return [
             f'{folder}/Imgs/{os.path.splitext(file)[0]}'
             for folder in folders

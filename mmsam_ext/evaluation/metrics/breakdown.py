@@ -60,7 +60,7 @@ class Breakdown:
         return _average([mean for mean in means if mean is not None])
 
     def group_means(self) -> dict[str, tuple[float, ...]]:
-        """Group -> percent per metric, the mean of its modes' overall means; only groups all of whose modes are there."""
+        """Group -> percent per metric, the mean of its modes' overall means; only groups whose modes all are there."""
         return {
             name: _average([self.overall_means(mode) for mode in modes])
             for name, modes in self.mode_groups.items()

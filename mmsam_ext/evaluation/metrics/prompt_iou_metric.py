@@ -34,8 +34,8 @@ class PromptIoUMetric(BaseMetric):
     Args:
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
         boundary: Whether to compute mBIoU.
-        mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as 'box-level'
-            and 'point-level' in SPT's tables.
+        mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as
+            'box-level' and 'point-level' in SPT's tables.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
         output_dir: Folder for the union of each image's predicted masks, as PNG of 0 and 255 named by the sample
             (``tools/test.py --out``); None for no files.

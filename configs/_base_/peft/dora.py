@@ -1,0 +1,7 @@
+# DoRA where LoRA is, and a magnitude for each of the rows adapted.
+peft = dict(
+    encoder=dict(type='DoRA', modules=r'^backbone\..*\.qkv$', rank=8, num_slices=3, slices=(0, 2)),
+    draft=dict(type='DoRA', modules=r'^mask_decoder\.drafts\..*\.(q|v)_proj$', rank=8),
+    refine=dict(type='DoRA', modules=r'^mask_decoder\.refine\..*\.(q|v)_proj$', rank=8),
+)
+trainable = [r'\.(lora_[ab]|magnitude|beta\.\d+)$']

@@ -1,0 +1,11 @@
+# SPT with LoRA on the mini SAM, on procedural defects.
+# tools/train.py configs/spt_tiny_synthetic.py
+_base_ = [
+    '_base_/models/spt_tiny.py',
+    '_base_/peft/lora.py',
+    '_base_/datasets/synthetic_defects_256.py',
+    '_base_/schedules/adamw_600.py',
+    '_base_/runtime/trained_part.py',
+]
+model = dict(peft={{_base_.peft}}, trainable={{_base_.trainable}})
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -1,0 +1,22 @@
+"""`MPDDDataset`: painted metal parts, in the dataset's own layout."""
+
+from __future__ import annotations
+
+from mmseg.registry import DATASETS
+
+from .benchmark import MVTecLayoutDataset
+
+
+@DATASETS.register_module()
+class MPDDDataset(MVTecLayoutDataset):
+    """MPDD (Jezek et al., ICUMT 2021), as published: see :class:`MVTecLayoutDataset`. `defect_class` is
+    'bracket_black/hole' and so on.
+
+    Args:
+        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+    """
+
+    TITLE = 'MPDD'
+    NAME = 'mpdd'
+    SOURCE = 'https://github.com/stepanje/MPDD'
+    CATEGORIES = ('bracket_black', 'bracket_brown', 'bracket_white', 'connector', 'metal_plate', 'tubes')

@@ -1,0 +1,72 @@
+"""`VisADataset`: 12 categories of objects, in the dataset's own layout."""
+
+from __future__ import annotations
+
+import csv
+import os
+
+from mmseg.registry import DATASETS
+
+from .benchmark import BenchmarkDataset, Sample
+from .binary_defect import image_files
+
+
+@DATASETS.register_module()
+class VisADataset(BenchmarkDataset):
+    """VisA (Zou et al., ECCV 2022), as published. `defect_class` is 'pcb1/bent' and so on; an image with several kinds
+    of defect has a class of their names, 'pcb1/bent, scratch'.
+
+    ::
+
+        data_root/<category>/Data/Images/Anomaly/000.JPG
+        data_root/<category>/Data/Masks/Anomaly/000.png    numbers of kinds: all but 0 is foreground
+        data_root/<category>/image_anno.csv                columns image, label, mask
+
+    Args:
+        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+
+    Raises:
+        ValueError: `image_anno.csv` without its columns, or without one of the images.
+    """
+
+    TITLE = 'VisA'
+    NAME = 'visa'
+    SOURCE = 'https://github.com/amazon-science/spot-diff'
+    CATEGORIES = (
+        'candle', 'capsules', 'cashew', 'chewinggum', 'fryum', 'macaroni1', 'macaroni2', 'pcb1', 'pcb2', 'pcb3',
+        'pcb4', 'pipe_fryum',
+    )  # fmt: skip
+
+    def read_category(self, folder: str, category: str) -> list[Sample]:
+        """See :class:`BenchmarkDataset`."""
+        images = image_files(self.folder(folder, 'Data', 'Images', 'Anomaly'))
+        masks = image_files(self.folder(folder, 'Data', 'Masks', 'Anomaly'))
+        path = os.path.join(folder, 'image_anno.csv')
+        kinds = self._kinds(path)
+        unnamed = [name for name in images if name not in kinds]
+        if unnamed:
+            raise ValueError(f'{path}: no line for {len(unnamed)} of {len(images)} images, as Anomaly/{unnamed[0]}')
+        return [
+            Sample(f'{category}/{name}', image, masks.get(name), f'{category}/{kinds[name]}')
+            for name, image in images.items()
+        ]
+
+    def _info(self, name: str, image: str, mask: str | None) -> dict:
+        return dict(super()._info(name, image, mask), mask_labels=True)
+
+    def _kinds(self, path: str) -> dict[str, str]:
+        """Stem of each image below Anomaly -> its kinds of defect, from an `image_anno.csv`."""
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'{self.TITLE} is half there: no file {path}; get it from {self.SOURCE}')
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if not {'image', 'label'} <= set(columns):
+                raise ValueError(f'{path}: columns are {columns}, expected image, label and mask')
+            lines = [line for line in reader if '/Anomaly/' in line['image']]
+        return {
+            os.path.splitext(os.path.basename(line['image']))[0]: ', '.join(
+                sorted(part.strip() for part in line['label'].split(','))
+            )
+            for line in lines
+        }

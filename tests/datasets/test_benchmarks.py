@@ -1,0 +1,182 @@
+"""Readers of the published benchmarks: on their own layouts, and one clear error for each way they can be broken."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from mmsam_ext.datasets import BenchmarkSuite, DatasetNotFoundError, benchmark_suite
+from tests.layouts import BENCHMARKS
+from tests.shrink import write_mtd
+
+PIPELINE = [TRANSFORMS.build(dict(type=name)) for name in ('LoadImageFromFile', 'LoadBinaryMask')]
+KINDS = sorted(BENCHMARKS)
+#: What each layout holds: sample -> class of defect.
+EXPECTED = {
+    'MVTecADDataset': {
+        'bottle/broken_large/000': 'bottle/broken_large',
+        'bottle/contamination/001': 'bottle/contamination',
+    },
+    'MPDDDataset': {'tubes/anomalous/000': 'tubes/anomalous'},
+    'BTADDataset': {'01/ko/0000': '01/ko', '03/ko/0001': '03/ko'},
+    'KSDD2Dataset': {'test/20000': 'defect'},
+    'VisADataset': {'pcb1/000': 'pcb1/bent', 'pcb1/001': 'pcb1/missing, scratch'},
+}
+NAMES = dict(
+    MVTecADDataset='mvtec_ad', MPDDDataset='mpdd', BTADDataset='btad', KSDD2Dataset='ksdd2', VisADataset='visa'
+)
+
+
+def build(kind: str, root: Path, **changes):
+    categories = changes.pop('categories', BENCHMARKS[kind][1])
+    return DATASETS.build(
+        dict(type=kind, data_root=str(root), categories=categories, pipeline=PIPELINE, test_mode=True, **changes)
+    )
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def root(kind: str, tmp_path: Path) -> Path:
+    return BENCHMARKS[kind][0](tmp_path / 'data')
+
+
+def test_native_layout(kind: str, root: Path) -> None:
+    """Defects alone, with their category and kind; masks are 0 and 1 where the discs of the layout are."""
+    dataset = build(kind, root)
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    assert {info['sample_id']: info['defect_class'] for info in infos} == EXPECTED[kind]
+    assert {info['dataset_name'] for info in infos} == {NAMES[kind]}
+    assert dataset.metainfo['classes'] == ('background', 'defect')
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        mask = sample['gt_seg_map']
+        number = mask.shape[0] - 70  # of the pair
+        assert mask.shape == sample['img'].shape[:2] == (70 + number, 90 - 3 * number)
+        assert set(np.unique(mask)) == {0, 1}
+        assert mask[20 + 5 * number, 30] and mask[45, 65] and not mask[5, 5]
+        assert mask.sum() == pytest.approx(np.pi * (8**2 + 10**2), rel=0.1)
+
+
+def test_default_place_and_all_categories(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetNotFoundError, match=f'not found: expected its folders .* in .*data/{NAMES[kind]}; get'):
+        DATASETS.build(dict(type=kind))
+
+
+def test_missing(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match=rf'expected its folders .* in {tmp_path}/no; get it from https://'):
+        build(kind, tmp_path / 'no')
+
+
+def test_category_missing(kind: str, root: Path) -> None:
+    """All are wanted by default."""
+    shutil.rmtree(root / BENCHMARKS[kind][1][0])
+    with pytest.raises(FileNotFoundError, match='is half there: .* and not the folders .* get it from https://'):
+        build(kind, root, categories=None)
+
+
+def test_unknown_category(kind: str, root: Path) -> None:
+    with pytest.raises(ValueError, match=r"categories=\['botle'\] has \['botle'\], expected some of \['"):
+        build(kind, root, categories=['botle'])
+    with pytest.raises(ValueError, match=r'categories=\[\] has nothing, expected some of'):
+        build(kind, root, categories=[])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'remove', 'message'),
+    [
+        ('MVTecADDataset', 'bottle/test', 'MVTec AD is half there: no folder .*bottle/test'),
+        ('MVTecADDataset', 'bottle/ground_truth/broken_large', 'half there: no folder .*ground_truth/broken_large'),
+        ('MVTecADDataset', 'bottle/ground_truth/broken_large/000_mask.png', '1 of 2 images have no mask .*large/000'),
+        ('MPDDDataset', 'tubes/test/anomalous', 'MPDD: no image with a defect in tubes'),
+        ('BTADDataset', '01/ground_truth', 'BTAD is half there: no folder .*01/ground_truth/ko'),
+        ('KSDD2Dataset', 'test/20000_GT.png', '1 of 2 images have no mask .*test/20000'),
+        ('VisADataset', 'pcb1/image_anno.csv', 'VisA is half there: no file .*pcb1/image_anno.csv'),
+        ('VisADataset', 'pcb1/Data/Masks', 'VisA is half there: no folder .*Masks/Anomaly'),
+        ('VisADataset', 'pcb1/Data/Images/Anomaly', 'VisA is half there: no folder .*Images/Anomaly'),
+    ],
+)
+def test_half_there(kind: str, remove: str, message: str, root: Path) -> None:
+    path = root / remove
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(FileNotFoundError, match=message):
+        build(kind, root)
+
+
+def test_annotations_of_visa(tmp_path: Path) -> None:
+    root = BENCHMARKS['VisADataset'][0](tmp_path)
+    path = root / 'pcb1/image_anno.csv'
+    lines = path.read_text().splitlines()
+    path.write_text('\n'.join(lines[:-1]))
+    with pytest.raises(ValueError, match=r'image_anno.csv: no line for 1 of 2 images, as Anomaly/001'):
+        build('VisADataset', root)
+    path.write_text('\n'.join(['name,label', *lines[1:]]))
+    with pytest.raises(ValueError, match=r"columns are \['name', 'label'\], expected image, label and mask"):
+        build('VisADataset', root)
+
+
+def test_parts_of_ksdd2(tmp_path: Path) -> None:
+    root = BENCHMARKS['KSDD2Dataset'][0](tmp_path)
+    assert [info['sample_id'] for info in build('KSDD2Dataset', root, categories=None).load_data_list()] == [
+        'test/20000', 'test/20001',
+    ]  # fmt: skip
+    both = build('KSDD2Dataset', root, categories=['train', 'test'])
+    assert [both.get_data_info(index)['sample_id'] for index in range(len(both))] == ['train/10000', 'test/20000']
+
+
+def test_classes_of_mtd(tmp_path: Path) -> None:
+    root = str(write_mtd(tmp_path))
+    whole = DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file=''))
+    cracks = DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file='', defect_classes=['MT_Crack']))
+    assert (len(whole), len(cracks)) == (4, 2)
+    assert {cracks.get_data_info(index)['defect_class'] for index in range(2)} == {'MT_Crack'}
+    with pytest.raises(ValueError, match=r"defect_classes=\['crack'\] has .* expected some of \['MT_Blow"):
+        DATASETS.build(dict(type='MTDDataset', data_root=root, defect_classes=['crack']))
+    shutil.rmtree(tmp_path / 'MT_Fray')
+    with pytest.raises(FileNotFoundError, match='MTD is half there: no folder .*MT_Fray/Imgs'):
+        DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file=''))
+
+
+# ---------------------------------------------------------------- several of them
+
+
+def suite(tmp_path: Path, *kinds: str) -> BenchmarkSuite:
+    """A suite of MVTec AD, KSDD2 and VisA, of which `kinds` are there."""
+    configs = []
+    for one in ('MVTecADDataset', 'KSDD2Dataset', 'VisADataset'):
+        write, categories = BENCHMARKS[one]
+        folder = tmp_path / one
+        configs.append(dict(type=one, categories=categories, data_root=str(write(folder) if one in kinds else folder)))
+    return DATASETS.build(dict(type='BenchmarkSuite', datasets=configs, pipeline=PIPELINE))
+
+
+def test_suite_goes_on_without_those_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[str, int]] = []
+    monkeypatch.setattr(benchmark_suite, 'print_log', lambda text, level, **_: lines.append((text, level)))
+    dataset = suite(tmp_path, 'MVTecADDataset', 'VisADataset')
+    names = [dataset[index]['dataset_name'] for index in range(len(dataset))]
+    assert names == ['mvtec_ad'] * 2 + ['visa'] * 2
+    assert dataset.metainfo['classes'] == ('background', 'defect')
+    ((text, level),) = lines
+    assert level == logging.WARNING and text.startswith('1 of 3 datasets are not there and are left out:\n  KSDD2 not')
+    assert f'in {tmp_path}/KSDD2Dataset; get it from https://www.vicos.si' in text
+
+
+def test_suite_with_none_of_them(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match='None of the 3 datasets is there:\n  MVTec.*\n  KSDD2.*\n  VisA'):
+        suite(tmp_path)
+
+
+def test_suite_does_not_pass_over_a_dataset_that_is_half_there(tmp_path: Path) -> None:
+    (tmp_path / 'KSDD2Dataset').mkdir()
+    with pytest.raises(FileNotFoundError, match='KSDD2 is half there'):
+        suite(tmp_path, 'MVTecADDataset')

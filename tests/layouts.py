@@ -1,0 +1,77 @@
+"""Published datasets' own layouts, with a few small images in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def write_pair(image_path: Path, mask_path: Path, index: int, value: int = 255) -> None:
+    """Noise of 90 x 70 pixels and a bit, and two bright discs in it; the mask has 0 and `value`, or 0 alone."""
+    if mask_path.exists():
+        return
+    height, width = 70 + index, 90 - 3 * index
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, (30, 20 + 5 * index), 8, 255, -1)
+    cv2.circle(mask, (65, 45), 10, 255, -1)
+    image = np.random.default_rng(index).integers(0, 120, (height, width, 3), dtype=np.uint8) + mask[..., None] // 3
+    for path, content in ((image_path, image), (mask_path, (mask > 0).astype(np.uint8) * value)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), content)
+
+
+def write_mvtec_ad(folder: Path) -> Path:
+    """Of one category two kinds of defect, and an image without."""
+    for index, kind in enumerate(('broken_large', 'contamination')):
+        image, mask = f'test/{kind}/00{index}.png', f'ground_truth/{kind}/00{index}_mask.png'
+        write_pair(folder / 'bottle' / image, folder / 'bottle' / mask, index)
+    write_pair(folder / 'bottle/test/good/000.png', folder / 'bottle/train/good/000.png', 0)
+    return folder
+
+
+def write_mpdd(folder: Path) -> Path:
+    """Of one category one kind of defect."""
+    write_pair(folder / 'tubes/test/anomalous/000.png', folder / 'tubes/ground_truth/anomalous/000_mask.png', 0)
+    (folder / 'tubes/test/good').mkdir(exist_ok=True)
+    return folder
+
+
+def write_btad(folder: Path) -> Path:
+    """Of two categories an image each; their files differ in format."""
+    write_pair(folder / '01/test/ko/0000.bmp', folder / '01/ground_truth/ko/0000.png', 0)
+    write_pair(folder / '03/test/ko/0001.bmp', folder / '03/ground_truth/ko/0001.bmp', 1)
+    write_pair(folder / '01/test/ok/0000.bmp', folder / '01/ground_truth/ok/0000.png', 0, value=0)
+    return folder
+
+
+def write_ksdd2(folder: Path) -> Path:
+    """Of both parts an image with and one without a defect."""
+    for part, number in (('train', 10000), ('test', 20000)):
+        for index, value in enumerate((255, 0)):
+            name = folder / part / str(number + index)
+            write_pair(Path(f'{name}.png'), Path(f'{name}_GT.png'), index, value)
+    return folder
+
+
+def write_visa(folder: Path) -> Path:
+    """Of one category two images with a defect, whose masks number its kinds, and a line of one without."""
+    lines = ['image,label,mask', 'pcb1/Data/Images/Normal/0000.JPG,normal,']
+    for index, label in enumerate(('bent', '"scratch,missing"')):
+        image, mask = f'pcb1/Data/Images/Anomaly/00{index}.JPG', f'pcb1/Data/Masks/Anomaly/00{index}.png'
+        write_pair(folder / image, folder / mask, index, value=index + 2)
+        lines.append(f'{image},{label},{mask}')
+    (folder / 'pcb1/image_anno.csv').write_text('\n'.join(lines) + '\n')
+    return folder
+
+
+#: Type of a dataset -> what writes its layout, and the categories that are in it.
+BENCHMARKS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
+    'MVTecADDataset': (write_mvtec_ad, ['bottle']),
+    'MPDDDataset': (write_mpdd, ['tubes']),
+    'BTADDataset': (write_btad, ['01', '03']),
+    'KSDD2Dataset': (write_ksdd2, ['test']),
+    'VisADataset': (write_visa, ['pcb1']),
+}
