@@ -1,0 +1,262 @@
+"""The scan against its sequential definition, and the directions against cases written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmsam_ext.models.layers import OmniDirectionalSSM, selective_scan
+from mmsam_ext.models.layers.scan_directions import merge_directions, scan_orders, split_directions
+from mmsam_ext.models.layers.selective_scan import pick_backend
+
+
+def reference(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+) -> Tensor:
+    """The definition, one step after the other; the semantics of ``selective_scan_ref`` of mamba-ssm."""
+    if delta_bias is not None:
+        delta = delta + delta_bias[:, None]
+    if delta_softplus:
+        delta = F.softplus(delta)
+    batch, groups, length, channels = u.shape
+    state = u.new_zeros(batch, groups, channels, A.shape[-1])
+    outputs = []
+    for t in range(length):
+        step = delta[:, :, t, :, None]
+        state = torch.exp(step * A) * state + step * B[:, :, t, None, :] * u[:, :, t, :, None]
+        outputs.append((state * C[:, :, t, None, :]).sum(-1))
+    y = torch.stack(outputs, 2)
+    return y if D is None else y + D[:, None] * u
+
+
+def arguments(
+    batch: int, groups: int, length: int, channels: int, states: int, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(length)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+
+    return dict(
+        u=normal(batch, groups, length, channels),
+        delta=normal(batch, groups, length, channels),
+        A=-normal(groups, channels, states).detach().exp().requires_grad_(),
+        B=normal(batch, groups, length, states),
+        C=normal(batch, groups, length, states),
+        D=normal(groups, channels),
+        delta_bias=normal(groups, channels),
+    )
+
+
+SHAPES = [(1, 1, 1, 1, 1), (2, 3, 5, 2, 2), (1, 2, 8, 3, 3), (2, 1, 9, 2, 3)]
+
+
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@pytest.mark.parametrize('chunk_size', [1, 4, 100])
+def test_scan_is_the_definition(shape: tuple[int, ...], chunk_size: int) -> None:
+    given = arguments(*shape)
+    ours = selective_scan(**given, delta_softplus=True, chunk_size=chunk_size)
+    assert torch.allclose(ours, reference(**given, delta_softplus=True), rtol=1e-12, atol=1e-13)
+    with torch.no_grad():  # keeps no states
+        assert torch.equal(selective_scan(**given, delta_softplus=True, chunk_size=chunk_size), ours)
+
+
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_scan_gradients(shape: tuple[int, ...]) -> None:
+    given = arguments(*shape)
+
+    def run(*values: Tensor) -> Tensor:
+        return selective_scan(*values, delta_softplus=True, chunk_size=4)
+
+    assert torch.autograd.gradcheck(run, tuple(given.values()))
+
+
+def test_scan_by_hand() -> None:
+    """One channel, one state: h = 1/2, 1/2 * 1/2 + 1 = 5/4, 5/8 + 3/2 = 17/8."""
+    column = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 3, 1)
+    half = torch.full_like(column, 0.5)
+    A = torch.tensor([0.25]).log().view(1, 1, 1)  # exp(A / 2) is 1/2
+    y = selective_scan(column, half, A, torch.ones_like(column), 2 * torch.ones_like(column), torch.ones(1, 1))
+    assert torch.allclose(y.flatten(), torch.tensor([1 + 1, 2.5 + 2, 4.25 + 3]))
+
+
+def test_scan_fp32_of_a_long_sequence() -> None:
+    """1e-5 of the fp64 definition, forward and backward, with strided inputs, steps as in training."""
+    given = arguments(1, 2, 300, 24, 16, torch.float32)
+    given['delta'] = (given['delta'] - 2).detach().requires_grad_()
+    given['u'] = given['u'].detach().transpose(2, 3).contiguous().transpose(2, 3).requires_grad_()
+    exact = {name: value.detach().double().requires_grad_() for name, value in given.items()}
+    weight = torch.randn(given['u'].shape)
+    results = []
+    for run, values in ((selective_scan, given), (reference, exact)):
+        y = run(**values, delta_softplus=True)
+        results.append([y, *torch.autograd.grad((y * weight.to(y.dtype)).sum(), values.values())])
+    for ours, truth in zip(*results, strict=True):
+        assert (ours - truth).abs().max() <= 1e-5 * truth.abs().max()
+
+
+def test_scan_under_autocast_computes_in_fp32() -> None:
+    given = arguments(1, 1, 40, 8, 4, torch.float32)
+    expected = selective_scan(**given, delta_softplus=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(selective_scan(**given, delta_softplus=True), expected)
+    y = selective_scan(**{**given, 'u': given['u'].bfloat16()}, delta_softplus=True)
+    assert y.dtype == torch.bfloat16 and (y - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(backend='cuda'), "backend='cuda', expected one of"),
+        (dict(backend='mamba_ssm'), r'kernel is not installed.*MAMBA_KEEP_CUDA_BUILD=TRUE.*pip install'),
+        (dict(chunk_size=0), 'chunk_size=0, expected 1 or more'),
+        (dict(A=torch.zeros(2, 4, 3)), r'A is \(2, 4, 3\), expected \(3, 4, 3\)'),
+        (dict(C=torch.zeros(2, 3, 5, 4)), r'C is \(2, 3, 5, 4\), expected \(2, 3, 5, 2\)'),
+        (dict(u=torch.zeros(2, 12, 5)), r'u is \(2, 12, 5\) .* expected \(b, K, L, d\)'),
+    ],
+)
+def test_scan_refuses(change: dict, message: str) -> None:
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        selective_scan(**{**arguments(2, 3, 5, 4, 2), **change})
+
+
+def test_kernel_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mamba-ssm's function is called with, by a stand-in of its published semantics (b, groups * d, L)."""
+    import sys
+    from types import ModuleType
+
+    from mmsam_ext.models.layers import selective_scan as module_function
+    from mmsam_ext.models.layers.selective_scan import _kernel_scan
+
+    def selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
+        delta = F.softplus(delta + delta_bias[:, None]) if delta_softplus else delta + delta_bias[:, None]
+        channels = u.shape[1] // B.shape[1]
+        B, C = (value.repeat_interleave(channels, 1) for value in (B, C))  # (b, groups * d, N, L)
+        state, outputs = u.new_zeros(*u.shape[:2], A.shape[1]), []
+        for t in range(u.shape[2]):
+            state = torch.exp(delta[:, :, t, None] * A) * state + (delta * u)[:, :, t, None] * B[..., t]
+            outputs.append((state * C[..., t]).sum(-1))
+        return torch.stack(outputs, -1) + D[:, None] * u
+
+    stand_in = ModuleType('mamba_ssm.ops.selective_scan_interface')
+    stand_in.selective_scan_fn = selective_scan_fn
+    for name in ('mamba_ssm', 'mamba_ssm.ops'):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    given = arguments(2, 3, 7, 4, 2, torch.float32)
+    ours = module_function(**given, delta_softplus=True)
+    assert torch.allclose(_kernel_scan(*given.values(), True), ours, atol=1e-5)
+
+
+def test_auto_takes_the_kernel_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGPU:
+        is_cuda, dtype, device = True, torch.float32, 'cuda:0'
+
+    assert pick_backend('auto', OnGPU(), 16) == 'torch'
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: name == 'selective_scan_cuda')
+    assert pick_backend('auto', OnGPU(), 16) == pick_backend('mamba_ssm', OnGPU(), 16) == 'mamba_ssm'
+    assert pick_backend('auto', OnGPU(), 300) == pick_backend('auto', torch.zeros(1), 16) == 'torch'
+    with pytest.raises(ValueError, match='300 states, expected at most 256'):
+        pick_backend('mamba_ssm', OnGPU(), 300)
+    with pytest.raises(RuntimeError, match='inputs on cpu, expected a CUDA device'):
+        pick_backend('mamba_ssm', torch.zeros(1), 16)
+
+
+def test_orders_by_hand() -> None:
+    """Tokens 0 1 2 / 3 4 5."""
+    assert scan_orders(2, 3, 8).tolist() == [
+        [0, 1, 2, 3, 4, 5],
+        [5, 4, 3, 2, 1, 0],
+        [0, 3, 1, 4, 2, 5],
+        [5, 2, 4, 1, 3, 0],
+        [3, 0, 4, 1, 5, 2],
+        [2, 5, 1, 4, 0, 3],
+        [0, 3, 1, 4, 2, 5],
+        [5, 2, 4, 1, 3, 0],
+    ]  # on two rows an antidiagonal (y, x), (y - 1, x + 1) has the order of columns
+    assert scan_orders(3, 3, 8)[6].tolist() == [0, 3, 1, 6, 4, 2, 7, 5, 8]
+    assert scan_orders(3, 3, 8)[4].tolist() == [6, 3, 7, 0, 4, 8, 1, 5, 2]
+    for number in (1, 2, 4):
+        assert torch.equal(scan_orders(5, 4, number), scan_orders(5, 4, 8)[:number])
+    assert scan_orders(5, 4, 8) is scan_orders(5, 4, 8), 'computed once'
+    with pytest.raises(ValueError, match='3 scan directions, expected one of'):
+        scan_orders(5, 4, 3)
+
+
+def test_split_and_merge() -> None:
+    tokens = torch.randn(2, 6, 2, dtype=torch.float64, requires_grad=True)
+    orders = scan_orders(3, 2, 8)
+    scanned = split_directions(tokens, (3, 2), 8)
+    assert torch.equal(scanned, tokens[:, orders])
+    assert torch.allclose(merge_directions(scanned, (3, 2)), 8 * tokens)
+    assert torch.autograd.gradcheck(lambda x: split_directions(x, (3, 2), 8), tokens)
+    assert torch.autograd.gradcheck(lambda x: merge_directions(x, (3, 2)), scanned.detach().requires_grad_())
+
+
+def ssm_by_hand(block: OmniDirectionalSSM, x: Tensor) -> Tensor:
+    """One direction after the other, one image at a time, by the sequential definition."""
+    images = []
+    for image in x:
+        _, height, width = image.shape
+        tokens = image.flatten(1).T
+        u, gate = block.in_proj(block.norm(tokens)).chunk(2, -1)
+        u = F.silu(block.conv(u.T.reshape(1, -1, height, width)))[0].flatten(1).T
+        total = torch.zeros_like(u)
+        weights = block.x_proj.weight.chunk(block.num_directions)
+        for k, order in enumerate(scan_orders(height, width, block.num_directions)):
+            step, B, C = (u[order] @ weights[k].T).split((block.dt_rank, block.d_state, block.d_state), -1)
+            delta = F.softplus(step @ block.dt_weight[k] + block.dt_bias[k])
+            y = reference(
+                u[order][None, None],
+                delta[None, None],
+                -block.A_log[k].exp()[None],
+                B[None, None],
+                C[None, None],
+                block.D[k][None],
+            )
+            total[order] += y[0, 0]
+        y = block.out_proj(block.out_norm(total) * F.silu(gate))
+        images.append(image + y.T.reshape(-1, height, width))
+    return torch.stack(images)
+
+
+@pytest.mark.parametrize('directions', [1, 2, 4, 8])
+def test_od_ssm_is_its_directions_one_by_one(directions: int) -> None:
+    torch.manual_seed(0)
+    block = OmniDirectionalSSM(6, directions, d_state=3, dt_rank=2, chunk_size=8)
+    for parameter in block.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    x = torch.randn(2, 6, 4, 5)
+    assert torch.allclose(block(x), ssm_by_hand(block, x), atol=1e-5)
+
+
+def test_every_pixel_hears_from_every_other() -> None:
+    """Rows forwards alone do not see what comes later; two directions do."""
+    torch.manual_seed(0)
+    for directions, heard in ((1, False), (2, True), (8, True)):
+        x = torch.randn(1, 4, 6, 6, requires_grad=True)
+        OmniDirectionalSSM(4, directions, d_state=2, dt_rank=2)(x)[0, :, 1, 1].sum().backward()
+        assert bool((x.grad[0, :, 4, 5] != 0).any()) == heard
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(num_directions=3), 'num_directions=3, expected one of'),
+        (dict(d_state=0), 'd_state=0, expected a whole number'),
+        (dict(d_state=2.5), 'd_state=2.5, expected a whole number'),
+        (dict(backend='triton'), "backend='triton', expected one of"),
+    ],
+)
+def test_od_ssm_refuses(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OmniDirectionalSSM(4, **change)
