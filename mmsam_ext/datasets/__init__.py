@@ -12,6 +12,7 @@ from .mvtec_ad import MVTecADDataset
 from .prompt_mix import PromptMixDataset
 from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
+from .synthetic_parts import SyntheticPartsDataset
 from .visa import VisADataset
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'PromptMixDataset',
     'SyntheticDefectDataset',
     'SyntheticObjectsDataset',
+    'SyntheticPartsDataset',
     'VisADataset',
     'check_image_file',
     'read_binary_mask',
