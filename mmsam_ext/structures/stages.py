@@ -16,12 +16,14 @@ class SAMFeatures:
     Attributes:
         embedding: (B, C, h, w), what SAM calls the image embedding.
         stages: Inner feature maps of the backbone, shallow to deep, each (B, C_i, h_i, w_i); may be empty.
+        image: (B, 3, H, W), the network input, for stages that look at it anew; None where it is not at hand.
         shared: What is computed from these features once, whatever the number of prompts, decoders and blocks that use
             it.
     """
 
     embedding: Tensor
     stages: tuple[Tensor, ...] = ()
+    image: Tensor | None = None
     shared: dict[Hashable, Any] = field(default_factory=dict)
 
     def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:

@@ -1,5 +1,6 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
+from .kernel_temperature_hook import KernelTemperatureHook
 from .prompt_visualization_hook import PromptVisualizationHook
 from .random_state_hook import RandomStateHook
 from .trainable_checkpoint_hook import TrainableCheckpointHook
@@ -7,6 +8,7 @@ from .trainable_checkpoint_hook import TrainableCheckpointHook
 __all__ = [
     'AtomicCheckpointHook',
     'InvalidLossHook',
+    'KernelTemperatureHook',
     'PromptVisualizationHook',
     'RandomStateHook',
     'TrainableCheckpointHook',

@@ -1,4 +1,5 @@
 from .base import PromptStage
 from .prompt_learning_module import PromptLearningModule
+from .ssmodc_prompt_head import SSMODCPromptHead
 
-__all__ = ['PromptLearningModule', 'PromptStage']
+__all__ = ['PromptLearningModule', 'PromptStage', 'SSMODCPromptHead']

@@ -102,7 +102,7 @@ class PromptableSegmentor(BaseSegmentor):
         outputs = call_in(self.backbone, dtype, inputs if dtype is None else inputs.to(dtype))
         outputs = self.neck(outputs) if self.with_neck else outputs
         *stages, embedding = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        return SAMFeatures(embedding, tuple(stages))
+        return SAMFeatures(embedding, tuple(stages), inputs)
 
     def decode(self, features: SAMFeatures, prompts: Sequence[Prompts], input_size: tuple[int, int]) -> MaskPrediction:
         """Predict the masks of all prompts of a batch, in their order.

@@ -81,7 +81,7 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     missing = {key for key in wanted if key not in given and not key.endswith('num_batches_tracked')}
     fresh = []
     for name, keys in added_keys(model).items():
-        keys = {prefix + key for key in keys}
+        keys = {prefix + key for key in keys if not key.endswith('num_batches_tracked')}
         if keys and keys <= missing:
             fresh.append(name)
             missing -= keys

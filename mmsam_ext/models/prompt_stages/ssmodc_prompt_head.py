@@ -1,0 +1,144 @@
+"""SSMODC: a prompt head that reads the image and writes the prompt (ODS-SAM, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmsam_ext.structures import PromptEmbedding, SAMFeatures
+
+from ..layers import OmniDimensionalConv, OmniDirectionalSSM
+from .base import PromptStage
+
+
+@MODELS.register_module()
+class SSMODCPromptHead(PromptStage):
+    """dense + proj(x + ODConvs(OD-SSMs(SiLU(BN(DWConv(x)))))), with x the fused stages of a feature encoder.
+
+    The image is encoded by a network of its own, whose stages are brought to d channels (1x1 convolution, batch norm),
+    resized to SAM's grid and summed. The last projection is zero at the start, so that the model begins as SAM without
+    a prompt, bit for bit. The prompt is computed once for an image, whatever the number of its prompts, and takes the
+    place of SAM's "no mask" embedding; points and boxes, where a user gives some, stay as they are.
+
+    Args:
+        feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``.
+        in_channels: Channels of each of the encoder's maps, shallow to deep; all of them are fused.
+        embed_dim: C, channels of SAM's image embedding.
+        dim: d, channels within the head.
+        input_size: (H, W) that the image is resized to for the feature encoder; None to take it as it is.
+        stride: Of the encoder's deepest map. The encoder's input must measure at least twice that on each side, so that
+            its batch norms have more than one value even in a batch of one.
+        num_ssm: Number of OD-SSM in sequence; 0 for none (Tables 4 and 6).
+        dilations: Of the ODConv in sequence, each with batch norm and SiLU; () for none (Tables 4 and 5).
+        num_kernels: Kernels that an ODConv mixes.
+        num_directions, d_state, dt_rank, scan_backend, scan_chunk_size: Of :class:`OmniDirectionalSSM`.
+        init_cfg: See ``BaseModule``.
+
+    Raises:
+        ValueError: a number out of its range; in `forward` an encoder whose maps do not fit `in_channels`, an image too
+            small for it, or an embedding that does not have `embed_dim` channels.
+    """
+
+    def __init__(
+        self,
+        feature_encoder: dict,
+        in_channels: Sequence[int],
+        embed_dim: int = 256,
+        dim: int = 256,
+        input_size: tuple[int, int] | None = None,
+        stride: int = 32,
+        num_ssm: int = 1,
+        dilations: Sequence[int] = (1, 2),
+        num_kernels: int = 4,
+        num_directions: int = 8,
+        d_state: int = 16,
+        dt_rank: int = 16,
+        scan_backend: str = 'auto',
+        scan_chunk_size: int = 32,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_ssm < 0 or not in_channels:
+            raise ValueError(
+                f'SSMODCPromptHead: num_ssm={num_ssm}, in_channels={tuple(in_channels)}, expected 0 or more OD-SSM and '
+                'the channels of at least one map'
+            )
+        self.in_channels, self.embed_dim, self.stride = tuple(in_channels), embed_dim, stride
+        self.input_size = None if input_size is None else tuple(input_size)
+        if self.input_size is not None:
+            self._check_size(self.input_size)
+        self.feature_encoder = MODELS.build(feature_encoder)
+        self.fuse = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim)) for channels in in_channels
+        )
+        self.local = nn.Sequential(
+            nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False), nn.BatchNorm2d(dim), nn.SiLU()
+        )
+        self.od_ssm = nn.Sequential(
+            *(
+                OmniDirectionalSSM(dim, num_directions, d_state, dt_rank, scan_backend, scan_chunk_size)
+                for _ in range(num_ssm)
+            )
+        )
+        self.od_conv = nn.Sequential(
+            *(
+                nn.Sequential(
+                    OmniDimensionalConv(dim, dim, dilation=dilation, num_kernels=num_kernels),
+                    nn.BatchNorm2d(dim),
+                    nn.SiLU(),
+                )
+                for dilation in dilations
+            )
+        )
+        self.proj = nn.Conv2d(dim, embed_dim, 1)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
+        """dense (P, C, h, w) -> dense (P, C, h, w); sparse stays."""
+        written = features.once(self, lambda: self.write(features))  # (B, C, h, w)
+        dense = prompts.dense + written[prompts.image_index].to(prompts.dense.dtype)
+        return replace(prompts, dense=dense)
+
+    def write(self, features: SAMFeatures) -> Tensor:
+        """What is added to the dense embedding of each image, (B, C, h, w)."""
+        if features.image is None or features.embedding.shape[1] != self.embed_dim:
+            came = None if features.image is None else tuple(features.image.shape)
+            raise ValueError(
+                f'SSMODCPromptHead: image {came} and embedding {tuple(features.embedding.shape)}, expected an image '
+                f'and an embedding of embed_dim={self.embed_dim} channels'
+            )
+        x = self.fused(features.image, features.embedding.shape[-2:])
+        return self.proj(x + self.od_conv(self.od_ssm(self.local(x))))
+
+    def fused(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, 3, H, W) -> the sum of the encoder's stages, (B, d, *size)."""
+        if self.input_size is not None and image.shape[-2:] != self.input_size:
+            image = F.interpolate(image, self.input_size, mode='bilinear', antialias=True, align_corners=False)
+        self._check_size(image.shape[-2:])
+        stages = self.feature_encoder(image)
+        stages = stages if isinstance(stages, (tuple, list)) else (stages,)
+        shapes = [tuple(stage.shape) for stage in stages]
+        if any(len(shape) != 4 for shape in shapes) or tuple(shape[1] for shape in shapes) != self.in_channels:
+            raise ValueError(
+                f'SSMODCPromptHead: {type(self.feature_encoder).__name__} returned maps of {shapes}, expected '
+                f'{len(self.in_channels)} maps (B, C, h, w) with in_channels={self.in_channels}'
+            )
+        return torch.stack(
+            [
+                F.interpolate(fuse(stage), size, mode='bilinear', align_corners=False)
+                for fuse, stage in zip(self.fuse, stages, strict=True)
+            ]
+        ).sum(0)
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if min(size) < 2 * self.stride:
+            raise ValueError(
+                f'SSMODCPromptHead: input of {size[0]} x {size[1]} (height x width) for a feature encoder of stride '
+                f'{self.stride}, expected at least {2 * self.stride} on each side; set `input_size`'
+            )

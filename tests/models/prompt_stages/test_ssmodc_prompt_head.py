@@ -1,0 +1,199 @@
+"""SSMODC: plain unprompted SAM at the start, then what its equation says; the paper's switches; bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmsam_ext.engine.hooks import KernelTemperatureHook
+from mmsam_ext.models.layers import OmniDimensionalConv, OmniDirectionalSSM
+from mmsam_ext.models.prompt_stages import SSMODCPromptHead
+from tests.models.prompts import mixed
+from tests.models.small import CHANNELS, SIZE, disc, images, sample, segmentor
+
+ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(1, 2, 3))
+
+
+def head_config(**changes: Any) -> dict:
+    return {
+        **dict(
+            type='SSMODCPromptHead',
+            feature_encoder=ENCODER,
+            in_channels=(32, 64, 128),
+            embed_dim=CHANNELS,
+            dim=16,
+            d_state=4,
+            dt_rank=4,
+        ),
+        **changes,
+    }
+
+
+@pytest.fixture(scope='module')
+def plain():
+    return segmentor()
+
+
+def with_head(plain, **changes: Any):
+    """A model with the weights of a plain one; the head keeps its start."""
+    model = segmentor(prompt_stages=[head_config(**changes)], trainable=[r'^prompt_stages\.'])
+    torch.manual_seed(0)
+    model.prompt_stages[0] = MODELS.build(head_config(**changes)).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_starts_as_unprompted_sam_bit_for_bit(plain) -> None:
+    model, x = with_head(plain), images(2)
+    assert torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)
+    prompts, features = mixed(), model.extract_feat(x)
+    before, after = (m.decode(features, prompts, (SIZE, SIZE)) for m in (plain, model))
+    assert torch.equal(before.logits, after.logits) and torch.equal(before.iou, after.iou)
+
+
+@torch.no_grad()
+def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = with_head(plain), images(2)
+    head: SSMODCPromptHead = model.prompt_stages[0]
+    torch.nn.init.normal_(head.proj.weight)
+    features, prompts = model.extract_feat(x), mixed()
+    fused = sum(
+        torch.nn.functional.interpolate(fuse(stage), (8, 8), mode='bilinear')
+        for fuse, stage in zip(head.fuse, head.feature_encoder(x), strict=True)
+    )
+    y = head.local(fused)
+    y = head.od_ssm[0](y)
+    for conv in head.od_conv:
+        y = conv(y)
+    expected = head.proj(fused + y)
+    assert expected.std() > 0.1
+    calls: list[Tensor] = []
+    monkeypatch.setattr(head, 'write', lambda features, write=head.write: calls.append(write(features)) or calls[0])
+    groups = model.prompt_encoder(prompts, (SIZE, SIZE), (8, 8))
+    assert len(groups) > 1
+    for group in groups:
+        edited = head(features, group)
+        assert torch.allclose(edited.dense - group.dense, expected[group.image_index], atol=1e-4)
+        assert torch.equal(edited.sparse, group.sparse)
+    assert len(calls) == 1
+    assert not torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)
+
+
+@pytest.mark.parametrize('batch', [1, 2])
+def test_trains_the_head_alone(plain, batch: int) -> None:
+    """A batch of one, too; a second step moves every parameter of the head, which the first's zeros hold back."""
+    model = with_head(plain, input_size=(64, 64)).train()
+    head = model.prompt_stages[0]
+    assert head.fuse[0][1].training and not model.backbone.training
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in head.parameters():
+        parameter.requires_grad_(True)
+    data = [sample(labels=disc()) for _ in range(batch)]
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        losses = model.loss(images(batch), data)
+        sum(losses.values()).backward()
+        optimizer.step()
+    without = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert without == []
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'ssm', 'convs'),
+    [
+        ({}, 1, [1, 2]),
+        (dict(num_ssm=0), 0, [1, 2]),
+        (dict(dilations=()), 1, []),
+        (dict(num_ssm=0, dilations=()), 0, []),
+        (dict(dilations=(1,)), 1, [1]),
+        (dict(dilations=(1, 2, 3)), 1, [1, 2, 3]),
+        (dict(num_ssm=3, num_directions=4), 3, [1, 2]),
+    ],
+)
+def test_switches_of_tables_4_to_6(changes: dict, ssm: int, convs: list[int]) -> None:
+    head = MODELS.build(head_config(**changes))
+    assert sum(isinstance(m, OmniDirectionalSSM) for m in head.modules()) == ssm
+    assert [m.dilation for m in head.modules() if isinstance(m, OmniDimensionalConv)] == convs
+
+
+def test_size_near_the_papers() -> None:
+    """53.687 M learnable within 3 %: EfficientViT-L2 by 49,090,208."""
+    with torch.device('meta'):
+        encoder = {**ENCODER, 'model_name': 'efficientvit_l2'}
+        head = MODELS.build(dict(type='SSMODCPromptHead', feature_encoder=encoder, in_channels=(128, 256, 512)))
+    assert sum(p.numel() for p in head.feature_encoder.parameters()) == 49_090_208
+    number = sum(p.numel() for p in head.parameters())
+    assert abs(number / 53.687e6 - 1) < 0.03, number
+
+
+@torch.no_grad()
+def test_refuses(plain) -> None:
+    x = images(1)
+    for changes, message in (
+        (
+            dict(in_channels=(32, 64)),
+            r'maps of \[\(1, 32, 16, 16\), .*expected 2 maps .* in_channels=\(32, 64\)',
+        ),
+        (dict(in_channels=(32, 64, 160)), r'expected 3 maps .* in_channels=\(32, 64, 160\)'),
+        (dict(stride=128), r'input of 128 x 128 .* stride 128, expected at least 256 on each side; set `input_size`'),
+        (dict(embed_dim=48), r'embedding \(1, 32, 8, 8\), expected .* embed_dim=48'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            with_head(plain, **changes)(x, None, mode='tensor')
+    for changes, message in (
+        (dict(input_size=(32, 96)), r'input of 32 x 96 .* stride 32'),
+        (dict(num_ssm=-1), 'num_ssm=-1'),
+        (dict(in_channels=()), r'in_channels=\(\)'),
+        (dict(num_directions=6), 'num_directions=6, expected one of'),
+        (dict(d_state=-2), 'd_state=-2, expected a whole number'),
+        (dict(scan_backend='fast'), "backend='fast', expected one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MODELS.build(head_config(**changes))
+    head = MODELS.build(head_config(scan_backend='mamba_ssm')).eval()
+    features = plain.extract_feat(x)
+    with pytest.raises(RuntimeError, match='its kernel is not installed.*pip install'):
+        head.write(features)
+    features.image = None
+    with pytest.raises(ValueError, match='image None'):
+        head.write(features)
+
+
+@torch.no_grad()
+def test_sample_of_mmseg_without_prompts(plain) -> None:
+    model = with_head(plain)
+    predicted = model.predict(images(2), [SegDataSample(metainfo=dict(img_shape=(SIZE, SIZE))) for _ in range(2)])
+    assert predicted[0].pred_sem_seg.data.shape == (1, SIZE, SIZE)
+
+
+class FakeRunner:
+    """What the hook looks at."""
+
+    def __init__(self, model: torch.nn.Module, max_iters: int) -> None:
+        self.model, self.max_iters, self.iter = model, max_iters, 0
+
+
+def test_temperature_anneals() -> None:
+    head = MODELS.build(head_config())
+    runner, hook = FakeRunner(head, 200), KernelTemperatureHook()
+    hook.before_train(runner)
+    layers = [m for m in head.modules() if isinstance(m, OmniDimensionalConv)]
+    seen = {}
+    for runner.iter in (0, 5, 10, 150):
+        hook.before_train_iter(runner, 0)
+        seen[runner.iter] = {float(layer.temperature) for layer in layers}
+    assert seen == {0: {30.0}, 5: {15.5}, 10: {1.0}, 150: {1.0}}
+    assert float(head.state_dict()['od_conv.0.0.temperature']) == 1.0
+    for wrong in (dict(end=0), dict(fraction=0), dict(fraction=1.5)):
+        with pytest.raises(ValueError, match='expected positive temperatures and a fraction'):
+            KernelTemperatureHook(**wrong)
+    KernelTemperatureHook().before_train(FakeRunner(torch.nn.Linear(1, 1), 1))  # an ablation: a word in the log
