@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
+from mmsam_ext.datasets import hqseg44k
 from tests.layouts import BENCHMARKS, write_pair
 
 REPO = Path(__file__).resolve().parents[1]
@@ -25,6 +26,8 @@ ARCH = dict(
 #: Settings of components, wherever they stand.
 SMALLER = dict(embed_dim=CHANNELS, transformer_dim=CHANNELS)
 SAMPLES = 4
+#: Serialising a dataset collects all garbage of the process, which takes longer than all else here.
+UNSERIALIZED = dict(serialize_data=False)
 _numbers = itertools.count()
 
 
@@ -71,7 +74,7 @@ def _shrink_model(model: dict) -> None:
     for node in _dicts(model['mask_decoder']):
         if node.get('type') == 'SAMMaskDecoder':
             node.update(mlp_dim=64, transformer_dim=CHANNELS)
-        elif node.get('type') == 'VRAAdapter':
+        elif node.get('type') in ('VRAAdapter', 'DeformableSamplingPlugin', 'DynamicRoutingPlugin'):
             node['dim'] = CHANNELS
     for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
         node.update({key: value for key, value in SMALLER.items() if key in node})
@@ -83,17 +86,22 @@ def _shrink_node(node: dict, data: Path) -> None:
     kind = str(node.get('type', ''))
     if kind == 'Resize':
         node['scale'] = (SIZE, SIZE)
+    elif kind == 'GeneratePrompts':
+        for mode in node['modes'].values():
+            mode['draws'] = min(2, mode.get('draws', 1))
     elif kind.startswith('Synthetic'):
         node.update(length=SAMPLES, size=(SIZE, SIZE))
         if 'min_area' in node:
             node['min_area'] = 16  # at most 1 % of the image
     elif kind == 'MTDDataset':
-        node['data_root'] = str(write_mtd(data / 'mtd'))
+        node.update(data_root=str(write_mtd(data / 'mtd')), **UNSERIALIZED)
     elif kind == 'BinaryDefectDataset':
-        node['data_root'] = str(write_folders(data / 'folders'))
+        node.update(data_root=str(write_folders(data / 'folders')), **UNSERIALIZED)
+    elif kind == 'HQSeg44KDataset':
+        node['data_root'] = str(write_hqseg44k(data / 'hqseg44k'))
     elif kind in BENCHMARKS:
         write, categories = BENCHMARKS[kind]
-        node.update(data_root=str(write(data / kind)), categories=categories)
+        node.update(data_root=str(write(data / kind)), categories=categories, **UNSERIALIZED)
     elif 'batch_size' in node:
         node.update(batch_size=2, num_workers=0, persistent_workers=False)
 
@@ -127,4 +135,11 @@ def write_folders(folder: Path) -> Path:
     for index in range(SAMPLES):
         name = f'scratch/{index}' if index % 2 else f'{index}'
         write_pair(folder / 'images' / f'{name}.png', folder / 'masks' / f'{name}.png', index)
+    return folder
+
+
+def write_hqseg44k(folder: Path) -> Path:
+    """The layout of sam-hq's training code, with an image in each part."""
+    for index, (images, masks) in enumerate([*hqseg44k.TRAIN.values(), *hqseg44k.TEST.values()]):
+        write_pair(folder / images / 'one.jpg', folder / masks / 'one.png', index % SAMPLES)
     return folder

@@ -1,0 +1,7 @@
+# Stable-SAM on SAM ViT-B: deformable sampling and dynamic routing in the decoder, all else frozen.
+_base_ = './sam_vitb.py'
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/sam_vit_b_01ec64.pth'),
+    mask_decoder=dict(plugins=[dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRoutingPlugin'))]),
+    trainable=[r'^mask_decoder\.plugins\.'],
+)

@@ -1,0 +1,12 @@
+# DT-SAM: SAM's mask decoder trained, but for its IoU head (3.9 M parameters), 12 epochs with robust training.
+# tools/dist_train.sh configs/dt_sam_rts_vitl_hqseg44k.py 8
+_base_ = [
+    '_base_/models/sam_vitl.py',
+    '_base_/datasets/hqseg44k_1024.py',
+    '_base_/schedules/hqseg44k_12_epochs.py',
+    '_base_/runtime/trained_part.py',
+]
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/sam_vit_l_0b3195.pth'),
+    trainable=[r'^mask_decoder\.(?!iou_prediction_head)'],
+)
