@@ -20,7 +20,7 @@ KEY = 'mmsam_ext_base'
 
 
 def trained_keys(model: nn.Module) -> set[str]:
-    """State keys outside of subtrees that have parameters but none to train."""
+    """State keys of parameters to train, and of buffers outside of subtrees that have parameters but none to train."""
     return set(_trained_keys(model, ''))
 
 
@@ -28,8 +28,10 @@ def _trained_keys(module: nn.Module, prefix: str) -> Iterator[str]:
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return
-    own = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
-    yield from (prefix + name for name in own if name not in module._non_persistent_buffers_set)
+    # A layer with LoRA has a few thousand parameters to train beside a frozen weight of millions.
+    yield from (prefix + name for name, value in module.named_parameters(recurse=False) if value.requires_grad)
+    buffers = dict(module.named_buffers(recurse=False))
+    yield from (prefix + name for name in buffers if name not in module._non_persistent_buffers_set)
     for name, child in module.named_children():
         yield from _trained_keys(child, f'{prefix}{name}.')
 

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmsam_ext.datasets import BenchmarkSuite, DatasetNotFoundError, benchmark_suite
 from tests.layouts import BENCHMARKS
-from tests.shrink import write_mtd
+from tests.shrink import UNSERIALIZED, write_mtd
 
 PIPELINE = [TRANSFORMS.build(dict(type=name)) for name in ('LoadImageFromFile', 'LoadBinaryMask')]
 KINDS = sorted(BENCHMARKS)
@@ -35,7 +35,15 @@ NAMES = dict(
 def build(kind: str, root: Path, **changes):
     categories = changes.pop('categories', BENCHMARKS[kind][1])
     return DATASETS.build(
-        dict(type=kind, data_root=str(root), categories=categories, pipeline=PIPELINE, test_mode=True, **changes)
+        dict(
+            type=kind,
+            data_root=str(root),
+            categories=categories,
+            pipeline=PIPELINE,
+            test_mode=True,
+            **UNSERIALIZED,
+            **changes,
+        )
     )
 
 
@@ -135,15 +143,16 @@ def test_parts_of_ksdd2(tmp_path: Path) -> None:
 
 def test_classes_of_mtd(tmp_path: Path) -> None:
     root = str(write_mtd(tmp_path))
-    whole = DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file=''))
-    cracks = DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file='', defect_classes=['MT_Crack']))
+    settings = dict(type='MTDDataset', data_root=root, ann_file='', **UNSERIALIZED)
+    whole = DATASETS.build(settings)
+    cracks = DATASETS.build(dict(settings, defect_classes=['MT_Crack']))
     assert (len(whole), len(cracks)) == (4, 2)
     assert {cracks.get_data_info(index)['defect_class'] for index in range(2)} == {'MT_Crack'}
     with pytest.raises(ValueError, match=r"defect_classes=\['crack'\] has .* expected some of \['MT_Blow"):
         DATASETS.build(dict(type='MTDDataset', data_root=root, defect_classes=['crack']))
     shutil.rmtree(tmp_path / 'MT_Fray')
     with pytest.raises(FileNotFoundError, match='MTD is half there: no folder .*MT_Fray/Imgs'):
-        DATASETS.build(dict(type='MTDDataset', data_root=root, ann_file=''))
+        DATASETS.build(settings)
 
 
 # ---------------------------------------------------------------- several of them
@@ -155,7 +164,8 @@ def suite(tmp_path: Path, *kinds: str) -> BenchmarkSuite:
     for one in ('MVTecADDataset', 'KSDD2Dataset', 'VisADataset'):
         write, categories = BENCHMARKS[one]
         folder = tmp_path / one
-        configs.append(dict(type=one, categories=categories, data_root=str(write(folder) if one in kinds else folder)))
+        root = str(write(folder) if one in kinds else folder)
+        configs.append(dict(type=one, categories=categories, data_root=root, **UNSERIALIZED))
     return DATASETS.build(dict(type='BenchmarkSuite', datasets=configs, pipeline=PIPELINE))
 
 

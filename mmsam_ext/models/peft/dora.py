@@ -76,3 +76,10 @@ class DoRA(LoRA):
         for index, factor in zip(self.slices, self._factor().split(self.width), strict=True):
             weight[index * self.width : (index + 1) * self.width] *= factor[:, None]
         return plain_linear(weight, self.bias)
+
+    def unmerged_weight(self) -> Tensor:
+        """
+        Raises:
+            TypeError: always; of a merged row only the direction of W + scale B A is left.
+        """
+        raise TypeError('DoRA cannot be taken out of a merged weight: the lengths of its rows are lost')

@@ -65,13 +65,41 @@ def merge_peft(model: nn.Module) -> list[str]:
     layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
     if not layers:
         raise ValueError('no PEFT layer to merge; was the model merged already?')
-    try:
-        merged = {name: layer.merged() for name, layer in layers.items()}
-    except TypeError as error:
-        raise TypeError(f'{next(iter(layers))}: {error}') from error
+    merged = {}
+    for name, layer in layers.items():
+        try:
+            merged[name] = layer.merged()
+        except TypeError as error:
+            raise TypeError(f'{name}: {error}') from error
     for name, linear in merged.items():
         _replace(model, name, linear)
     return list(merged)
+
+
+def unmerge_peft(model: nn.Module) -> list[str]:
+    """Take what PEFT layers add out of the plain weights that they stand on, in place: the way back from
+    :func:`merge_peft`, for a model with PEFT layers that has loaded weights with the same layers merged into them.
+
+    Returns:
+        The names of the layers.
+
+    Raises:
+        ValueError: there is no PEFT layer.
+        TypeError: a layer whose weight cannot be had back (DoRA: the lengths of its rows are lost; Adapter: it is never
+            merged); the error names it, and nothing is changed.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
+    if not layers:
+        raise ValueError('no PEFT layer to take out of the weights')
+    weights = {}
+    for name, layer in layers.items():
+        try:
+            weights[name] = layer.unmerged_weight()
+        except TypeError as error:
+            raise TypeError(f'{name}: {error}') from error
+    for name, weight in weights.items():
+        layers[name].weight.data = weight
+    return list(weights)
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:

@@ -34,6 +34,14 @@ class PEFTLinear(nn.Linear):
         """
         raise TypeError(f'{type(self).__name__} cannot be merged into a linear layer: it is not linear')
 
+    def unmerged_weight(self) -> Tensor:
+        """(out_features, in_features): the plain weight, from one that holds the addition.
+
+        Raises:
+            TypeError: it cannot be had back.
+        """
+        raise TypeError(f'{type(self).__name__} cannot be taken out of a merged weight')
+
 
 @MODELS.register_module()
 class LoRA(PEFTLinear):
@@ -117,6 +125,11 @@ class LoRA(PEFTLinear):
     def merged(self) -> nn.Linear:
         """A plain layer with the weight W + scale B A."""
         return plain_linear(self.weight + self.delta(), self.bias)
+
+    @torch.no_grad()
+    def unmerged_weight(self) -> Tensor:
+        """(out_features, in_features): W from W + scale B A."""
+        return self.weight - self.delta()
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

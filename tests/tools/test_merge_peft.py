@@ -1,0 +1,108 @@
+"""tools/merge_peft.py: into plain SAM, which ``segment_anything`` loads strictly, and back out."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from torch import nn
+
+from tests.models.small import CHANNELS, DECODER, config, images, stock_sam
+
+PATH = Path(__file__).resolve().parents[2] / 'tools' / 'merge_peft.py'
+SPEC = importlib.util.spec_from_file_location('merge_peft_tool', PATH)
+tool = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(tool)
+
+PLAIN = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
+SPT = dict(type='SelfDraftDecoder', decoder=PLAIN | dict(plugins=[dict(type='VRAAdapter', dim=CHANNELS)]))
+
+
+def settings(kind: str, decoder: dict = PLAIN, **changes) -> dict:
+    modules = r'(qkv|q_proj|v_proj|lin2)$' if kind == 'Adapter' else r'(q|v)_proj$'
+    rules = [dict(type=kind, modules=modules)]
+    if kind != 'Adapter':
+        rules.append(dict(type=kind, modules='qkv$', num_slices=3, slices=(0, 2)))
+    return config(peft=rules, mask_decoder=decoder, **changes)
+
+
+def adapted(folder: Path, kind: str, decoder: dict = PLAIN) -> tuple[Path, Path, nn.Module]:
+    """Config, checkpoint, and model of a SAM whose PEFT layers are somewhere."""
+    model = MODELS.build(settings(kind, decoder)).eval()
+    model.load_state_dict(stock_sam().state_dict(), strict=False)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if name.endswith(('lora_b', 'magnitude', 'up.weight')) or '.beta.' in name:
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    Config(dict(model=settings(kind, decoder))).dump(folder / 'config.py')
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'run.pth')
+    return folder / 'config.py', folder / 'run.pth', model
+
+
+@pytest.fixture(autouse=True)
+def unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **options: (text, True))
+
+
+def merge(*arguments: object) -> None:
+    tool.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize('kind', ['LoRA', 'DoRA'])
+@torch.no_grad()
+def test_merged_is_a_sam(kind: str, tmp_path: Path) -> None:
+    path, checkpoint, model = adapted(tmp_path, kind)
+    merge(path, checkpoint, tmp_path / 'merged.pth')
+    sam = stock_sam()
+    before = sam.image_encoder(images())
+    sam.load_state_dict(torch.load(tmp_path / 'merged.pth'), strict=True)
+    expected = model.extract_feat(images()).embedding
+    assert torch.allclose(sam.image_encoder(images()), expected, atol=1e-4)
+    assert not torch.allclose(before, expected, atol=1e-2)
+    with pytest.raises(SystemExit, match=r'merged.pth: no weights of PEFT layers in it; was it merged already\?'):
+        merge(path, tmp_path / 'merged.pth', tmp_path / 'twice.pth')
+    assert not (tmp_path / 'twice.pth').exists()
+
+
+def test_lora_comes_out_again(tmp_path: Path) -> None:
+    path, checkpoint, _ = adapted(tmp_path, 'LoRA')
+    merge(path, checkpoint, tmp_path / 'merged.pth')
+    merge(path, checkpoint, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
+    back, start = torch.load(tmp_path / 'back.pth'), stock_sam().state_dict()
+    for key, value in start.items():
+        assert torch.allclose(back[key], value, atol=1e-6), key
+    with pytest.raises(SystemExit, match='the file of --undo has weights of PEFT layers'):
+        merge(path, checkpoint, tmp_path / 'no.pth', '--undo', checkpoint)
+    with pytest.raises(SystemExit, match='no weights of PEFT layers in it; expected those that were merged'):
+        merge(path, tmp_path / 'back.pth', tmp_path / 'no.pth', '--undo', tmp_path / 'merged.pth')
+
+
+def test_what_does_not_merge(tmp_path: Path) -> None:
+    path, checkpoint, _ = adapted(tmp_path, 'Adapter')
+    with pytest.raises(SystemExit, match=r'backbone.*: Adapter cannot be merged into a linear layer: it is not linear'):
+        merge(path, checkpoint, tmp_path / 'merged.pth')
+    path, checkpoint, _ = adapted(tmp_path, 'DoRA')
+    merge(path, checkpoint, tmp_path / 'merged.pth')
+    with pytest.raises(SystemExit, match='DoRA cannot be taken out of a merged weight: the lengths of its rows'):
+        merge(path, checkpoint, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
+    with pytest.raises(SystemExit, match=r'merge_peft.py: .*none.pth'):
+        merge(path, tmp_path / 'none.pth', tmp_path / 'merged.pth')
+
+
+@torch.no_grad()
+def test_self_draft_decoder_is_kept_or_dropped_but_not_lost(tmp_path: Path) -> None:
+    path, checkpoint, model = adapted(tmp_path, 'LoRA', SPT)
+    with pytest.raises(SystemExit, match='mask_decoder.drafts, mask_decoder.refine is no part of SAM'):
+        merge(path, checkpoint, tmp_path / 'merged.pth')
+    merge(path, checkpoint, tmp_path / 'merged.pth', '--drop')
+    stock_sam().load_state_dict(torch.load(tmp_path / 'merged.pth'), strict=True)
+    merge(path, checkpoint, tmp_path / 'ours.pth', '--ours')
+    plain = MODELS.build(config(mask_decoder=SPT)).eval()
+    plain.load_state_dict(torch.load(tmp_path / 'ours.pth'))
+    for part in (plain, model):
+        part.result = part._forward(images()).logits
+    assert torch.allclose(plain.result, model.result, atol=1e-3)

@@ -1,0 +1,125 @@
+"""Turns a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
+
+    python tools/checkpoint_converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
+    python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
+
+SAM's own weights come from Meta's file. The authors' ``mask_decoder`` drafts and their ``draft_decoder`` refines; beta
+of the VRA-Adapter is ``lora_sim_scale``. Their evaluation code divides the relation by its column sums where alpha is
+above zero: for such a checkpoint give the config's VRAAdapter its alpha and ``renormalize='column'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+#: Their prefix -> ours.
+PREFIXES = {
+    'image_encoder.': 'backbone.',
+    'prompt_encoder.': 'prompt_encoder.',
+    'mask_decoder.': 'mask_decoder.drafts.0.',
+    'draft_decoder.': 'mask_decoder.refine.',
+}
+#: Their name of a parameter that SAM does not have -> ours.
+ADDED = {
+    r'\.lora_A$': '.lora_a',
+    r'\.lora_B$': '.lora_b',
+    r'\.transformer\.layers\.(\d+)\.lora_sim_scale$': r'.plugins.0.beta.\1',
+}
+EXPECTED = "expected SPT's authors', with lora_A, lora_B and lora_sim_scale in mask_decoder and draft_decoder"
+
+
+def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' state dict -> ours.
+
+    Args:
+        theirs: What was trained alone, or all weights. SAM's own among them are compared with `sam`, but where LoRA is
+            on them: files saved in evaluation mode hold it merged in, beside its own parameters.
+        sam: Of the SAM that it was trained from, with Meta's names.
+
+    Raises:
+        ValueError: `theirs` is no such checkpoint, or does not stand on `sam`.
+    """
+    theirs = {key.removeprefix('module.'): value for key, value in theirs.items()}
+    parts = [('mask_decoder.', 'lora_A'), ('draft_decoder.', 'lora_A'), ('mask_decoder.', 'lora_sim_scale')]
+    for prefix, end in [*parts, ('draft_decoder.', 'lora_sim_scale'), ('image_encoder.', 'lora_A')]:
+        if not any(key.startswith(prefix) and key.endswith(end) for key in theirs):
+            raise ValueError(f'no {prefix}*.{end} in it; {EXPECTED}')
+    if 'image_encoder.pos_embed' not in sam:
+        raise ValueError(
+            'the base has no image_encoder.pos_embed; expected a checkpoint of Meta as sam_vit_b_01ec64.pth'
+        )
+    plain = {our_name(key): value for key, value in sam.items() if key.startswith(tuple(PREFIXES))}
+    plain |= {our_name(f'draft_{key[5:]}'): value for key, value in sam.items() if key.startswith('mask_decoder.')}
+    ours = dict(plain)
+    for key, value in theirs.items():
+        if not key.startswith(tuple(PREFIXES)):
+            raise ValueError(f'unknown key {key}; {EXPECTED}')
+        name = our_name(key)
+        if name in plain:
+            if key.replace('.weight', '.lora_A') not in theirs:
+                check_plain(key, value, plain[name])
+        elif any(re.search(pattern, key) for pattern in ADDED):
+            ours[name] = value
+        else:
+            raise ValueError(f'unknown key {key}; {EXPECTED}')
+    for name in [name for name in ours if name.endswith('.lora_a')]:
+        weight = plain.get(f'{name.removesuffix("lora_a")}weight')
+        if weight is None or weight.shape[1] != ours[name].shape[1]:
+            raise ValueError(f'{name} {tuple(ours[name].shape)} does not fit the base; another size of SAM?')
+    return ours
+
+
+def our_name(key: str) -> str:
+    """Our name of one of their keys."""
+    prefix = next(prefix for prefix in PREFIXES if key.startswith(prefix))
+    key = PREFIXES[prefix] + key[len(prefix) :]
+    for pattern, replacement in ADDED.items():
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def check_plain(key: str, value: Tensor, base: Tensor) -> None:
+    """Refuse a weight of SAM that is not the base's."""
+    if value.shape != base.shape:
+        raise ValueError(f'{key} is {tuple(value.shape)}, the base has {tuple(base.shape)}; another size of SAM?')
+    if not torch.allclose(value.float(), base.float(), atol=1e-6):
+        raise ValueError(f'{key} is not that of the base; another base?')
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help="the authors' file")
+    parser.add_argument('base', help="Meta's file that it stands on")
+    parser.add_argument('out', type=Path, help='the file to write, .pth')
+    args = parser.parse_args(arguments)
+    from mmengine.runner import CheckpointLoader
+
+    import mmsam_ext  # noqa: F401  (registers the loaders)
+
+    try:
+        theirs, sam = (
+            CheckpointLoader.load_checkpoint(name, map_location='cpu')['state_dict']
+            for name in (args.checkpoint, args.base)
+        )
+        ours = convert(theirs, sam)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f'spt_official.py: {error}')
+    except (KeyError, ValueError) as error:
+        sys.exit(f'spt_official.py: {args.checkpoint}: {error}')
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=ours, meta={}), args.out)
+    added = sum('lora_' in key or '.beta.' in key for key in ours)
+    print(f'{args.out}: {len(ours)} tensors, {added} of them beyond SAM')
+
+
+if __name__ == '__main__':
+    main()
