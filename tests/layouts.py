@@ -67,6 +67,29 @@ def write_visa(folder: Path) -> Path:
     return folder
 
 
+def write_celebamask_hq(folder: Path) -> Path:
+    """Faces of 64 x 64 pixels with masks of 32 x 32, at the borders of the splits, one in the second folder."""
+    lines = ['idx         orig_idx    orig_file']
+    faces = {0: 162770, 1: 162771, 2: 182638, 3: 0, 2000: 182637}
+    for number, (index, original) in enumerate(faces.items()):
+        lines.append(f'{index}          {original}     {original + 1:06d}.jpg')
+        skin, eye, hair = (np.zeros((32, 32, 3), np.uint8) for _ in range(3))
+        cv2.circle(skin, (16, 18 - number), 9, (255, 255, 255), -1)
+        cv2.circle(eye, (12, 15), 2, (255, 255, 255), -1)
+        hair[:6, 6:26] = 255
+        parts = dict(skin=skin, l_eye=eye) if index == 3 else dict(hair=hair, skin=skin, l_eye=eye)
+        image = np.random.default_rng(index).integers(0, 120, (64, 64, 3), dtype=np.uint8)
+        image += cv2.resize(sum(part // 4 for part in parts.values()), (64, 64))
+        files = {folder / 'CelebA-HQ-img' / f'{index}.jpg': image}
+        for part, mask in parts.items():
+            files[folder / 'CelebAMask-HQ-mask-anno' / str(index // 2000) / f'{index:05d}_{part}.png'] = mask
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), content)
+    (folder / 'CelebA-HQ-to-CelebA-mapping.txt').write_text('\n'.join(lines) + '\n')
+    return folder
+
+
 #: Type of a dataset -> what writes its layout, and the categories that are in it.
 BENCHMARKS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     'MVTecADDataset': (write_mvtec_ad, ['bottle']),

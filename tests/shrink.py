@@ -14,7 +14,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsam_ext.datasets import hqseg44k
-from tests.layouts import BENCHMARKS, write_pair
+from tests.layouts import BENCHMARKS, write_celebamask_hq, write_pair
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'
@@ -76,6 +76,11 @@ def _shrink_model(model: dict) -> None:
             node.update(mlp_dim=64, transformer_dim=CHANNELS)
         elif node.get('type') in ('VRAAdapter', 'DeformableSamplingPlugin', 'DynamicRoutingPlugin'):
             node['dim'] = CHANNELS
+    for node in _dicts({key: model.get(key, []) for key in ('prompt_stages', 'auxiliary_heads')}):
+        if node.get('type') == 'PromptLearningModule':
+            node.update(dim=CHANNELS, mlp_dim=64)
+        elif node.get('type') == 'PointMatchingModule':
+            node.update(in_channels=CHANNELS // 8, dim=16, ffn_dim=32)
     for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
         node.update({key: value for key, value in SMALLER.items() if key in node})
     model['prompt_encoder']['embed_dim'] = CHANNELS
@@ -99,6 +104,9 @@ def _shrink_node(node: dict, data: Path) -> None:
         node.update(data_root=str(write_folders(data / 'folders')), **UNSERIALIZED)
     elif kind == 'HQSeg44KDataset':
         node['data_root'] = str(write_hqseg44k(data / 'hqseg44k'))
+    elif kind == 'CelebAMaskHQDataset':
+        node['data_root'] = str(write_celebamask_hq(data / 'celebamask_hq'))
+        node.pop('indices', None)
     elif kind in BENCHMARKS:
         write, categories = BENCHMARKS[kind]
         node.update(data_root=str(write(data / kind)), categories=categories, **UNSERIALIZED)
@@ -131,10 +139,12 @@ def write_mtd(folder: Path) -> Path:
 
 
 def write_folders(folder: Path) -> Path:
-    """The layout of your own images: images/ and masks/, with a sub-folder of one class."""
-    for index in range(SAMPLES):
-        name = f'scratch/{index}' if index % 2 else f'{index}'
+    """The layout of your own images: images/ and masks/, with a sub-folder of one class, and lists of both splits."""
+    names = [f'scratch/{index}' if index % 2 else f'{index}' for index in range(SAMPLES)]
+    for index, name in enumerate(names):
         write_pair(folder / 'images' / f'{name}.png', folder / 'masks' / f'{name}.png', index)
+    for split in ('train', 'val'):
+        (folder / f'{split}.txt').write_text('\n'.join(names) + '\n')
     return folder
 
 

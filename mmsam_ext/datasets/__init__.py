@@ -3,6 +3,7 @@ from .benchmark import BenchmarkDataset, DatasetNotFoundError, MVTecLayoutDatase
 from .benchmark_suite import BenchmarkSuite
 from .binary_defect import BinaryDefectDataset
 from .btad import BTADDataset
+from .celebamask_hq import CelebAMaskHQDataset, LoadFaceParts
 from .hqseg44k import HQSeg44KDataset
 from .ksdd2 import KSDD2Dataset
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
@@ -20,10 +21,12 @@ __all__ = [
     'BenchmarkDataset',
     'BenchmarkSuite',
     'BinaryDefectDataset',
+    'CelebAMaskHQDataset',
     'DatasetNotFoundError',
     'HQSeg44KDataset',
     'KSDD2Dataset',
     'LoadBinaryMask',
+    'LoadFaceParts',
     'MPDDDataset',
     'MTDDataset',
     'MVTecADDataset',

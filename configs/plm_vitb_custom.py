@@ -1,0 +1,8 @@
+# PLM and PMM on SAM ViT-B, for a smaller GPU, on your own objects (data/custom): one point gives the whole of one.
+# tools/train.py configs/plm_vitb_custom.py
+_base_ = [
+    '_base_/models/plm_vitb.py',
+    '_base_/datasets/custom_1024.py',
+    '_base_/schedules/adamw_20k.py',
+    '_base_/runtime/trained_part.py',
+]

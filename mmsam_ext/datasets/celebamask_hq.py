@@ -1,0 +1,184 @@
+"""`CelebAMaskHQDataset`: faces and their parts, in the dataset's own layout."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from .loading import read_binary_mask
+
+SOURCE = 'https://github.com/switchablenorms/CelebAMask-HQ'
+IMAGES, MASKS, MAPPING = 'CelebA-HQ-img', 'CelebAMask-HQ-mask-anno', 'CelebA-HQ-to-CelebA-mapping.txt'
+#: Parts as they stand in the names of mask files: l_ is the left one in the picture's person, eye_g glasses, ear_r an
+#: ear ring, neck_l a necklace, u_lip and l_lip the upper and lower lip, mouth what is between them.
+PARTS = (
+    'skin', 'nose', 'eye_g', 'l_eye', 'r_eye', 'l_brow', 'r_brow', 'l_ear', 'r_ear',
+    'mouth', 'u_lip', 'l_lip', 'hair', 'hat', 'ear_r', 'neck_l', 'neck', 'cloth',
+)  # fmt: skip
+#: Split -> first and last + 1 number in CelebA (the mapping's second column), as in the authors' face parsing.
+SPLITS = {'train': (0, 162_771), 'val': (162_771, 182_638), 'test': (182_638, 10**9)}
+_IN_A_FOLDER = 2000
+
+
+@DATASETS.register_module()
+class CelebAMaskHQDataset(BaseSegDataset):
+    """CelebAMask-HQ (Lee et al., MaskGAN, CVPR 2020), as published: 30,000 faces, and masks of their parts.
+
+    ::
+
+        data_root/CelebA-HQ-img/0.jpg                               1024 x 1024
+        data_root/CelebAMask-HQ-mask-anno/0/00000_l_brow.png        512 x 512, one file a part, 2000 faces a folder
+        data_root/CelebA-HQ-to-CelebA-mapping.txt                   columns idx, orig_idx, orig_file, with a headline
+
+    The parts of a face are the targets of its prompts: load them with :class:`LoadFaceParts`. Parts overlap (skin lies
+    under the brows), and left and right have names of their own: do not flip. Splits go by the number in CelebA.
+    Faces without any of the parts asked for are dropped, counted and logged. Files are opened when loaded; that the
+    images are there is checked before.
+
+    Args:
+        data_root: Folder of the dataset.
+        split: 'train' (24,183 faces), 'val' (2,993) or 'test' (2,824).
+        parts: Names of the parts that are targets; None: all 18.
+        dataset_name: Name in tables.
+        kwargs: See ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: a folder, the mapping or an image is missing; says where to get the dataset.
+        ValueError: an unknown part or split; lists the known ones. No face has any of the parts.
+    """
+
+    METAINFO = dict(classes=('background', 'face part'), palette=[[0, 0, 0], [255, 60, 60]])
+
+    def __init__(
+        self,
+        data_root: str = 'data/CelebAMask-HQ',
+        split: str = 'train',
+        parts: Sequence[str] | None = None,
+        dataset_name: str = 'celebamask_hq',
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'CelebAMask-HQ: split is {split!r}, expected one of {tuple(SPLITS)}')
+        parts = PARTS if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
+        unknown = [part for part in parts if part not in PARTS]
+        if unknown or not parts:
+            raise ValueError(f'CelebAMask-HQ: parts has {unknown or "nothing"}, expected some of {", ".join(PARTS)}')
+        self.split, self.parts, self.dataset_name = split, parts, dataset_name
+        super().__init__(data_root=data_root, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One dict a face of the split, in the order of its number."""
+        for name in (IMAGES, MASKS, MAPPING):
+            if not os.path.exists(os.path.join(self.data_root, name)):
+                raise FileNotFoundError(
+                    f'CelebAMask-HQ not found: no {os.path.abspath(os.path.join(self.data_root, name))}; expected '
+                    f'{IMAGES}, {MASKS} and {MAPPING} in {self.data_root}; get it from {SOURCE}'
+                )
+        first, last = SPLITS[self.split]
+        numbers = [index for index, original in self._mapping() if first <= original < last]
+        images = set(os.listdir(os.path.join(self.data_root, IMAGES)))
+        missing = [index for index in numbers if f'{index}.jpg' not in images]
+        if missing:
+            raise FileNotFoundError(
+                f'CelebAMask-HQ: {len(missing)} of {len(numbers)} images of split {self.split} are missing, as '
+                f'{os.path.join(self.data_root, IMAGES, f"{missing[0]}.jpg")}; get it from {SOURCE}'
+            )
+        infos = [self._info(index, self._masks_of(index)) for index in numbers]
+        kept = [info for info in infos if info['part_paths']]
+        if not kept:
+            raise ValueError(
+                f'CelebAMask-HQ: no face of split {self.split} has a mask of {", ".join(self.parts)} in '
+                f'{os.path.join(self.data_root, MASKS)}'
+            )
+        if len(kept) < len(infos):
+            dropped = len(infos) - len(kept)
+            print_log(
+                f'CelebAMask-HQ: {dropped} of {len(infos)} faces have none of the parts and are dropped',
+                'current',
+                logging.WARNING,
+            )
+        return kept
+
+    def _mapping(self) -> list[tuple[int, int]]:
+        """Number of each face here and in CelebA."""
+        path = os.path.join(self.data_root, MAPPING)
+        with open(path, encoding='utf-8') as file:
+            lines = [line.split() for line in file.read().splitlines()[1:] if line.strip()]
+        try:
+            return [(int(line[0]), int(line[1])) for line in lines]
+        except (ValueError, IndexError) as error:
+            raise ValueError(f'{path}: {error}, expected lines of idx, orig_idx, orig_file under a headline') from error
+
+    def _masks_of(self, index: int) -> dict[str, str]:
+        """Part -> path of its mask, of the parts that this face has."""
+        folder = os.path.join(self.data_root, MASKS, str(index // _IN_A_FOLDER))
+        paths = {part: os.path.join(folder, f'{index:05d}_{part}.png') for part in self.parts}
+        return {part: path for part, path in paths.items() if os.path.isfile(path)}
+
+    def _info(self, index: int, part_paths: dict[str, str]) -> dict:
+        """What the pipeline receives of a face."""
+        return dict(
+            img_path=os.path.join(self.data_root, IMAGES, f'{index}.jpg'),
+            part_paths=part_paths,
+            sample_id=f'{index:05d}',
+            dataset_name=self.dataset_name,
+            defect_class=self.parts[0] if len(self.parts) == 1 else 'face parts',
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadFaceParts(BaseTransform):
+    """Loads the masks of a face's parts at the size of its image, by repeating pixels; after ``LoadImageFromFile``.
+
+    A sample without `part_paths` passes through (MMSegmentation's inferencer has no ground truth). No geometric
+    transform may stand between this one and GeneratePrompts: MMSegmentation's do not know `gt_masks`.
+
+    Required keys: img, part_paths (part -> file).
+
+    Added keys: gt_masks (T, H, W) uint8 {0, 1}, of the parts that have foreground; gt_seg_map (H, W) uint8, their
+    union, and its name in seg_fields.
+
+    Raises:
+        ValueError: a file that is no binary mask, or not of the image's proportions, or no part with foreground; names
+            the file or the sample.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add the masks to `results`."""
+        if 'part_paths' not in results:
+            return results
+        height, width = results['img'].shape[:2]
+        masks = []
+        for path in results['part_paths'].values():
+            mask = read_binary_mask(fileio.get(path), path)
+            if mask.shape[0] * width != mask.shape[1] * height:
+                raise ValueError(
+                    f'{path}: mask is {mask.shape[1]} x {mask.shape[0]} (width x height) pixels, expected the '
+                    f'proportions of its image {results["img_path"]}, {width} x {height}'
+                )
+            if mask.any():
+                masks.append(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST))
+        if not masks:
+            raise ValueError(
+                f'{results["img_path"]}: none of the masks of its parts {", ".join(results["part_paths"])} has '
+                'foreground, expected at least one (> 127)'
+            )
+        results['gt_masks'] = np.stack(masks)
+        results['gt_seg_map'] = results['gt_masks'].max(0)
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
