@@ -1,0 +1,201 @@
+"""SPT's configs: the paper's counts, ablations that configs/README.md lists, SAM at the start, small checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner, load_checkpoint
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmsam_ext.models.peft import PEFTLinear
+from mmsam_ext.structures import Prompts
+from tests.run_tool import run_here, test_results
+from tests.shrink import CONFIGS, REPO, SIZE, shrink, spare_formatting
+
+pytestmark = pytest.mark.usefixtures('unformatted')
+README = (CONFIGS / 'README.md').read_text()
+#: Table rows of the README: (what, config, options).
+ABLATIONS = re.findall(r'^\| ([^|]+) \| `(\w+\.py)` \| (?:`([^`]*)`)? *\|$', README, re.MULTILINE)
+
+
+@pytest.fixture
+def unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    spare_formatting(monkeypatch)
+
+
+def options(text: str) -> dict:
+    """``KEY=VALUE KEY=VALUE`` as --cfg-options reads it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(['--cfg-options', *text.split()] if text else []).cfg_options
+
+
+# ---------------------------------------------------------------- figures of the paper
+
+COUNTS = {  # Table 3, and the other sizes of SAM
+    ('spt_vitb_industrial', ''): (98_183_956, 390_144),
+    ('spt_vitb_industrial', 'model.mask_decoder.decoder.plugins=[]'): (98_182_932, 389_120),
+    ('lora_vitb_industrial', ''): (94_077_488, 342_016),
+    ('spt_vitb_industrial', 'model.mask_decoder.num_drafts=0 model.peft.draft=None'): (94_078_000, 342_528),
+    ('spt_vitl_industrial', ''): (317_282_836, 881_664),
+    ('spt_vith_industrial', ''): (646_554_900, 1_405_952),
+}
+
+
+@pytest.fixture(scope='module')
+def model_cost():
+    """The tool, as a module."""
+    path = REPO / 'tools' / 'model_cost.py'
+    spec = importlib.util.spec_from_file_location('model_cost_of_spt', path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def sizes(model_cost, name: str, text: str) -> tuple[int, int]:
+    config = model_cost.load_config(str(CONFIGS / f'{name}.py'), options(text))
+    model = model_cost.build_without_backbone(config.model)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return sum(p.numel() for p in model.parameters()), trained
+
+
+@pytest.mark.parametrize(('name', 'text'), COUNTS, ids=' '.join)
+def test_counts_of_the_paper(name: str, text: str, model_cost) -> None:
+    assert sizes(model_cost, name, text) == COUNTS[name, text]
+
+
+def test_counts_in_the_readme(model_cost) -> None:
+    rows = re.findall(r'^\| `([\w-]+)\.py` \| [^|]+ \| ([\d,]+) \| ([\d,]+) \|$', README, re.MULTILINE)
+    assert len(rows) == 8
+    for name, total, trained in rows:
+        expected = tuple(int(number.replace(',', '')) for number in (total, trained))
+        assert sizes(model_cost, name, '') == expected, name
+
+
+# ---------------------------------------------------------------- ablations of the README
+
+
+def parts(model: nn.Module) -> set[str]:
+    """Where PEFT layers are."""
+    names = [name for name, module in model.named_modules() if isinstance(module, PEFTLinear)]
+    return {re.sub(r'^mask_decoder\.', '', re.match(r'backbone|mask_decoder\.\w+', name)[0]) for name in names}
+
+
+EXPECTED = {  # drafts, parts with PEFT, blocks with VRA
+    'Table 2, PEFT': (0, {'backbone', 'refine'}, ()),
+    'Table 2, + SDT': (1, {'backbone', 'drafts', 'refine'}, ()),
+    'Table 2, + VRA': (0, {'backbone', 'refine'}, (0, 1)),
+    'Table 4, two drafts': (2, {'backbone', 'drafts', 'refine'}, (0, 1)),
+    'Table 5, only refine': (1, {'refine'}, ()),
+    'Table 5, only draft': (1, {'drafts'}, ()),
+    'Table 5, no decoder': (1, {'backbone'}, ()),
+    'Table 5, no encoder': (1, {'drafts', 'refine'}, ()),
+    'Table 6, block 1': (1, {'backbone', 'drafts', 'refine'}, (0,)),
+    'Table 6, block 2': (1, {'backbone', 'drafts', 'refine'}, (1,)),
+}
+
+
+@pytest.mark.parametrize(('what', 'name', 'text'), ABLATIONS, ids=[row[0] for row in ABLATIONS])
+def test_ablation(what: str, name: str, text: str, tmp_path: Path) -> None:
+    """It is what the paper's row says, and every parameter that it trains gets a gradient."""
+    config = Config.fromfile(CONFIGS / name)
+    config.merge_from_dict(options(text))
+    model = MODELS.build(shrink(config, tmp_path).model)
+    if what in EXPECTED:
+        drafts, adapted, blocks = EXPECTED[what]
+        assert len(model.mask_decoder.drafts) == drafts
+        assert parts(model) == adapted
+        for decoder in (*model.mask_decoder.drafts, model.mask_decoder.refine):
+            assert tuple(block for plugin in decoder.plugins for block in plugin.blocks) == blocks
+    losses = model.train().loss(torch.randn(1, 3, SIZE, SIZE), [sample()])
+    assert sum(name.startswith('draft') for name in losses) == 2 * len(model.mask_decoder.drafts)
+    sum(losses.values()).backward()
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained and all(parameter.grad is not None for parameter in trained.values())
+
+
+def test_all_ablations_of_the_readme_are_tried() -> None:
+    assert set(EXPECTED) <= {row[0] for row in ABLATIONS} and len(ABLATIONS) == 14
+
+
+def sample():
+    """A data sample with a box and its mask."""
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    mask = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    mask[:, 10:40, 20:50] = 1
+    one = SegDataSample(gt_masks=PixelData(data=mask))
+    one.prompts = Prompts.create(boxes=[[20, 10, 50, 40]])
+    return one
+
+
+# ---------------------------------------------------------------- from plain SAM
+
+
+def plain_sam(folder: Path) -> tuple[nn.Module, Path]:
+    """A shrunken zero-shot SAM, and its checkpoint under Meta's names."""
+    model = MODELS.build(shrink(CONFIGS / 'sam_vitb_industrial.py', folder).model).eval()
+    state = {re.sub('^backbone', 'image_encoder', key): value for key, value in model.state_dict().items()}
+    torch.save(state, folder / 'sam.pth')
+    return model, folder / 'sam.pth'
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['spt_vitb_industrial', 'spt-dora_vitb_industrial', 'spt-adapter_vitb_industrial'])
+def test_starts_as_zero_shot_sdt(name: str, tmp_path: Path) -> None:
+    """At beta = 0 and B = 0 the draft's logits are plain SAM's, the refined ones those of SAM prompted with the draft:
+    bit for bit with LoRA and Adapter, to rounding with DoRA, which divides rows by their lengths."""
+    plain, path = plain_sam(tmp_path)
+    model = MODELS.build(shrink(CONFIGS / f'{name}.py', tmp_path).model)
+    load_checkpoint(model, str(path), map_location='cpu')
+    model.eval()
+    image, box = torch.randn(1, 3, SIZE, SIZE), [[20.0, 10, 50, 40]]
+    draft = plain.decode(plain.extract_feat(image), [Prompts.create(boxes=box)], (SIZE, SIZE)).logits
+    prompts = Prompts.create(boxes=box, masks=draft[:, :1])
+    refined = plain.decode(plain.extract_feat(image), [prompts], (SIZE, SIZE)).logits
+    result = model.decode(model.extract_feat(image), [Prompts.create(boxes=box)], (SIZE, SIZE))
+    assert not torch.equal(draft, refined)
+    check = close if 'dora' in name else torch.equal
+    assert check(result.drafts[0].logits, draft) and check(result.logits, refined)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['spt_vitb_industrial', 'dora_vitb_industrial'])
+def test_checkpoint_of_the_trained_part(name: str, tmp_path: Path) -> None:
+    """Trained by the Runner from Meta's file, saved without it, tested by tools/test.py on it: the same numbers."""
+    _, base = plain_sam(tmp_path)
+    config = shrink(CONFIGS / f'{name}.py', tmp_path)
+    config.model.init_cfg = dict(type='Pretrained', checkpoint=str(base))
+    config.custom_hooks = Config.fromfile(CONFIGS / f'{name}.py').custom_hooks
+    datasets = config.test_dataloader.dataset
+    datasets.datasets = datasets.datasets[:2]
+    config.val_dataloader = config.test_dataloader
+    config.optim_wrapper.optimizer.lr = 0.1
+    config.dump(tmp_path / 'config.py')
+    runner = Runner.from_cfg(config)
+    runner.train()
+    checkpoint = tmp_path / 'work' / 'iter_2.pth'
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    trained = {name for name, parameter in runner.model.named_parameters() if parameter.requires_grad}
+    assert set(state) == trained and not any(key.endswith('qkv.weight') for key in state)
+    run_here('test.py', tmp_path / 'config.py', checkpoint, '--work-dir', tmp_path / 'tested')
+    results = test_results(tmp_path / 'tested')
+    scalars = runner.message_hub.log_scalars
+    assert {'mvtec_ad/mIoU/boxes', 'visa/mBIoU/10 points', 'mIoU/box-level', 'mIoU/point-level', 'mIoU'} <= set(results)
+    for key, value in results.items():
+        assert value == pytest.approx(scalars[f'val/{key}'].current(), abs=1e-3), key
+    box_level = (results['mIoU/box'] + results['mIoU/boxes']) / 2
+    assert results['mIoU/box-level'] == pytest.approx(box_level, abs=0.02)
