@@ -1,5 +1,35 @@
+from .anomaly_scores import (
+    BINS,
+    aupro,
+    auroc,
+    average_precision,
+    f1_max,
+    region_histogram,
+    score_bins,
+    score_histogram,
+)
 from .boundary import boundary_iou, mask_boundary
-from .mask_iou import mask_iou
+from .e_measure import EMeasureScores, LevelHistograms, e_measure, level_histograms, mean_absolute_error
+from .mask_iou import mask_area, mask_iou
 from .stability import stability
 
-__all__ = ['boundary_iou', 'mask_boundary', 'mask_iou', 'stability']
+__all__ = [
+    'BINS',
+    'EMeasureScores',
+    'LevelHistograms',
+    'aupro',
+    'auroc',
+    'average_precision',
+    'boundary_iou',
+    'e_measure',
+    'f1_max',
+    'level_histograms',
+    'mask_area',
+    'mask_boundary',
+    'mask_iou',
+    'mean_absolute_error',
+    'region_histogram',
+    'score_bins',
+    'score_histogram',
+    'stability',
+]

@@ -1,0 +1,110 @@
+"""AUROC, average precision, best F1 and AUPRO from histograms of scores: memory does not grow with the images."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+#: One bin for each fp16 number, in their order; -0 and 0 share one, infinities have their own.
+BINS = 1 << 16
+
+
+def score_bins(scores: Tensor) -> Tensor:
+    """The bin of each score, higher for higher scores.
+
+    Scores are rounded to fp16: a relative step of 1/1024 at any scale, so that logits that would all be 0 or 1 as
+    probabilities stay apart. Scores that round to the same number are tied.
+
+    Args:
+        scores: Floats of any shape.
+
+    Returns:
+        int64 of the same shape, in [0, BINS).
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    if scores.isnan().any():
+        raise ValueError('scores hold NaN, expected numbers')
+    bits = (scores.to(torch.float16) + 0.0).view(torch.int16).long()  # + 0.0 makes 0 of -0
+    return torch.where(bits < 0, -bits - 1, bits + (BINS >> 1))
+
+
+def score_histogram(bins: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(n,) bins -> (BINS,) float64, how often each occurs, or the sum of its weights."""
+    return torch.bincount(bins, None if weights is None else weights.double(), minlength=BINS).double()
+
+
+def region_histogram(bins: Tensor, target: Tensor) -> tuple[Tensor, int]:
+    """What AUPRO needs of an image: the scores in each connected region of the target, every region with weight 1.
+
+    Args:
+        bins: (H, W) of :func:`score_bins`.
+        target: (H, W) bool; regions are 8-connected.
+
+    Returns:
+        (BINS,) float64, the histogram of scores in each region over its area, summed over regions; and their number.
+    """
+    number, labels = cv2.connectedComponents(target.cpu().numpy().astype(np.uint8), connectivity=8)
+    labels = torch.from_numpy(labels).to(bins.device)[target]  # 1 to number - 1
+    areas = torch.bincount(labels, minlength=number).double()
+    return score_histogram(bins[target], 1 / areas[labels]), number - 1
+
+
+def auroc(positive: Tensor, negative: Tensor) -> Tensor | None:
+    """Area under the ROC curve, ties by the trapezoidal rule, of two histograms (BINS,); None where one is empty."""
+    if not (positive.any() and negative.any()):
+        return None
+    below = negative.cumsum(0) - negative
+    return (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())
+
+
+def average_precision(positive: Tensor, negative: Tensor) -> Tensor | None:
+    """Sum of precision times the step of recall over falling thresholds (scikit-learn's); None without positives."""
+    if not positive.any():
+        return None
+    precision = _precision(positive, negative)
+    return (precision * positive.flip(0)).sum() / positive.sum()
+
+
+def f1_max(positive: Tensor, negative: Tensor) -> Tensor | None:
+    """The best F1 over all thresholds; None without positives."""
+    if not positive.any():
+        return None
+    hits, alarms = positive.flip(0).cumsum(0), negative.flip(0).cumsum(0)
+    return (2 * hits / (hits + alarms + positive.sum())).max()
+
+
+def aupro(regions: Tensor, number: int, negative: Tensor, limit: float = 0.3) -> Tensor | None:
+    """Area under the curve of per-region overlap against the false positive rate, up to `limit`, divided by it (MVTec
+    AD, Bergmann et al. 2020).
+
+    Args:
+        regions: (BINS,) sum of :func:`region_histogram` over images.
+        number: Of regions.
+        negative: (BINS,) histogram of the pixels outside of all regions.
+        limit: Largest false positive rate, in (0, 1].
+
+    Returns:
+        Scalar in [0, 1]; None without a region or without a negative pixel.
+    """
+    if not number or not negative.any():
+        return None
+    zero = regions.new_zeros(1)
+    rate = torch.cat([zero, negative.flip(0).cumsum(0) / negative.sum()])
+    overlap = torch.cat([zero, regions.flip(0).cumsum(0) / number])
+    # The curve up to the limit: its last piece is cut by interpolation.
+    inside = int((rate <= limit).sum())
+    if inside < len(rate):
+        share = (limit - rate[inside - 1]) / (rate[inside] - rate[inside - 1])
+        last = overlap[inside - 1] + share * (overlap[inside] - overlap[inside - 1])
+        rate = torch.cat([rate[:inside], rate.new_tensor([limit])])
+        overlap = torch.cat([overlap[:inside], last[None]])
+    return torch.trapezoid(overlap, rate) / limit
+
+
+def _precision(positive: Tensor, negative: Tensor) -> Tensor:
+    hits, alarms = positive.flip(0).cumsum(0), negative.flip(0).cumsum(0)
+    return hits / (hits + alarms).clamp(min=1)

@@ -1,0 +1,151 @@
+"""AUROC, average precision, best F1 and AUPRO, of pixels and of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.evaluator import BaseMetric
+from mmseg.registry import METRICS
+from torch import Tensor
+
+from ..functional import (
+    BINS,
+    aupro,
+    auroc,
+    average_precision,
+    f1_max,
+    region_histogram,
+    score_bins,
+    score_histogram,
+)
+from .foreground import check_grouping, foreground_logits, foreground_target, group_name, report
+
+
+def _histogram() -> Tensor:
+    return torch.zeros(BINS, dtype=torch.float64)
+
+
+@dataclass
+class GroupScores:
+    """Sums over the images of a group: five histograms, 2.5 MB however many images there are.
+
+    Attributes:
+        pixels: Scores of pixels, (normal, defect).
+        images: Scores of images, (normal, defect).
+        regions: See :func:`region_histogram`.
+        number_regions: Of defects.
+        number: Of images.
+    """
+
+    pixels: tuple[Tensor, Tensor] = field(default_factory=lambda: (_histogram(), _histogram()))
+    images: tuple[Tensor, Tensor] = field(default_factory=lambda: (_histogram(), _histogram()))
+    regions: Tensor = field(default_factory=_histogram)
+    number_regions: int = 0
+    number: int = 0
+
+    def add(self, bins: Tensor, target: Tensor) -> None:
+        """Count an image: (H, W) bins of its scores, (H, W) bool. Its own score is that of its highest pixel."""
+        for label, histogram in enumerate(self.pixels):
+            histogram += score_histogram(bins[target == bool(label)]).cpu()
+        self.images[int(target.any())][int(bins.max())] += 1
+        if target.any():
+            regions, number = region_histogram(bins, target)
+            self.regions += regions.cpu()
+            self.number_regions += number
+        self.number += 1
+
+    def merge(self, other: GroupScores) -> None:
+        """Add the sums of another rank."""
+        for mine, theirs in zip((*self.pixels, *self.images), (*other.pixels, *other.images), strict=True):
+            mine += theirs
+        self.regions += other.regions
+        self.number_regions += other.number_regions
+        self.number += other.number
+
+    def values(self, limit: float) -> dict[str, float]:
+        """Percent by name; what is undefined is left out."""
+        values = {}
+        for level, (normal, defect) in (('pixel', self.pixels), ('image', self.images)):
+            values[f'{level}_AUROC'] = auroc(defect, normal)
+            values[f'{level}_AP'] = average_precision(defect, normal)
+            values[f'{level}_F1Max'] = f1_max(defect, normal)
+        values['AUPRO'] = aupro(self.regions, self.number_regions, self.pixels[0], limit)
+        return {name: 100 * float(value) for name, value in values.items() if value is not None}
+
+
+@METRICS.register_module()
+class AnomalyMetric(BaseMetric):
+    """Scores of anomaly detection in percent, over all pixels and all images of a group, then averaged over groups.
+
+    Keys: ``pixel_AUROC``, ``pixel_AP``, ``pixel_F1Max``, the same of ``image_``, and ``AUPRO``; ``<group>/...`` where
+    there are several groups. AUROC is undefined without defects or without normal pixels (images), AP and F1Max
+    without defects, AUPRO without either: then there is no key, and a warning. An image's score is its highest pixel's.
+
+    Memory is bounded: scores (logits) are counted in histograms of all 65,536 numbers of fp16, 2.5 MB a group,
+    whatever the number of images. Scores that fp16 tells apart are ranked exactly.
+
+    Args:
+        limit: Largest false positive rate of AUPRO.
+        by: As :class:`ForegroundMetric`.
+        collect_device, prefix: See BaseMetric.
+
+    Raises:
+        ValueError: `limit` is not in (0, 1].
+    """
+
+    names = (
+        *(f'{level}_{score}' for level in ('pixel', 'image') for score in ('AUROC', 'AP', 'F1Max')),
+        'AUPRO',
+    )
+
+    def __init__(
+        self, limit: float = 0.3, by: str = 'dataset', collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not 0 < limit <= 1:
+            raise ValueError(f'AnomalyMetric: limit={limit}, expected a number in (0, 1]')
+        self.limit = limit
+        self.by = check_grouping(type(self).__name__, by)
+        self._groups: dict[str, GroupScores] = {}
+        self._seen = 0
+        self._last: tuple[str, Tensor, Tensor] | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Count images; the last one is held back, as a sampler may have added it to make ranks even."""
+        for sample in data_samples:
+            logits = foreground_logits(sample)
+            self._count_last()
+            self._last = (group_name(sample, self.by), score_bins(logits), foreground_target(sample, logits))
+            self._seen += 1
+
+    def _count_last(self) -> None:
+        if self._last is not None:
+            group, bins, target = self._last
+            self._groups.setdefault(group, GroupScores()).add(bins, target)
+            self._last = None
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Sum over ranks and compute.
+
+        Args:
+            size: Number of images of the dataset; what a rank has beyond its share of them is a repetition.
+        """
+        world, rank = get_world_size(), get_rank()
+        if self._seen <= len(range(rank, size, world)):
+            self._count_last()
+        self.results = [self._groups]
+        self._groups, self._seen, self._last = {}, 0, None
+        return super().evaluate(world)
+
+    def compute_metrics(self, results: Sequence[dict[str, GroupScores]]) -> dict[str, float]:
+        """Merge the ranks' sums and log a table; the keys are those of :func:`report`."""
+        merged: dict[str, GroupScores] = {}
+        for groups in results:
+            for group, scores in groups.items():
+                merged.setdefault(group, GroupScores()).merge(scores)
+        by_group = {group: (scores.number, scores.values(self.limit)) for group, scores in merged.items()}
+        return report('AnomalyMetric', self.names, by_group)

@@ -1,0 +1,153 @@
+"""Metrics of whole images: what is averaged over what, what is undefined, what several ranks make of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mmsam_ext.evaluation import MAE, AnomalyMetric, DiceIoU, EMeasure
+from mmsam_ext.evaluation.functional import e_measure, level_histograms
+from mmsam_ext.evaluation.metrics.anomaly_metric import GroupScores
+
+
+def sample(logits: torch.Tensor, target: torch.Tensor, group: str = 'MTD', **changes: Any) -> dict[str, Any]:
+    """A predicted sample of ours: (H, W) logits and (H, W) bool."""
+    result = dict(
+        seg_logits=dict(data=logits[None]),
+        pred_instances={},
+        gt_sem_seg=dict(data=target[None].long()),
+        dataset_name=group,
+        defect_class=f'{group}/scratch',
+        sample_id='one',
+    )
+    return {**result, **changes}
+
+
+def random(seed: int, share: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(12, 9, generator=generator) < share
+    return torch.randn(12, 9, generator=generator) + target, target
+
+
+def evaluate(metric: Any, samples: list[dict[str, Any]]) -> dict[str, float]:
+    for one in samples:
+        metric.process({}, [one])
+    return metric.evaluate(len(samples))
+
+
+def test_means_over_images_then_groups() -> None:
+    a, b, c = random(0), random(1), random(2)
+    samples = [sample(*a, 'A'), sample(*b, 'A'), sample(*c, 'B')]
+    curves = [e_measure(level_histograms(logits.sigmoid(), target)).curve for logits, target in (a, b, c)]
+    results = evaluate(EMeasure(), samples)
+    assert results['A/mE'] == pytest.approx(float((curves[0] + curves[1]).mean() / 2))
+    assert results['A/maxE'] == pytest.approx(float((curves[0] + curves[1]).max() / 2))
+    assert results['mE'] == pytest.approx((results['A/mE'] + float(curves[2].mean())) / 2)
+    assert evaluate(EMeasure(by='category'), samples) == results, 'category A of defect_class A/scratch'
+    errors = [(logits.sigmoid() - target.float()).abs().mean() for logits, target in (a, b, c)]
+    results = evaluate(MAE(normalize=False), samples)
+    assert results['MAE'] == pytest.approx(float((errors[0] + errors[1]) / 2 + errors[2]) / 2, abs=1e-3)  # 8 bits
+
+
+def test_dice_and_iou_by_hand() -> None:
+    target = torch.tensor([[True, True, False, False]])
+    logits = torch.tensor([[1.0, -1.0, 1.0, -1.0]])  # one hit of two, one false alarm
+    assert evaluate(DiceIoU(), [sample(logits, target)]) == pytest.approx(dict(Dice=50.0, IoU=100 / 3))
+    assert evaluate(DiceIoU(threshold=0.8), [sample(logits, target)]) == dict(Dice=0.0, IoU=0.0)
+    with pytest.raises(ValueError, match='threshold=1.0'):
+        DiceIoU(threshold=1.0)
+
+
+def test_other_segmentors_of_mmseg() -> None:
+    logits, target = random(0)
+    ours = evaluate(EMeasure(), [sample(logits, target)])
+    two = sample(logits, target, seg_logits=dict(data=torch.stack([torch.ones_like(logits), logits + 1])))
+    one = sample(logits, target, seg_logits=dict(data=logits.sigmoid()[None]))
+    del one['pred_instances']
+    for other in (one, two):
+        assert evaluate(EMeasure(), [other]) == pytest.approx(ours, abs=1e-3)
+
+
+@pytest.mark.parametrize('make', [DiceIoU, AnomalyMetric])
+def test_empty_category_is_undefined(make: type, caplog: pytest.LogCaptureFixture) -> None:
+    logits, target = random(0)
+    samples = [sample(logits, target, 'A'), sample(logits, torch.zeros_like(target), 'B')]
+    results = evaluate(make(), samples)
+    assert {key for key in results if key.startswith('B/')} == set()
+    alone = evaluate(make(), samples[:1])
+    assert all(results[name] == results[f'A/{name}'] == value for name, value in alone.items())
+    assert evaluate(make(), samples[1:]) == {}
+
+
+def test_e_measure_of_empty_masks_is_defined() -> None:
+    logits, target = random(0)
+    assert 0 < evaluate(EMeasure(), [sample(logits, torch.zeros_like(target))])['mE'] < 1.02
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(seg_logits=dict(data=torch.zeros(3, 12, 9))), r'one: field `seg_logits` has shape \(3, 12, 9\)'),
+        (dict(seg_logits=dict(data=torch.full((1, 12, 9), torch.nan))), 'one: field `seg_logits` holds NaN'),
+        (dict(seg_logits=dict(data=torch.zeros(1, 12, 8))), r'one: prediction of \(12, 8\) and target of \(12, 9\)'),
+        (dict(gt_sem_seg=dict(data=torch.full((1, 12, 9), 255))), r'one: field `gt_sem_seg` holds \[255\]'),
+    ],
+)
+def test_bad_samples(change: dict, message: str) -> None:
+    for metric in (EMeasure(), AnomalyMetric()):
+        with pytest.raises(ValueError, match=message):
+            metric.process({}, [sample(*random(0), **change)])
+    unpredicted = sample(*random(0))
+    del unpredicted['seg_logits']
+    with pytest.raises(ValueError, match='one: no `seg_logits`'):
+        EMeasure().process({}, [unpredicted])
+
+
+def test_bad_arguments() -> None:
+    for make in (EMeasure, AnomalyMetric):
+        with pytest.raises(ValueError, match="by='class', expected one of"):
+            make(by='class')
+    with pytest.raises(ValueError, match='limit=0, expected'):
+        AnomalyMetric(limit=0)
+
+
+def test_anomaly_scores_of_a_perfect_and_a_blind_map() -> None:
+    targets = [random(seed, share)[1] for seed, share in ((0, 0.2), (1, 0.3), (2, 0.0))]
+    perfect = [sample(target.float() - 0.5, target) for target in targets]
+    results = evaluate(AnomalyMetric(), perfect)
+    assert set(results) == set(AnomalyMetric.names) and all(value == pytest.approx(100) for value in results.values())
+    blind = evaluate(AnomalyMetric(), [sample(torch.zeros_like(target).float(), target) for target in targets])
+    share = float(torch.stack(targets).double().mean())
+    assert blind['pixel_AUROC'] == blind['image_AUROC'] == 50
+    assert blind['pixel_AP'] == pytest.approx(100 * share) and blind['image_AP'] == pytest.approx(100 * 2 / 3)
+    assert blind['AUPRO'] == pytest.approx(15), 'the diagonal up to 0.3, over 0.3'
+
+
+def test_anomaly_memory_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = AnomalyMetric()
+    for seed in range(30):
+        metric.process({}, [sample(*random(seed))])
+    assert metric.results == [] and list(metric._groups) == ['MTD']
+    held = metric._groups['MTD']
+    tensors = (*held.pixels, *held.images, held.regions)
+    assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 5 * 65536 * 8
+
+
+def test_ranks_together_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three images on two ranks: the sampler repeats one on the second, which must not count."""
+    samples = [sample(*random(seed), 'AB'[seed % 2]) for seed in range(3)]
+    alone = evaluate(AnomalyMetric(), samples)
+    module = 'mmsam_ext.evaluation.metrics.anomaly_metric'
+    parts: list[dict[str, GroupScores]] = []
+    for rank, indices in ((0, (0, 2)), (1, (1, 0))):
+        metric = AnomalyMetric()
+        for index in indices:
+            metric.process({}, [samples[index]])
+        monkeypatch.setattr(f'{module}.get_world_size', lambda: 2)
+        monkeypatch.setattr(f'{module}.get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr('mmengine.evaluator.BaseMetric.evaluate', lambda self, size: parts.extend(self.results))
+        metric.evaluate(3)
+        monkeypatch.undo()
+    assert AnomalyMetric().compute_metrics(parts) == alone
