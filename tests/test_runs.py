@@ -129,7 +129,7 @@ def test_dist_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('source', ['sam_tiny_mtd.py', 'sam_tiny_pretrain.py'])
+@pytest.mark.parametrize('source', ['sam_tiny_mtd.py', 'sam_tiny_pretrain.py', 'spt_vitb_industrial.py'])
 def test_two_ranks_train_what_configs_train(source: str, tmp_path: Path) -> None:
     """Every config that trains does so on several ranks: no parameter is without a gradient."""
     config = write_config(tmp_path, CONFIGS / source, iterations=4, hooks=[dict(type='RankStateHook')])
