@@ -1,0 +1,53 @@
+"""``tools/benchmark.py spt``: parts run, the relation is computed once an image, ratios are the right way up."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmsam_ext.models.mask_decoders.plugins import visual_relation_adapter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
+
+import _benchmark_spt
+import _by_parts
+
+
+def test_ratios() -> None:
+    seconds = {
+        'encoder': 10.0, 'qkv': 0.5, 'qkv + LoRA': 0.6, 'relation': 0.1, 'SAM decoder 1': 2.0, 'SPT decoder 1': 4.0
+    }  # fmt: skip
+    assert _benchmark_spt.ratios(seconds, blocks=10, prompts=[1]) == pytest.approx({
+        'LoRA in the encoder / encoder': 0.1,
+        'SPT / SAM decoder, 1 prompts': 2,
+        'speed of SPT / SAM, 1 prompts': 12 / 15,
+        'speed of SPT / SAM, 1 prompts, LoRA merged in the encoder': 12 / 14,
+    })  # fmt: skip
+
+
+def test_parts_in_turn_and_the_first_round_does_not_count() -> None:
+    done: list[str] = []
+    works = {name: lambda name=name: done.append(name) for name in 'ab'}
+    seconds, cpu = _by_parts.time_parts(works, 2, torch.device('cpu'), lambda line: None)
+    assert ''.join(done) == 'ababab'
+    assert [len(values) for values in (*seconds.values(), *cpu.values())] == [2] * 4
+
+
+def test_parts_of_spt(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    stock = visual_relation_adapter.visual_relation
+    monkeypatch.setattr(visual_relation_adapter, 'visual_relation', lambda *args: calls.append(1) or stock(*args))
+    works, blocks = _benchmark_spt.parts('tiny', 64, [1, 5], torch.device('cpu'), 'fp32')
+    assert blocks == 8
+    shapes = {name: tuple(work().shape) for name, work in works.items() if 'decoder' in name}
+    assert shapes == {f'{name} decoder {number}': (number, 4, 16, 16) for number in (1, 5) for name in ('SAM', 'SPT')}
+    assert len(calls) == 2  # one an image, whatever the number of prompts, decoders and blocks
+    results = {
+        'fp32': dict(
+            seconds=dict(encoder=1.0), ratios=dict(a=2.0), cpu_seconds=dict(encoder=3.0), cpu_ratios=dict(a=4.0)
+        )
+    }
+    assert ['1.0000', '3.0000'] == _benchmark_spt.table(results).splitlines()[1].split()[1:]
