@@ -8,13 +8,14 @@ _base_ = [
 model = dict(
     type='InteractiveSegmentor',
     rounds=2,
+    corrected=0.5,
     losses=dict(
         _delete_=True,
         focal=dict(type='MaskFocalLoss'),
         dice=dict(type='MaskDiceLoss'),
         iou=dict(type='IoUPredictionLoss'),
     ),
-    train_cfg=dict(multimask='both'),
+    train_cfg=dict(multimask='both', compute_dtype='bfloat16'),
     test_cfg=dict(multimask='ambiguous'),
     backbone=dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0)),
 )
@@ -22,19 +23,15 @@ model = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    optimizer=dict(type='MuonAdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0),
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=150),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=2000, end=2800),
-]
+param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100)]
 custom_hooks = [
     dict(type='InvalidLossHook'),
     dict(type='RandomStateHook'),  # the model draws points of correction
-    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.002),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2800, val_interval=1000)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=100000, val_interval=500)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -84,6 +84,8 @@ def _shrink_model(model: dict) -> None:
     for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
         node.update({key: value for key, value in SMALLER.items() if key in node})
     model['prompt_encoder']['embed_dim'] = CHANNELS
+    if 'scene_head' in model:
+        model['scene_head']['in_channels'] = CHANNELS
 
 
 def _shrink_node(node: dict, data: Path) -> None:

@@ -23,7 +23,8 @@ class SyntheticObjectsDataset(ProceduralDataset):
 
     Besides the fields of :class:`ProceduralDataset` a sample holds `gt_masks`, (T, H, W) uint8 {0, 1}: the visible
     pixels of T objects or parts of them, each of `min_area` pixels or more, in random order; `gt_seg_map` is the union
-    of all objects. MMSeg's geometric transforms do not know `gt_masks`: put none between this dataset and the prompts.
+    of all objects; and `part_map`, (H, W) uint8: equal where one part of one object is seen, 0 the background.
+    MMSeg's geometric transforms do not know `gt_masks` and `part_map`: put none between this dataset and the prompts.
 
     Args:
         max_targets: T is at most this; which ones is drawn at random. T is 1 or more.
@@ -61,8 +62,8 @@ class SyntheticObjectsDataset(ProceduralDataset):
         """Draw a scene.
 
         Returns:
-            `img` (H, W, 3) uint8 BGR, `gt_seg_map` (H, W) uint8 {0, 1}, `gt_masks` (T, H, W) uint8 {0, 1} and
-            `defect_class` ('object').
+            `img` (H, W, 3) uint8 BGR, `gt_seg_map` (H, W) uint8 {0, 1}, `gt_masks` (T, H, W) uint8 {0, 1},
+            `part_map` (H, W) uint8 and `defect_class` ('object').
         """
         palette = make_palette(rng)
         image = draw_background(rng, self.size, palette)
@@ -79,6 +80,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
             img=degrade(rng, light_scene(rng, image)),
             gt_seg_map=(labels > 0).astype(np.uint8),
             gt_masks=masks,
+            part_map=labels,
             defect_class='object',
         )
 

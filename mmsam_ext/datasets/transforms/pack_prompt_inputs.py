@@ -19,8 +19,8 @@ class PackPromptInputs(PackSegInputs):
     """MMSegmentation's PackSegInputs with prompts and target masks.
 
     Prompts are scaled from the frame they were drawn in to that of the image as it is now. `gt_masks` (T, H, W) are
-    packed
-    as they are: in training that is the image's frame, in evaluation that of the original image.
+    packed as they are: in training that is the image's frame, in evaluation that of the original image. A `part_map`
+    (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W).
 
     Args:
         meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name` and `defect_class` always are.
@@ -46,4 +46,6 @@ class PackPromptInputs(PackSegInputs):
             sample.prompts = results['prompts'].scaled(*scale).check_inside(width, height, name)
         if 'gt_masks' in results:
             sample.gt_masks = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['gt_masks'])))
+        if 'part_map' in results:
+            sample.gt_part_map = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['part_map'][None])))
         return packed

@@ -1,4 +1,5 @@
 from .base import PromptAuxiliaryHead
 from .point_matching_module import PointMatchingModule
+from .scene_head import SceneHead
 
-__all__ = ['PointMatchingModule', 'PromptAuxiliaryHead']
+__all__ = ['PointMatchingModule', 'PromptAuxiliaryHead', 'SceneHead']

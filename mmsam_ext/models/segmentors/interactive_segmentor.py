@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts
 
+from ..data_preprocessors import sample_name
 from .prompt_targets import prompt_targets
 from .promptable_segmentor import PromptableSegmentor, is_one_point
 
@@ -25,16 +26,20 @@ class InteractiveSegmentor(PromptableSegmentor):
         rounds: 1 or more; SAM's are 11, on hardware that has them.
         corrected: Share of each image's prompts, in (0, 1], drawn at random, that the rounds after the first go on
             with: the decoder's cost in training grows with it, and with `rounds`.
+        scene_head: Config of a :class:`SceneHead`, for training from scratch; the samples then need `gt_part_map`.
         kwargs: As :class:`PromptableSegmentor`.
     """
 
-    def __init__(self, *args, rounds: int = 3, corrected: float = 1.0, **kwargs) -> None:
+    def __init__(
+        self, *args, rounds: int = 3, corrected: float = 1.0, scene_head: dict | None = None, **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
         if rounds < 1:
             raise ValueError(f'InteractiveSegmentor: rounds={rounds}, expected 1 or more')
         if not 0 < corrected <= 1:
             raise ValueError(f'InteractiveSegmentor: corrected={corrected}, expected a share in (0, 1]')
         self.rounds, self.corrected = rounds, corrected
+        self.scene_head = None if scene_head is None else MODELS.build(scene_head)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """As :meth:`PromptableSegmentor.loss`, averaged over rounds; drafts and auxiliary heads take no part."""
@@ -52,7 +57,11 @@ class InteractiveSegmentor(PromptableSegmentor):
                     prediction = MaskPrediction(prediction.logits[rows], prediction.iou[rows])
                     targets, ignored = targets[rows], ignored[rows]
                 prompts = self._corrected(prompts, prediction, targets, ignored, inputs.shape[-1])
-        return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+        means = {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+        if self.scene_head is not None:
+            scene = self.scene_head.loss(features.embedding, inputs, _part_maps(data_samples))
+            means.update({f'scene.{name}': value for name, value in scene.items()})
+        return means
 
     @torch.no_grad()
     def _corrected(
@@ -83,6 +92,17 @@ class InteractiveSegmentor(PromptableSegmentor):
                 )
             )
         return corrected
+
+
+def _part_maps(data_samples: list[SegDataSample]) -> Tensor:
+    """(B, H, W) labels."""
+    for sample in data_samples:
+        if 'gt_part_map' not in sample:
+            raise ValueError(
+                f'{sample_name(sample)}: no `gt_part_map`, which a scene_head learns from '
+                '(SyntheticObjectsDataset has it)'
+            )
+    return torch.cat([sample.gt_part_map.data for sample in data_samples])
 
 
 def _some(prompts: list[Prompts], share: float) -> tuple[Tensor, list[Prompts]]:

@@ -12,7 +12,7 @@ OFFICIAL_PREFIXES = {'image_encoder.': 'backbone.'}
 #: Buffers of Meta's ``Sam`` class, which our data preprocessor holds outside checkpoints.
 OFFICIAL_ONLY = ('pixel_mean', 'pixel_std')
 #: Modules that have a part in training alone: a model without them takes a checkpoint that has them.
-TRAINING_ONLY = 'auxiliary_heads.'
+TRAINING_ONLY = ('auxiliary_heads.', 'scene_head.')
 #: How many keys an error lists.
 LISTED = 5
 
@@ -37,9 +37,9 @@ def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '
 
 
 def _drop_training_only(model: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
-    if any(key.startswith(TRAINING_ONLY) for key in model.state_dict()):
-        return
-    dropped = [key for key in state_dict if key.startswith(prefix + TRAINING_ONLY)]
+    owned = tuple(part for part in TRAINING_ONLY if any(key.startswith(part) for key in model.state_dict()))
+    foreign = tuple(prefix + part for part in TRAINING_ONLY if part not in owned)
+    dropped = [key for key in state_dict if key.startswith(foreign)]
     for key in dropped:
         del state_dict[key]
     if dropped:
