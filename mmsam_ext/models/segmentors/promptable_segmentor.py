@@ -14,8 +14,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.engine.base_checkpoint import load_base_state
+from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts, SAMFeatures
 
+from ..data_preprocessors import sample_name
 from ..peft import inject_peft
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
@@ -49,7 +51,8 @@ class PromptableSegmentor(BaseSegmentor):
             bf16 matrix units, where autocast gains nothing (on a GPU take AmpOptimWrapper).
         test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask that the IoU head
             prefers of those for ambiguous prompts; 'ambiguous' does so for prompts of one point, and the single mask
-            for others.
+            for others; 'oracle' takes for prompts of one point the mask of highest true IoU instead, as in SAM's own
+            evaluation (section 7.1): an upper bound, for testing with ground truth only.
         data_preprocessor: :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
 
@@ -89,7 +92,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         _check_choice('train_cfg', self.train_cfg, (False, True, 'both'))
-        _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous'))
+        _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous', 'oracle'))
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
@@ -228,7 +231,10 @@ class PromptableSegmentor(BaseSegmentor):
         data_samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         prediction = self._forward(inputs, data_samples)
         all_prompts = _prompts(data_samples, inputs)
-        logits, iou = self.preferred(prediction, all_prompts)
+        if self.test_cfg.get('multimask') == 'oracle':
+            logits, iou = _best_by_truth(prediction, all_prompts, data_samples, inputs.shape[-2:])
+        else:
+            logits, iou = self.preferred(prediction, all_prompts)
         start = 0
         for sample, prompts in zip(data_samples, all_prompts, strict=True):
             part = slice(start, start := start + len(prompts))
@@ -248,6 +254,8 @@ class PromptableSegmentor(BaseSegmentor):
     def preferred(self, prediction: MaskPrediction, prompts: Sequence[Prompts]) -> tuple[Tensor, Tensor]:
         """The mask that ``test_cfg.multimask`` wants, (P, h, w), and its estimated IoU, (P,)."""
         multimask = self.test_cfg.get('multimask', False)
+        if multimask == 'oracle':
+            raise ValueError("PromptableSegmentor: test_cfg.multimask is 'oracle', which needs the truth: use predict")
         several = prediction.masks(AMBIGUOUS).iou.argmax(1) + 1
         if multimask == 'ambiguous':
             chosen = torch.where(torch.cat([is_one_point(p) for p in prompts]), several, 0)
@@ -275,6 +283,29 @@ def _prompts(samples: list[SegDataSample] | None, inputs: Tensor) -> list[Prompt
 def is_one_point(prompts: Prompts) -> Tensor:
     """(P,) bool: which prompts are a single point and nothing else."""
     return (prompts.kinds == int(PromptKind.POINTS)) & ((prompts.point_labels >= 0).sum(1) == 1)
+
+
+def _best_by_truth(
+    prediction: MaskPrediction,
+    all_prompts: Sequence[Prompts],
+    data_samples: Sequence[SegDataSample],
+    input_size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """The masks (P, h, w) and IoU estimates (P,) that 'oracle' wants, judged at the original size."""
+    chosen, start = [], 0
+    for sample, prompts in zip(data_samples, all_prompts, strict=True):
+        if 'gt_masks' not in sample:
+            raise ValueError(f"{sample_name(sample)}: no `gt_masks`, by which test_cfg.multimask='oracle' chooses")
+        one_point = is_one_point(prompts)
+        candidates = prediction.logits[start : start + len(prompts), AMBIGUOUS]  # (P, M, h, w)
+        masks = to_original(candidates.flatten(0, 1), input_size, sample.metainfo) > 0
+        truth = sample.gt_masks.data[prompts.target_ids].bool().to(masks.device)  # (P, H0, W0)
+        best = mask_iou(masks.unflatten(0, candidates.shape[:2]), truth[:, None]).argmax(1).to(one_point.device)
+        chosen.append(torch.where(one_point, best + 1, 0))
+        start += len(prompts)
+    chosen = torch.cat(chosen)
+    rows = torch.arange(len(chosen), device=chosen.device)
+    return prediction.logits[rows, chosen], prediction.iou[rows, chosen]
 
 
 def _check_choice(name: str, config: dict, multimask: tuple) -> None:

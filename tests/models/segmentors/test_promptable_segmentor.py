@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmsam_ext.structures import MaskPrediction, Prompts
+from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
 
@@ -237,3 +237,36 @@ def test_the_mask_that_is_predicted():
             raw.logits[range(3), chosen][None], (SIZE, SIZE), mode='bilinear', align_corners=False
         )[0]
         torch.testing.assert_close(result.pred_instances.mask_logits, expected)
+
+
+@torch.no_grad()
+def test_oracle_takes_the_best_of_three_for_one_point():
+    """For one point the mask of highest IoU with its own target, at the original size; for a box the single mask."""
+    prompts = Prompts.create(
+        points=[[[50, 70]], [[60, 70]], [[0, 0]]],
+        point_labels=[[1], [1], [1]],
+        boxes=[[0, 0, 0, 0]] * 2 + [[20, 30, 80, 99]],
+        kinds=[PromptKind.POINTS, PromptKind.POINTS, PromptKind.BOX],
+        target_ids=[0, 1, 0],
+    )
+    masks = torch.stack([disc(), disc(x=60, radius=50)])
+    model = segmentor(test_cfg=dict(multimask='oracle'))
+    item = sample(prompts, masks)
+    item.set_metainfo(dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE)))
+    (result,) = model.predict(images(), [item])
+    every = model._forward(images(), [item]).logits
+    full = torch.nn.functional.interpolate(every, (SIZE, SIZE), mode='bilinear') > 0
+    for row, target in ((0, 0), (1, 1)):
+        truth = masks[target] > 0
+        ious = [float((m & truth).sum() / (m | truth).sum()) for m in full[row, 1:]]
+        best = max(range(3), key=ious.__getitem__)
+        assert len(set(ious)) == 3
+        assert torch.equal(result.pred_instances.mask_logits[row] > 0, full[row, 1 + best])
+    assert torch.equal(result.pred_instances.mask_logits[2] > 0, full[2, 0])
+
+
+def test_oracle_needs_the_truth():
+    model = segmentor(test_cfg=dict(multimask='oracle'))
+    prompts = Prompts.create(points=[[[50, 70]]], point_labels=[[1]])
+    with pytest.raises(ValueError, match="folder/one.png: no `gt_masks`, by which test_cfg.multimask='oracle' chooses"):
+        model.predict(images(), [sample(prompts)])
