@@ -199,3 +199,18 @@ def test_checkpoint_of_the_trained_part(name: str, tmp_path: Path) -> None:
         assert value == pytest.approx(scalars[f'val/{key}'].current(), abs=1e-3), key
     box_level = (results['mIoU/box'] + results['mIoU/boxes']) / 2
     assert results['mIoU/box-level'] == pytest.approx(box_level, abs=0.02)
+
+
+def test_without_any_benchmark(tmp_path: Path) -> None:
+    """Training stops before its first step; with the options that the README names it trains without them."""
+    path = CONFIGS / 'spt_vitb_industrial.py'
+    config = shrink(path, tmp_path)
+    for dataset in config.val_dataloader.dataset.datasets:
+        dataset.data_root = str(tmp_path / 'none' / dataset.type)
+    with pytest.raises(FileNotFoundError, match='None of the 6 datasets is there:\n  MVTec AD not found: expected'):
+        Runner.from_cfg(config).train()
+    (text,) = re.findall(r'`(val_dataloader=\S+ val_evaluator=\S+ val_cfg=\S+)`', README)
+    config = shrink(path, tmp_path)
+    config.merge_from_dict(options(text))
+    Runner.from_cfg(config).train()
+    assert (tmp_path / 'work' / 'iter_2.pth').is_file()
