@@ -107,7 +107,10 @@ class DeformableSamplingPlugin(DecoderPlugin):
         if len(self.routers):
             alphas = self.routers[which](queries).to(values.dtype)
             # Equation 6
-            deformed = alphas[:, :1, None] * deformed + alphas[:, 1:, None] * values
+            if torch.is_grad_enabled():
+                deformed = alphas[:, :1, None] * deformed + alphas[:, 1:, None] * values
+            else:  # in place: on a CPU fresh memory costs more than the sums
+                deformed = deformed.mul_(alphas[:, :1, None]).addcmul_(alphas[:, 1:, None], values)
         if self._records is not None:
             self._record(site, values, alphas, context)
         return queries, deformed + context.key_pe, deformed
@@ -153,7 +156,8 @@ class DeformableSampling(nn.Module):
         """Image tokens (B, N, C) of a map of `size` (h, w) -> x*_{p + dp}, (B, N, C)."""
         offsets, amplitudes = self.predict(tokens, size)
         points = _grid(size, tokens.device) + offsets  # (B, N, 2)
-        return sample_bilinear(tokens * amplitudes, points, size)
+        modulated = tokens * amplitudes if torch.is_grad_enabled() else amplitudes.mul_(tokens)  # x*
+        return sample_bilinear(modulated, points, size)
 
     def predict(self, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Offsets (B, N, 2), x and y in pixels (equation 3), and amplitudes (B, N, C) from 0 to 2."""
@@ -161,7 +165,8 @@ class DeformableSampling(nn.Module):
         spatial = first.transpose(1, 2).unflatten(2, size)  # (B, C, h, w), channels last in memory
         spatial = self.depthwise(spatial).flatten(2).transpose(1, 2)  # (B, N, C)
         offsets = self.max_offset * self.offset(F.gelu(self.norm(spatial))).float().tanh()
-        amplitudes = 2 * (self.gate * first).sigmoid()
+        gated = self.gate * first
+        amplitudes = 2 * gated.sigmoid() if torch.is_grad_enabled() else gated.sigmoid_().mul_(2)
         return offsets, amplitudes.to(tokens.dtype)
 
 

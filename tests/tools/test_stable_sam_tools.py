@@ -1,0 +1,154 @@
+"""Robustness curves, pictures of sampling, and the benchmark's arithmetic."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
+from tests.models.small import randomise
+from tests.shrink import CONFIGS, shrink
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def load(name: str) -> ModuleType:
+    sys.path.insert(0, str(TOOLS))
+    try:
+        spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(TOOLS))
+    return module
+
+
+analyze, visualize, benchmark = (
+    load(name) for name in ('analyze_robustness', 'visualize_sampling', '_benchmark_stable_sam')
+)
+
+
+@pytest.fixture(scope='module')
+def stable(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Paths of a small config, and of a checkpoint of it as if trained."""
+    folder = tmp_path_factory.mktemp('stable')
+    config = shrink(CONFIGS / 'stable_sam_tiny_synthetic.py', folder)
+    path = folder / 'small.py'
+    config.dump(path)
+    model = analyze.Runner.from_cfg(config).model
+    randomise(model, seed=3)
+    torch.save(dict(state_dict=model.state_dict()), folder / 'weights.pth')
+    return str(path), str(folder / 'weights.pth')
+
+
+def test_curves_and_picture(stable, tmp_path, capsys):
+    """Two models in one picture; the same prompts for both; numbers in percent."""
+    path, weights = stable
+    arguments = ['--model', 'one', path, weights, '--model', 'two', path, weights, '--device', 'cpu']
+    sweep = ['--noise', '0', '0.4', '--points', '1', '5', '--draws', '2', '--images', '2', '--out', str(tmp_path)]
+    assert analyze.main([*arguments, *sweep]) == 0
+    report = json.loads((tmp_path / 'robustness.json').read_text())
+    assert report['noise'] == [0, 0.4] and report['points'] == [1, 5] and list(report['models']) == ['one', 'two']
+    one = report['models']['one']
+    assert one == report['models']['two']
+    assert one['noise']['ST'][0] == 100 and all(
+        0 <= v <= 100 for sweep in one.values() for m in sweep.values() for v in m
+    )
+    assert cv2.imread(str(tmp_path / 'robustness.png')).shape[1] > 1000
+    assert 'box noise 0.4' in capsys.readouterr().out
+
+
+def test_the_sweep_replaces_the_configs_prompts(stable):
+    config = Config.fromfile(stable[0])
+    loader = analyze.sweep_data(config, [0, 0.5], [3], 7, None)
+    steps = loader['dataset']['pipeline']
+    assert [step['type'] for step in steps].count('PerturbPrompts') == 1
+    generate = next(step for step in steps if step['type'] == 'GeneratePrompts')
+    assert generate['modes'] == {
+        'box noise 0': dict(kind='box', draws=1),
+        'box noise 0.5': dict(kind='box', draws=7),
+        '3 points': dict(kind='points', num_points=3, draws=7),
+    }
+    config.test_dataloader.dataset.pipeline = [dict(type='PackSegInputs')]
+    with pytest.raises(ValueError, match='no pipeline with GeneratePrompts'):
+        analyze.sweep_data(config, [0], [], 2, None)
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--model', 'a'], 'expected NAME CONFIG'),
+        (['--model', 'a', 'b', '--model', 'a', 'c'], 'names all different'),
+        (['--model', 'a', 'b', '--noise', '-0.1'], 'expected 0, 1 and 2 or more'),
+        (['--model', 'a', 'b', '--noise', '--points'], 'both empty'),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        analyze.main([*arguments, '--out', 'nowhere'])
+    assert message in capsys.readouterr().err
+    assert analyze.main(['--model', 'a', 'no_such_config', '--out', 'nowhere']) == 2
+
+
+def test_sampling_picture(stable, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / 'image.png'), image)
+    out = tmp_path / 'out' / 'picture.png'
+    arguments = [str(tmp_path / 'image.png'), stable[0], '--weights', stable[1], '--device', 'cpu']
+    assert visualize.main([*arguments, '--box', '5', '5', '40', '50', '--out', str(out)]) == 0
+    drawn = cv2.imread(str(out))
+    assert drawn.shape[1] == 2 * 64 + visualize.GAP and drawn.shape[0] > 64
+    assert 'without deformable sampling: ' in capsys.readouterr().out
+    assert visualize.main([*arguments, '--point', '5', '5', '--block', '2', '--out', str(out)]) == 2
+    assert '--block 2, expected 0 to 1' in capsys.readouterr().err
+
+
+def test_attention_and_sampled_places(stable):
+    """Weights as the attention itself has them, at the grid or at the offsets that the plugin recorded."""
+    inferencer = visualize.PromptSegInferencer(*stable, 'cpu')
+    inferencer.set_image(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    prompt = dict(boxes=np.array([[5.0, 5, 40, 50]]))
+    plain, moved = (visualize.look(inferencer, prompt, 1, deformable) for deformable in (False, True))
+    assert plain.size == (4, 4) and plain.alpha is None and moved.alpha is not None
+    assert plain.points[:6].tolist() == [[0, 0], [1, 0], [2, 0], [3, 0], [0, 1], [1, 1]]
+    assert (moved.points - plain.points).abs().max() > 0.1 and moved.points.min() >= 0 and moved.points.max() <= 3
+    for one in (plain, moved):
+        torch.testing.assert_close(one.weights.sum(), torch.tensor(1.0))
+    assert not torch.allclose(plain.weights, moved.weights)
+    decoder, plugin = visualize.decoder_of(inferencer.model)
+    assert isinstance(plugin, DeformableSamplingPlugin) and list(decoder.plugins) == [plugin]  # put back
+    # By the attention's own output: values that are one-hot in a direction are weighted with these numbers.
+    attention = decoder.transformer.layers[1].cross_attn_token_to_image
+    queries, keys, values = torch.randn(1, 7, 32), torch.randn(1, 16, 32), torch.randn(1, 16, 32)
+    weights = visualize.attention_weights(attention, queries, keys)
+    heads = attention.num_heads
+    with torch.no_grad():
+        v = attention.v_proj(values)
+        per_head = []
+        for head in range(heads):
+            part = slice(head * v.shape[-1] // heads, (head + 1) * v.shape[-1] // heads)
+            q, k = attention.q_proj(queries)[0, 1, part], attention.k_proj(keys)[0, :, part]
+            per_head.append(torch.exp(k @ q / q.numel() ** 0.5))
+    expected = torch.stack([one / one.sum() for one in per_head]).mean(0)
+    torch.testing.assert_close(weights, expected)
+
+
+def test_ratios_of_the_benchmark():
+    seconds = {'encoder': 10.0}
+    for name, one, many in (('sam', 1.0, 4.0), ('dsp', 1.1, 5.0), ('dsp_drp', 1.2, 6.0)):
+        seconds |= {f'{name}_1': one, f'{name}_20': many}
+    ratios = benchmark.ratios(seconds, [1, 20])
+    assert ratios['dsp_drp_1_added_over_encoder'] == pytest.approx(0.02)
+    assert ratios['dsp_drp_20_over_sam_decoder'] == pytest.approx(1.5)
+    assert ratios['dsp_drp_20_over_1_end_to_end'] == pytest.approx(16 / 11.2)
+    assert benchmark.summary({'a': [1.0, 9, 2]}) == {'a': [2, 1, 9]}

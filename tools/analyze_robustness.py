@@ -1,0 +1,183 @@
+"""Accuracy and stability of models against the quality of their prompts: a table, a JSON file and one picture.
+
+Usage: python tools/analyze_robustness.py --model NAME CONFIG [WEIGHTS] [--model ...] --out DIR
+           [--noise 0 0.2 0.4 0.6 0.8 1] [--points 1 2 3 5 10 20] [--draws 20] [--images N] [--device auto]
+
+Takes the test data of each config, and in the place of its prompts boxes with noise of every scale and so many points,
+`--draws` of each (a clean box has one). Prompts are the same for all models. WEIGHTS is a checkpoint; the config's own
+(`init_cfg`) where left out. Every image is encoded once. Writes DIR/robustness.json and DIR/robustness.png: mIoU, mBIoU
+and ST (stability, which needs no ground truth) over noise scale and over number of points, a line for each model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without `pip install`
+
+import mmsam_ext  # noqa: F401  (before mmseg)
+
+# isort: split
+import matplotlib
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import METRICS
+
+from mmsam_ext.apis import InferenceError
+from mmsam_ext.apis.model_loading import load_config, load_model
+
+METRIC_NAMES = ('mIoU', 'mBIoU', 'ST')
+#: Kind of sweep -> (name of a mode by its value, label of its axis).
+SWEEPS = {'noise': ('box noise {:g}', 'noise scale of the box'), 'points': ('{:g} points', 'points')}
+
+
+def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], draws: int, images: int | None) -> dict:
+    """The config's test dataloader, whose pipelines draw the prompts of the sweep in the place of their own.
+
+    Raises:
+        ValueError: none of its pipelines has GeneratePrompts.
+    """
+    loader = config.test_dataloader.to_dict()
+    modes: dict[str, dict] = {}
+    for scale in noise:
+        modes[SWEEPS['noise'][0].format(scale)] = dict(kind='box', draws=draws if scale else 1)
+    for number in points:
+        modes[SWEEPS['points'][0].format(number)] = dict(kind='points', num_points=number, draws=draws)
+    found = 0
+    for pipeline in _pipelines(loader):
+        steps: list[dict] = []
+        for step in pipeline:
+            if step['type'] == 'GeneratePrompts':
+                found += 1
+                steps.append(dict(type='GeneratePrompts', modes=modes, seed=step.get('seed') or 0))
+                for scale in filter(None, noise):
+                    name = SWEEPS['noise'][0].format(scale)
+                    steps.append(dict(type='PerturbPrompts', box_noise=scale, modes=[name], seed=0))
+            elif step['type'] != 'PerturbPrompts':
+                steps.append(step)
+        pipeline[:] = steps
+    if not found:
+        raise ValueError('test_dataloader has no pipeline with GeneratePrompts; expected a config of this project')
+    if images is not None:
+        loader['dataset']['indices'] = images
+    return loader
+
+
+def _pipelines(node: Any) -> Iterator[list[dict]]:
+    """All pipelines in a config."""
+    if isinstance(node, dict):
+        if isinstance(node.get('pipeline'), list):
+            yield node['pipeline']
+        for value in node.values():
+            yield from _pipelines(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _pipelines(value)
+
+
+def evaluate(config: Config, weights: str | None, loader: dict, device: str | None) -> dict[str, float]:
+    """Percent by ``<metric>/<mode>``, of one pass over the data."""
+    model = load_model(config, weights, device)
+    data = Runner.build_dataloader(loader, seed=0)
+    metrics = [METRICS.build(dict(type=kind)) for kind in ('PromptIoUMetric', 'StabilityMetric')]
+    evaluator = Evaluator(metrics)
+    for batch in data:
+        evaluator.process(model.test_step(batch), batch)
+    return {key: float(value) for key, value in evaluator.evaluate(len(data.dataset)).items()}
+
+
+def curves(results: dict[str, float], noise: Sequence[float], points: Sequence[int]) -> dict[str, dict[str, list]]:
+    """Sweep -> metric -> values. The clean box, of which there is one draw, agrees with itself: its ST is 100."""
+    swept = {'noise': noise, 'points': points}
+    return {
+        sweep: {
+            metric: [results.get(f'{metric}/{SWEEPS[sweep][0].format(value)}', 100.0) for value in values]
+            for metric in METRIC_NAMES
+        }
+        for sweep, values in swept.items()
+    }
+
+
+def draw(report: dict, path: Path) -> None:
+    """A row for each sweep, a column for each metric, a line for each model."""
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    sweeps = [sweep for sweep in SWEEPS if report[sweep]]
+    figure, axes = plt.subplots(len(sweeps), 3, figsize=(12, 3.4 * len(sweeps)), squeeze=False)
+    for row, sweep in zip(axes, sweeps, strict=True):
+        for axis, metric in zip(row, METRIC_NAMES, strict=True):
+            for name, model in report['models'].items():
+                axis.plot(report[sweep], model[sweep][metric], marker='o', label=name)
+            axis.set(xlabel=SWEEPS[sweep][1], ylabel=f'{metric} (%)', ylim=(0, 100))
+            axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def table(report: dict) -> str:
+    """A row for each model and prompt."""
+    lines = ['model'.ljust(20) + 'prompt'.ljust(18) + ''.join(metric.rjust(9) for metric in METRIC_NAMES)]
+    for name, model in report['models'].items():
+        for sweep, (mode, _) in SWEEPS.items():
+            for place, value in enumerate(report[sweep]):
+                numbers = ''.join(f'{model[sweep][metric][place]:9.2f}' for metric in METRIC_NAMES)
+                lines.append(name.ljust(20) + mode.format(value).ljust(18) + numbers)
+    return '\n'.join(lines)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--model', nargs='+', action='append', required=True, metavar='NAME CONFIG [WEIGHTS]')
+    parser.add_argument('--noise', nargs='*', type=float, default=[0, 0.2, 0.4, 0.6, 0.8, 1.0], help='of the box')
+    parser.add_argument('--points', nargs='*', type=int, default=[1, 2, 3, 5, 10, 20], help='numbers of points')
+    parser.add_argument('--draws', type=int, default=20, help='of each prompt but the clean box')
+    parser.add_argument('--images', type=int, help='use the first so many')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR')
+    args = parser.parse_args(arguments)
+    names = [model[0] for model in args.model]
+    if any(len(model) not in (2, 3) for model in args.model) or len(set(names)) < len(names):
+        parser.error(f'--model {args.model}: expected NAME CONFIG [WEIGHTS] each time, names all different')
+    if any(scale < 0 for scale in args.noise) or any(number < 1 for number in args.points) or args.draws < 2:
+        parser.error(f'--noise {args.noise}, --points {args.points}, --draws {args.draws}; expected 0, 1 and 2 or more')
+    if not args.noise and not args.points:
+        parser.error('--noise and --points are both empty, expected one of them')
+    return args
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parse(arguments)
+    init_default_scope('mmseg')
+    models = {}
+    try:
+        for name, path, *weights in args.model:
+            config = load_config(path)
+            loader = sweep_data(config, args.noise, args.points, args.draws, args.images)
+            results = evaluate(config, weights[0] if weights else None, loader, args.device)
+            models[name] = curves(results, args.noise, args.points)
+    except (InferenceError, ValueError, FileNotFoundError) as error:
+        print(f'analyze_robustness.py: error: {error}', file=sys.stderr)
+        return 2
+    report = dict(noise=args.noise, points=args.points, draws=args.draws, models=models)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'robustness.json').write_text(json.dumps(report, indent=1) + '\n')
+    draw(report, args.out / 'robustness.png')
+    print(table(report))
+    print(f'Written: {args.out / "robustness.json"}, {args.out / "robustness.png"}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Where the mask token looks: SAM against Stable-SAM, as in the paper's Figure 4.
+
+Usage: python tools/visualize_sampling.py IMAGE CONFIG --box X1 Y1 X2 Y2 --out PICTURE [--weights FILE]
+       python tools/visualize_sampling.py IMAGE CONFIG --point X Y [--point X Y ...] --out PICTURE
+           [--block 1] [--top 80]
+
+Draws the image with the prompt, the mask, and the image features that the mask token attends to most in a two-way
+block: a circle at each place that is sampled, its area by the attention weight (mean over heads). On the left the
+decoder without plugins, on the right with them. Coordinates are pixels of the image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without `pip install`
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
+from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.visualization.drawing import Color, draw_box, draw_mask, draw_point, line_width, text_bar
+
+ORANGE: Color = (255, 150, 30)
+GREEN: Color = (60, 210, 90)
+BLUE: Color = (70, 130, 255)
+GAP = 8  # pixels between the pictures
+
+
+class Look(NamedTuple):
+    """What a decoder does with one prompt, N image tokens.
+
+    Attributes:
+        mask: (H, W) bool at the image's size.
+        points: (N, 2) x, y where features are sampled, in pixels of the feature map.
+        weights: (N,) attention of the mask token, sum 1.
+        size: (h, w) of the feature map.
+        alpha: alpha_1, the weight of the deformable features; None without a plugin.
+    """
+
+    mask: np.ndarray
+    points: Tensor
+    weights: Tensor
+    size: tuple[int, int]
+    alpha: float | None
+
+
+def decoder_of(model: PromptableSegmentor) -> tuple[SAMMaskDecoder, DeformableSamplingPlugin]:
+    """The decoder that makes the final mask, and its plugin.
+
+    Raises:
+        InferenceError: it has none.
+    """
+    decoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
+    for plugin in decoder.plugins:
+        if isinstance(plugin, DeformableSamplingPlugin):
+            return decoder, plugin
+    raise InferenceError('the mask decoder of this config has no DeformableSamplingPlugin')
+
+
+def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, deformable: bool) -> Look:
+    """Predict one prompt on the image that is set, with the deformable sampling or as if there were none."""
+    decoder, plugin = decoder_of(inferencer.model)
+    if not 0 <= block < len(decoder.transformer.layers):
+        raise InferenceError(f'--block {block}, expected 0 to {len(decoder.transformer.layers) - 1}')
+    attention = decoder.transformer.layers[block].cross_attn_token_to_image
+    seen: list[Tensor] = []
+    hook = attention.register_forward_pre_hook(  # after the plugins' own
+        lambda module, args, kwargs: seen.append(attention_weights(module, kwargs['q'], kwargs['k'])), with_kwargs=True
+    )
+    kept = decoder.plugins
+    if not deformable:
+        decoder.plugins = nn.ModuleList([other for other in kept if other is not plugin])
+    try:
+        with plugin.recording() as records:
+            masks, _, low_res = inferencer.predict(**prompt)
+    finally:
+        decoder.plugins = kept
+        hook.remove()
+    size = low_res.shape[-2] // 4, low_res.shape[-1] // 4
+    y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing='ij')
+    points, alpha = torch.stack([x, y], -1).flatten(0, 1), None
+    for record in records:
+        if record.site == block:
+            points = (points + record.offsets[0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
+            alpha = float(record.alphas[0, 0])
+    return Look(masks[0], points, seen[0].cpu(), size, alpha)
+
+
+def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
+    """queries (1, K, C), keys (1, N, C) as they enter SAM's attention -> (N,) of the mask token, mean over heads."""
+    q = attention._separate_heads(attention.q_proj(queries), attention.num_heads)[0, :, 1]  # (heads, c); 0 is IoU
+    k = attention._separate_heads(attention.k_proj(keys), attention.num_heads)[0]  # (heads, N, c)
+    scores = (k @ q.unsqueeze(-1)).squeeze(-1) / q.shape[-1] ** 0.5
+    return scores.softmax(-1).mean(0)
+
+
+def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, top: int) -> np.ndarray:
+    """One panel: `image` (H, W, 3) uint8 RGB with mask, prompt and the `top` places of most weight."""
+    canvas = image.copy()
+    draw_mask(canvas, seen.mask, BLUE, 0.35)
+    scale = torch.tensor([image.shape[1] / seen.size[1], image.shape[0] / seen.size[0]])
+    places = ((seen.points + 0.5) * scale - 0.5).round().long().tolist()
+    largest = 0.035 * max(image.shape[:2])
+    for index in seen.weights.argsort(descending=True)[:top].tolist():
+        radius = max(1, round(largest * float(seen.weights[index] / seen.weights.max()) ** 0.5))
+        cv2.circle(canvas, places[index], radius, ORANGE, max(1, line_width(image) // 2), cv2.LINE_AA)
+    for box in prompt.get('boxes', ()):
+        draw_box(canvas, box, GREEN, line_width(image))
+    for point in np.reshape(prompt.get('points', ()), (-1, 2)):
+        draw_point(canvas, point, GREEN, 2 * line_width(image))
+    return np.concatenate([text_bar(title, canvas.shape[1], max(12, canvas.shape[1] // 30)), canvas])
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('image', help='image file')
+    parser.add_argument('config', help='name or path of a config with DeformableSamplingPlugin')
+    parser.add_argument('--weights', help="checkpoint; default: the config's own")
+    parser.add_argument('--box', nargs=4, type=float, metavar=('X1', 'Y1', 'X2', 'Y2'))
+    parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
+    parser.add_argument('--block', type=int, default=1, help='two-way block; the second (1) as in the paper')
+    parser.add_argument('--top', type=int, default=80, help='places drawn')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--out', required=True, metavar='PICTURE')
+    args = parser.parse_args(arguments)
+    if not args.box and not args.point:
+        parser.error('no prompt; expected --box or --point')
+    return args
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parse(arguments)
+    prompt: dict[str, Any] = {}
+    if args.box:
+        prompt['boxes'] = np.array([args.box])
+    if args.point:
+        prompt.update(points=np.array([args.point]), point_labels=np.ones((1, len(args.point)), int))
+    try:
+        inferencer = PromptSegInferencer(args.config, args.weights, args.device)
+        inferencer.set_image(args.image)
+        plain, stable = (look(inferencer, prompt, args.block, deformable) for deformable in (False, True))
+    except InferenceError as error:
+        print(f'visualize_sampling.py: error: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    image = cv2.cvtColor(cv2.imread(args.image), cv2.COLOR_BGR2RGB)
+    panels = [
+        picture(image, plain, prompt, 'without deformable sampling', args.top),
+        picture(image, stable, prompt, f'with deformable sampling, alpha_1 {stable.alpha:.3f}', args.top),
+    ]
+    gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
+    out = np.concatenate([panels[0], gap, panels[1]], 1)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(args.out, cv2.cvtColor(out, cv2.COLOR_RGB2BGR)):
+        print(f'visualize_sampling.py: error: cannot write {args.out}', file=sys.stderr)
+        return 2
+    for name, seen in (('without', plain), ('with', stable)):
+        inside = float(seen.weights[torch.from_numpy(_inside(seen, image.shape[:2]))].sum())
+        print(f'{name} deformable sampling: {inside:.3f} of the attention is on the predicted mask')
+    print(f'Written: {args.out}')
+    return 0
+
+
+def _inside(seen: Look, shape: tuple[int, int]) -> np.ndarray:
+    """(N,) bool: whether a sampled place lies on the mask."""
+    x = ((seen.points[:, 0].numpy() + 0.5) * shape[1] / seen.size[1]).astype(int).clip(0, shape[1] - 1)
+    y = ((seen.points[:, 1].numpy() + 0.5) * shape[0] / seen.size[0]).astype(int).clip(0, shape[0] - 1)
+    return seen.mask[y, x]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
