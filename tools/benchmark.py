@@ -1,10 +1,12 @@
 """Our code against what it stands in for, in one run: ratios of time and of peak memory, on a CPU or a GPU.
 
-Usage: python tools/benchmark.py [core | spt] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
-           [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
+Usage: python tools/benchmark.py [core | spt | stable_sam | plm] [--arch base] [--size 1024] [--repeats 5]
+           [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
 
 core: image encoder, mask decoder and both together against ``segment_anything``'s, with the same random weights.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, over the encoder's time (one process).
+stable_sam: what deformable sampling and dynamic routing add to the decoder, over the encoder's time (one process).
+plm: what PMM adds to a training step of the decoder, and PLM to its prediction (one process).
 
 Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
 contenders, so that whatever else the machine does slows both. Ratios of time are those of medians, spread is the range
@@ -29,7 +31,9 @@ SCRIPT = Path(__file__).resolve()
 sys.path.insert(0, str(SCRIPT.parent))
 sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
 
+import _benchmark_plm  # noqa: E402
 import _benchmark_spt  # noqa: E402
+import _benchmark_stable_sam  # noqa: E402
 from _benchmark_core import STOCK_ARCHS, Case, prepare, save_weights  # noqa: E402
 from _interleaved import Outcome, interleave, serve  # noqa: E402
 from _measure import MEMORY_KIND, DeviceError, device_name, pick_device  # noqa: E402
@@ -81,14 +85,28 @@ def spt(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     return _benchmark_spt.spt(args, device, say)
 
 
+def stable_sam(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+    """Stable-SAM's plugins, by parts: dtype -> times and ratios."""
+    return _benchmark_stable_sam.stable_sam(args, device, say)
+
+
+def plm(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+    """PLM and PMM, by parts: dtype -> times and ratios."""
+    return _benchmark_plm.plm(args, device, say)
+
+
 #: Name on the command line -> (arguments, device) -> results by case. Further benchmarks go here.
 BENCHMARKS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, dict]]] = {
     'core': core,
     'spt': spt,
+    'stable_sam': stable_sam,
+    'plm': plm,
 }
 #: Tables of benchmarks whose results are no comparisons of two contenders.
 TABLES: dict[str, Callable[[dict[str, dict]], str]] = {
     'spt': _benchmark_spt.table,
+    'stable_sam': _benchmark_stable_sam.table,
+    'plm': _benchmark_plm.table,
 }
 
 
