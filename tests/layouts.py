@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmsam_ext.datasets import MVTecADDataset
+
 
 def write_pair(image_path: Path, mask_path: Path, index: int, value: int = 255) -> None:
     """Noise of 90 x 70 pixels and a bit, and two bright discs in it; the mask has 0 and `value`, or 0 alone."""
@@ -97,4 +99,57 @@ BENCHMARKS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     'BTADDataset': (write_btad, ['01', '03']),
     'KSDD2Dataset': (write_ksdd2, ['test']),
     'VisADataset': (write_visa, ['pcb1']),
+}
+
+
+def write_glas(folder: Path) -> Path:
+    """Two images to train on and one of each test part; glands are numbered."""
+    for index, name in enumerate(('train_1', 'train_2', 'testA_1', 'testB_1')):
+        write_pair(folder / f'{name}.bmp', folder / f'{name}_anno.bmp', index, value=index + 1)
+    return folder
+
+
+def write_polyp(folder: Path) -> Path:
+    """Of PraNet's collection two images to train on, and one of each of two test sets."""
+    for index in range(2):
+        write_pair(folder / f'TrainDataset/image/{index}.png', folder / f'TrainDataset/mask/{index}.png', index)
+    for index, name in enumerate(('Kvasir', 'CVC-ColonDB')):
+        test = folder / 'TestDataset' / name
+        write_pair(test / 'images/1.png', test / 'masks/1.png', index)
+    return folder
+
+
+def write_monuseg(folder: Path) -> Path:
+    """An image to train on with outlines, of which the second overlaps the first, and one to test on with a mask."""
+    write_pair(folder / 'train/Tissue Images/TCGA-A.tif', folder / 'unused.png', 0)
+    write_pair(folder / 'test/TCGA-B.tif', folder / 'test/masks/TCGA-B.png', 1)
+    xml = folder / 'train/Annotations/TCGA-A.xml'
+    xml.parent.mkdir(exist_ok=True)
+    outlines = [(10, 10, 20, 30), (15, 10, 30, 20), (60, 40, 70, 50)]  # x1 y1 x2 y2
+    regions = ''.join(
+        f'<Region><Vertices><Vertex X="{a}" Y="{b}"/><Vertex X="{c}" Y="{b}"/><Vertex X="{c}" Y="{d}"/>'
+        f'<Vertex X="{a}.2" Y="{d}"/></Vertices></Region>'
+        for a, b, c, d in outlines
+    )
+    xml.write_text(f'<Annotations><Annotation><Regions>{regions}</Regions></Annotation></Annotations>')
+    return folder
+
+
+def write_mvtec_ad_split(folder: Path) -> Path:
+    """Of one category a kind of defect with five images, and one with two; the other categories are empty."""
+    for kind, number in (('crack', 5), ('hole', 2)):
+        for index in range(number):
+            name = f'test/{kind}/00{index}.png', f'ground_truth/{kind}/00{index}_mask.png'
+            write_pair(folder / 'tile' / name[0], folder / 'tile' / name[1], index)
+    for category in MVTecADDataset.CATEGORIES:
+        (folder / category / 'test').mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+#: Type of a dataset that loads all of a layout -> what writes it.
+LAYOUTS: dict[str, Callable[[Path], Path]] = {
+    'GlaSDataset': write_glas,
+    'PolypDataset': write_polyp,
+    'MoNuSegDataset': write_monuseg,
+    'MVTecADSplitDataset': write_mvtec_ad_split,
 }

@@ -14,7 +14,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsam_ext.datasets import hqseg44k
-from tests.layouts import BENCHMARKS, write_celebamask_hq, write_pair
+from tests.layouts import BENCHMARKS, LAYOUTS, write_celebamask_hq, write_pair
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'
@@ -84,6 +84,12 @@ def _shrink_model(model: dict) -> None:
     for node in _dicts({key: model[key] for key in ('prompt_encoder', 'mask_decoder')}):
         node.update({key: value for key, value in SMALLER.items() if key in node})
     model['prompt_encoder']['embed_dim'] = CHANNELS
+    for stage in model.get('prompt_stages', ()):
+        if stage['type'] == 'SSMODCPromptHead':
+            stage.update(in_channels=(16, 16, 16), input_size=None, embed_dim=CHANNELS, dim=16, d_state=2)
+            stage['feature_encoder'].update(
+                model_name='efficientvit_b0', widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1)
+            )
     if 'scene_head' in model:
         model['scene_head']['in_channels'] = CHANNELS
 
@@ -109,6 +115,8 @@ def _shrink_node(node: dict, data: Path) -> None:
     elif kind == 'CelebAMaskHQDataset':
         node['data_root'] = str(write_celebamask_hq(data / 'celebamask_hq'))
         node.pop('indices', None)
+    elif kind in LAYOUTS:
+        node.update(data_root=str(LAYOUTS[kind](data / kind)), **UNSERIALIZED)
     elif kind in BENCHMARKS:
         write, categories = BENCHMARKS[kind]
         node.update(data_root=str(write(data / kind)), categories=categories, **UNSERIALIZED)

@@ -49,9 +49,13 @@ def test_names_our_package(path: Path) -> None:
     assert 'mmsam_ext' in Config.fromfile(path).custom_imports.imports
 
 
+#: Metrics that take no prompts, and their keys.
+FOREGROUND = {'EMeasure': {'mE', 'maxE', 'adpE'}, 'MAE': {'MAE'}, 'DiceIoU': {'Dice', 'IoU'}}
+
+
 def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
     """The keys of results that the prompt modes of a pipeline lead to."""
-    modes = next(step['modes'] for step in pipeline if step['type'] == 'GeneratePrompts')
+    modes = next((step['modes'] for step in pipeline if step['type'] == 'GeneratePrompts'), {})
     keys = set()
     for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
         if metric['type'] == 'PromptIoUMetric':
@@ -59,6 +63,8 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
             keys |= {*names, *(f'{name}/{mode}' for name in names for mode in modes)}
         elif metric['type'] == 'StabilityMetric':
             keys |= {'ST', *(f'ST/{mode}' for mode, fields in modes.items() if fields.get('draws', 1) > 1)}
+        elif metric['type'] in FOREGROUND:
+            keys |= FOREGROUND[metric['type']]
     return keys
 
 

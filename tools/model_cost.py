@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -157,6 +158,11 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> tuple[int, dict[str,
     root = type(model).__name__
     counts = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
     by_module = {name: counts.get(f'{root}.{name}') for name, _ in model.named_children()}
+    for name in LISTS:  # a list is never called, its entries are
+        entry = re.compile(re.escape(f'{root}.{name}') + r'\.\d+')
+        entries = [number for key, number in counts.items() if entry.fullmatch(key)]
+        if name in by_module and entries:
+            by_module[name] = sum(entries)
     return counter.get_total_flops(), {name: number for name, number in by_module.items() if number is not None}
 
 

@@ -4,12 +4,16 @@ from .benchmark_suite import BenchmarkSuite
 from .binary_defect import BinaryDefectDataset
 from .btad import BTADDataset
 from .celebamask_hq import CelebAMaskHQDataset, LoadFaceParts
+from .glas import GlaSDataset
 from .hqseg44k import HQSeg44KDataset
 from .ksdd2 import KSDD2Dataset
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
+from .monuseg import CropTile, LoadNucleiMask, MoNuSegDataset
 from .mpdd import MPDDDataset
 from .mtd import MTDDataset
 from .mvtec_ad import MVTecADDataset
+from .mvtec_ad_split import MVTecADSplitDataset
+from .polyp import PolypDataset
 from .prompt_mix import PromptMixDataset
 from .synthetic_defects import SyntheticDefectDataset
 from .synthetic_objects import SyntheticObjectsDataset
@@ -22,15 +26,21 @@ __all__ = [
     'BenchmarkSuite',
     'BinaryDefectDataset',
     'CelebAMaskHQDataset',
+    'CropTile',
     'DatasetNotFoundError',
+    'GlaSDataset',
     'HQSeg44KDataset',
     'KSDD2Dataset',
     'LoadBinaryMask',
     'LoadFaceParts',
+    'LoadNucleiMask',
     'MPDDDataset',
     'MTDDataset',
     'MVTecADDataset',
+    'MVTecADSplitDataset',
     'MVTecLayoutDataset',
+    'MoNuSegDataset',
+    'PolypDataset',
     'PromptMixDataset',
     'SyntheticDefectDataset',
     'SyntheticObjectsDataset',

@@ -1,0 +1,14 @@
+# Polyps in PraNet's layout: 1,450 images to train on, four test sets (those that are there).
+_base_ = './unprompted_1024.py'
+train_dataloader = dict(dataset=dict(type='PolypDataset', subset='train'))
+val_dataloader = test_dataloader = dict(
+    dataset=dict(
+        type='BenchmarkSuite',
+        datasets=[
+            dict(type='PolypDataset', subset='Kvasir'),
+            dict(type='PolypDataset', subset='CVC-ClinicDB'),
+            dict(type='PolypDataset', subset='CVC-ColonDB'),
+            dict(type='PolypDataset', subset='ETIS-LaribPolypDB'),
+        ],
+    )
+)

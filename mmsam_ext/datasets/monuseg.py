@@ -1,0 +1,170 @@
+"""`MoNuSegDataset`: nuclei in tissue, outlined in XML files, whole images or tiles of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from .benchmark import DatasetNotFoundError
+from .binary_defect import BinaryDefectDataset, image_files
+from .loading import LoadBinaryMask, check_image_file, read_binary_mask
+
+SPLITS = ('train', 'test')
+SOURCE = 'https://monuseg.grand-challenge.org/Data/'
+MASK_FOLDERS = ('masks', 'Masks', 'mask')
+
+
+@DATASETS.register_module()
+class MoNuSegDataset(BinaryDefectDataset):
+    """MoNuSeg (Kumar et al. 2017): 30 images of 7 organs to train on, 14 to test on, of 1000 x 1000 pixels.
+
+    ::
+
+        data_root/train/.../TCGA-18-5592-01Z-00-DX1.tif   data_root/train/.../TCGA-18-5592-01Z-00-DX1.xml
+        data_root/test/...                                the same
+
+    Images and outlines are paired by their names, in whatever folders below `split` the archives put them ('Tissue
+    Images', 'Annotations'). PNG masks in a folder `masks` serve as well. The pipeline needs :class:`CropTile` behind
+    ``LoadImageFromFile``, and :class:`LoadNucleiMask`.
+
+    Args:
+        split: 'train' or 'test'.
+        data_root: Folder of the dataset.
+        tile: Side in pixels of square tiles that cover an image, the last ones of a row or column moved inwards so that
+            none is smaller; every tile is a sample. None for whole images.
+        kwargs: See :class:`BinaryDefectDataset`.
+
+    Raises:
+        DatasetNotFoundError: there is no such folder.
+        FileNotFoundError: outlines without their image, or an image without outlines.
+        ValueError: an unknown split, tiles larger than an image, a file that is no XML of outlines.
+    """
+
+    METAINFO = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [255, 60, 60]])
+
+    def __init__(self, split: str, data_root: str = 'data/monuseg', tile: int | None = None, **kwargs) -> None:
+        if split not in SPLITS or (tile is not None and tile < 1):
+            raise ValueError(f'MoNuSegDataset: split={split!r}, tile={tile}, expected one of {SPLITS} and pixels')
+        self.split, self.tile = split, tile
+        kwargs.setdefault('dataset_name', 'monuseg')
+        super().__init__(data_root=data_root, data_prefix=dict(img_path=split, seg_map_path=split), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One dict an image, or a tile, sorted by name."""
+        root = os.path.abspath(self.data_prefix['img_path'])
+        if not os.path.isdir(root):
+            raise DatasetNotFoundError(f'MoNuSeg not found: expected images and XML files in {root}; {SOURCE}')
+        files = image_files(root)
+        in_masks = {name for name in files if set(Path(name).parts[:-1]) & set(MASK_FOLDERS)}
+        images = {os.path.basename(name): path for name, path in files.items() if name not in in_masks}
+        masks = {os.path.basename(name): files[name] for name in in_masks}
+        masks |= {path.stem: str(path) for path in sorted(Path(root).rglob('*.xml'))}
+        lonely = sorted(set(masks) - set(images))
+        if lonely:
+            raise FileNotFoundError(
+                f'{masks[lonely[0]]}: outlines without their image ({len(lonely)} of {len(masks)}), expected '
+                f'{lonely[0]}.tif (or png, jpg, bmp) in {root}'
+            )
+        pairs = self._with_masks([(name, images[name], masks.get(name)) for name in sorted(images)])
+        infos = [dict(self._info(*pair), defect_class='nucleus') for pair in pairs]
+        return [tile for info in infos for tile in self._tiles(info)]
+
+    def _tiles(self, info: dict) -> list[dict]:
+        if self.tile is None:
+            return [info]
+        height, width = check_image_file(info['img_path'])
+        if self.tile > min(height, width):
+            raise ValueError(
+                f'{info["img_path"]}: image of {width} x {height} (width x height) pixels, expected at least '
+                f'tile={self.tile} on each side'
+            )
+        corners = [[min(start, size - self.tile) for start in range(0, size, self.tile)] for size in (height, width)]
+        return [
+            dict(info, sample_id=f'{info["sample_id"]}_{x}_{y}', tile=(x, y, self.tile, self.tile))
+            for y in corners[0]
+            for x in corners[1]
+        ]
+
+    def _check_files(self, info: dict) -> bool:
+        shape = check_image_file(info['img_path'])
+        return bool(crop(read_nuclei(info['seg_map_path'], shape), info.get('tile')).any())
+
+
+def read_nuclei(path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Read a mask of nuclei, from outlines in an XML file (Aperio ImageScope) or from an image.
+
+    Args:
+        path: Of the file.
+        shape: (H, W) of the image.
+
+    Returns:
+        (H, W) uint8, 1 within any outline.
+
+    Raises:
+        ValueError: no XML, or an XML without outlines.
+    """
+    if not path.lower().endswith('.xml'):
+        return read_binary_mask(Path(path).read_bytes(), path, True)
+    try:
+        regions = ElementTree.parse(path).getroot().iter('Region')
+        outlines = [
+            np.array([(float(vertex.get('X')), float(vertex.get('Y'))) for vertex in region.iter('Vertex')])
+            for region in regions
+        ]
+    except (ElementTree.ParseError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: {error}; expected an XML of Region, Vertex X= Y=') from error
+    outlines = [outline for outline in outlines if len(outline) > 2]
+    if not outlines:
+        raise ValueError(f'{path}: no outline, expected an XML of Region, Vertex X= Y=')
+    mask = np.zeros(shape, np.uint8)
+    for outline in outlines:  # one by one: together, what overlaps would count as outside
+        cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 1)
+    return mask
+
+
+def crop(array: np.ndarray, tile: tuple[int, int, int, int] | None) -> np.ndarray:
+    """(H, W, ...) -> its part within (x, y, width, height), all of it where None."""
+    if tile is None:
+        return array
+    x, y, width, height = tile
+    return array[y : y + height, x : x + width]
+
+
+@TRANSFORMS.register_module()
+class CropTile(BaseTransform):
+    """Cuts the tile that a sample asks for (`tile`: x, y, width, height) out of its image, which counts as the original
+    from then on. Samples without one pass through."""
+
+    def transform(self, results: dict) -> dict:
+        """Change `img`, `img_shape` and `ori_shape`."""
+        if results.get('tile') is not None:
+            results['img'] = np.ascontiguousarray(crop(results['img'], results['tile']))
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadNucleiMask(LoadBinaryMask):
+    """:class:`LoadBinaryMask` that understands MoNuSeg's XML files and tiles."""
+
+    def transform(self, results: dict) -> dict:
+        """Add `gt_seg_map`, (H, W) uint8."""
+        if results.get('seg_map_path') is None or 'gt_seg_map' in results:
+            return super().transform(results)
+        shape, tile = results['ori_shape'][:2], results.get('tile')
+        whole = check_image_file(results['img_path']) if tile is not None else shape
+        mask = crop(read_nuclei(results['seg_map_path'], whole), tile)
+        if mask.shape != tuple(shape):
+            raise ValueError(
+                f'{results["seg_map_path"]}: mask of {mask.shape}, expected {tuple(shape)} (height, width) as its '
+                f'image {results["img_path"]}; CropTile must come before'
+            )
+        results['gt_seg_map'] = np.ascontiguousarray(mask)
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
