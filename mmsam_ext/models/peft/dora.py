@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .lora import LoRA, plain_linear
+from .lora import LoRA
 
 
 @MODELS.register_module()
@@ -43,6 +43,8 @@ class DoRA(LoRA):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
+        if self._in_one_product():
+            return F.linear(x, self.merged_weight(), self.bias)
         plain = F.linear(x, self.weight)
         dropped = self.dropout(x)
         down = F.linear(dropped, self.lora_a) * self.scale
@@ -70,12 +72,12 @@ class DoRA(LoRA):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """A plain layer with the weight m (W + scale B A) / ||W + scale B A||."""
+    def merged_weight(self) -> Tensor:
+        """(out_features, in_features): m (W + scale B A) / ||W + scale B A||, without a gradient."""
         weight = self.weight + self.delta()
         for index, factor in zip(self.slices, self._factor().split(self.width), strict=True):
             weight[index * self.width : (index + 1) * self.width] *= factor[:, None]
-        return plain_linear(weight, self.bias)
+        return weight
 
     def unmerged_weight(self) -> Tensor:
         """

@@ -95,6 +95,8 @@ class LoRA(PEFTLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
+        if self._in_one_product():
+            return F.linear(x, self.merged_weight(), self.bias)
         out = F.linear(x, self.weight, self.bias)
         down = F.linear(self.dropout(x), self.lora_a) * self.scale  # (..., slices * rank)
         up = [
@@ -121,10 +123,18 @@ class LoRA(PEFTLinear):
             delta[index * self.width : (index + 1) * self.width] = self.scale * up @ down
         return delta
 
+    def merged_weight(self) -> Tensor:
+        """(out_features, in_features): W + scale B A."""
+        return self.weight + self.delta()
+
+    def _in_one_product(self) -> bool:
+        """Without gradients and dropout the weights are added, which costs less than a second way for all tokens."""
+        return not torch.is_grad_enabled() and not (self.training and self.dropout.p)
+
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """A plain layer with the weight W + scale B A."""
-        return plain_linear(self.weight + self.delta(), self.bias)
+        """A plain layer with :meth:`merged_weight`."""
+        return plain_linear(self.merged_weight(), self.bias)
 
     @torch.no_grad()
     def unmerged_weight(self) -> Tensor:

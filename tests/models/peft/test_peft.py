@@ -88,6 +88,19 @@ def test_merged_layer_computes_the_same(kind):
     assert torch.allclose(plain(x), layer(x), atol=1e-5)
 
 
+@pytest.mark.parametrize('kind', [LoRA, DoRA])
+def test_one_product_without_gradients_is_the_same(kind, monkeypatch):
+    layer = randomised(kind(nn.Linear(6, 9), rank=2, num_slices=3, slices=(2, 0), dropout=0.5)).eval()
+    x = torch.randn(7, 6)
+    expected = layer(x).detach()
+    products = []
+    monkeypatch.setattr(kind, 'merged_weight', lambda self, stock=kind.merged_weight: products.append(1) or stock(self))
+    with torch.no_grad():
+        assert torch.allclose(layer(x), expected, atol=1e-5) and len(products) == 1
+        layer.train()
+        assert not torch.allclose(layer(x), expected, atol=1e-2) and len(products) == 1  # dropout
+
+
 def test_model_with_peft_starts_as_the_plain_one_loads_it_and_merges_back():
     plain = segmentor()
     rules = [QKV, dict(type='DoRA', modules=r'mask_decoder\..*\.(q|v)_proj$', rank=2)]
