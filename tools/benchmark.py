@@ -1,12 +1,13 @@
 """Our code against what it stands in for, in one run: ratios of time and of peak memory, on a CPU or a GPU.
 
-Usage: python tools/benchmark.py [core | spt | stable_sam | plm] [--arch base] [--size 1024] [--repeats 5]
+Usage: python tools/benchmark.py [core | spt | stable_sam | plm | scan] [--arch base] [--size 1024] [--repeats 5]
            [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
 
 core: image encoder, mask decoder and both together against ``segment_anything``'s, with the same random weights.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, over the encoder's time (one process).
 stable_sam: what deformable sampling and dynamic routing add to the decoder, over the encoder's time (one process).
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction (one process).
+scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential loop ('stock').
 
 Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
 contenders, so that whatever else the machine does slows both. Ratios of time are those of medians, spread is the range
@@ -32,6 +33,7 @@ sys.path.insert(0, str(SCRIPT.parent))
 sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
 
 import _benchmark_plm  # noqa: E402
+import _benchmark_scan  # noqa: E402
 import _benchmark_spt  # noqa: E402
 import _benchmark_stable_sam  # noqa: E402
 from _benchmark_core import STOCK_ARCHS, Case, prepare, save_weights  # noqa: E402
@@ -95,12 +97,19 @@ def plm(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     return _benchmark_plm.plm(args, device, say)
 
 
+def scan(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+    """The selective scan against a sequential loop: pass -> :func:`compare`."""
+    outcomes = _benchmark_scan.measure(args.repeats, device, say)
+    return {name: compare(pair['stock'], pair['ours']) for name, pair in outcomes.items()}
+
+
 #: Name on the command line -> (arguments, device) -> results by case. Further benchmarks go here.
 BENCHMARKS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, dict]]] = {
     'core': core,
     'spt': spt,
     'stable_sam': stable_sam,
     'plm': plm,
+    'scan': scan,
 }
 #: Tables of benchmarks whose results are no comparisons of two contenders.
 TABLES: dict[str, Callable[[dict[str, dict]], str]] = {

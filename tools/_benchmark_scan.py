@@ -1,0 +1,75 @@
+"""The selective scan against a sequential loop that is written well: a contender of tools/benchmark.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SCRIPT = Path(__file__).resolve()
+sys.path.insert(0, str(SCRIPT.parent))
+sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+
+from _interleaved import Outcome, interleave, serve  # noqa: E402
+
+from mmsam_ext.models.layers import selective_scan  # noqa: E402
+
+#: 64 x 64 tokens in 8 directions, 256 channels, 16 states.
+SHAPE = dict(groups=8, length=64 * 64, channels=256, states=16)
+PASSES = ('forward', 'forward_backward')
+
+
+def sequential(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Coefficients of all steps at once with time first, a loop over the unbound steps, all directions together."""
+    u, delta, B, C = (value.permute(2, 0, 1, 3) for value in (u, delta, B, C))  # (L, b, K, .)
+    factors = torch.exp(delta.unsqueeze(-1) * A)  # (L, b, K, d, N)
+    terms = (delta * u).unsqueeze(-1) * B.unsqueeze(-2)
+    state = torch.zeros_like(factors[0])
+    outputs = []
+    for factor, term, c in zip(factors.unbind(0), terms.unbind(0), C.unsqueeze(-1).unbind(0), strict=True):
+        state = factor * state + term
+        outputs.append((state @ c).squeeze(-1))
+    return torch.stack(outputs).permute(1, 2, 0, 3)
+
+
+def prepare(contender: str, what: str, device: torch.device) -> Callable[[], Tensor]:
+    """The work of a contender, 'stock' (the loop) or 'ours': y, or the gradient of u."""
+    torch.manual_seed(0)
+    groups, length, channels, states = SHAPE.values()
+    inputs = (
+        torch.randn(1, groups, length, channels, device=device),
+        torch.rand(1, groups, length, channels, device=device) * 0.1,
+        -torch.arange(1.0, states + 1, device=device).expand(groups, channels, states).clone(),
+        torch.randn(1, groups, length, states, device=device),
+        torch.randn(1, groups, length, states, device=device),
+    )
+    scan = dict(stock=sequential, ours=selective_scan)[contender]
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            return scan(*inputs)
+
+    def both() -> Tensor:
+        leaves = [value.detach().requires_grad_() for value in inputs]
+        scan(*leaves).square().sum().backward()
+        return leaves[0].grad
+
+    return forward if what == 'forward' else both
+
+
+def measure(repeats: int, device: torch.device, say: Callable[[str], None]) -> dict[str, dict[str, Outcome]]:
+    """Pass -> contender -> what it did."""
+    outcomes = {}
+    for what in PASSES:
+        say(f'scan {what} ...')
+        commands = {name: [str(SCRIPT), name, what, str(device)] for name in ('stock', 'ours')}
+        outcomes[f'scan_{what}'] = interleave(commands, repeats, say)
+    return outcomes
+
+
+if __name__ == '__main__':
+    contender, what, place, output = sys.argv[1:]
+    serve(prepare(contender, what, torch.device(place)), torch.device(place), output)
