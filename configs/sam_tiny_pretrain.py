@@ -1,7 +1,9 @@
 # SAM's own training at small scale, on procedural objects: how mmsam_ext/assets/sam_tiny.safetensors was made.
+# This is the second stage, sam_tiny_pretrain_128.py the first.
 _base_ = [
     '_base_/models/sam_tiny.py',
     '_base_/datasets/synthetic_objects_256.py',
+    '_base_/schedules/pretrain_1800.py',
     '_base_/runtime/default.py',
 ]
 
@@ -9,6 +11,7 @@ model = dict(
     type='InteractiveSegmentor',
     rounds=2,
     corrected=0.5,
+    scene_head=dict(type='SceneHead', in_channels=128, edge_weight=1.0, pixel_weight=0.25, group_weight=0.5),
     losses=dict(
         _delete_=True,
         focal=dict(type='MaskFocalLoss'),
@@ -16,22 +19,10 @@ model = dict(
         iou=dict(type='IoUPredictionLoss'),
     ),
     train_cfg=dict(multimask='both', compute_dtype='bfloat16'),
-    test_cfg=dict(multimask='ambiguous'),
+    test_cfg=dict(
+        multimask='oracle'
+    ),  # for one point the best of three; 'ambiguous': the one that the IoU head prefers
     backbone=dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0)),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='TrainableOptimWrapperConstructor',
-    optimizer=dict(type='MuonAdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100)]
-custom_hooks = [
-    dict(type='InvalidLossHook'),
-    dict(type='RandomStateHook'),  # the model draws points of correction
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=100000, val_interval=500)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_dataloader = dict(dataset=dict(seed=4))
+load_from = 'work_dirs/sam_tiny_pretrain_128/iter_1250.pth'

@@ -49,6 +49,7 @@ def shrink(config: Config | Path, folder: Path, *, iterations: int = 2) -> Confi
     settings['custom_hooks'] = [hook for hook in settings['custom_hooks'] if hook['type'] != 'TrainableCheckpointHook']
     if 'train_cfg' in settings:
         settings['train_cfg'].update(max_iters=iterations, val_interval=2)
+    settings['load_from'] = None  # the first stage of a pretraining
     settings['default_hooks']['logger']['interval'] = 1
     settings['default_hooks']['checkpoint']['interval'] = 2
     settings['work_dir'] = str(folder / 'work')
