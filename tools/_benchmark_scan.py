@@ -17,8 +17,8 @@ from _interleaved import Outcome, interleave, serve  # noqa: E402
 
 from mmsam_ext.models.layers import selective_scan  # noqa: E402
 
-#: 64 x 64 tokens in 8 directions, 256 channels, 16 states.
-SHAPE = dict(groups=8, length=64 * 64, channels=256, states=16)
+#: Scan directions, channels, states; pixels of a side that are a token.
+GROUPS, CHANNELS, STATES, STRIDE = 8, 256, 16, 16
 PASSES = ('forward', 'forward_backward')
 
 
@@ -35,16 +35,16 @@ def sequential(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Ten
     return torch.stack(outputs).permute(1, 2, 0, 3)
 
 
-def prepare(contender: str, what: str, device: torch.device) -> Callable[[], Tensor]:
-    """The work of a contender, 'stock' (the loop) or 'ours': y, or the gradient of u."""
+def prepare(contender: str, what: str, size: int, device: torch.device) -> Callable[[], Tensor]:
+    """The work of a contender, 'stock' (the loop) or 'ours': y, or the gradient of u, for an image of `size` pixels."""
     torch.manual_seed(0)
-    groups, length, channels, states = SHAPE.values()
+    length = (size // STRIDE) ** 2
     inputs = (
-        torch.randn(1, groups, length, channels, device=device),
-        torch.rand(1, groups, length, channels, device=device) * 0.1,
-        -torch.arange(1.0, states + 1, device=device).expand(groups, channels, states).clone(),
-        torch.randn(1, groups, length, states, device=device),
-        torch.randn(1, groups, length, states, device=device),
+        torch.randn(1, GROUPS, length, CHANNELS, device=device),
+        torch.rand(1, GROUPS, length, CHANNELS, device=device) * 0.1,
+        -torch.arange(1.0, STATES + 1, device=device).expand(GROUPS, CHANNELS, STATES).clone(),
+        torch.randn(1, GROUPS, length, STATES, device=device),
+        torch.randn(1, GROUPS, length, STATES, device=device),
     )
     scan = dict(stock=sequential, ours=selective_scan)[contender]
 
@@ -60,16 +60,16 @@ def prepare(contender: str, what: str, device: torch.device) -> Callable[[], Ten
     return forward if what == 'forward' else both
 
 
-def measure(repeats: int, device: torch.device, say: Callable[[str], None]) -> dict[str, dict[str, Outcome]]:
+def measure(repeats: int, size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, dict[str, Outcome]]:
     """Pass -> contender -> what it did."""
     outcomes = {}
     for what in PASSES:
         say(f'scan {what} ...')
-        commands = {name: [str(SCRIPT), name, what, str(device)] for name in ('stock', 'ours')}
+        commands = {name: [str(SCRIPT), name, what, str(size), str(device)] for name in ('stock', 'ours')}
         outcomes[f'scan_{what}'] = interleave(commands, repeats, say)
     return outcomes
 
 
 if __name__ == '__main__':
-    contender, what, place, output = sys.argv[1:]
-    serve(prepare(contender, what, torch.device(place)), torch.device(place), output)
+    contender, what, size, place, output = sys.argv[1:]
+    serve(prepare(contender, what, int(size), torch.device(place)), torch.device(place), output)

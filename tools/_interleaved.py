@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import peak_memory_mb, timed
+from _measure import memory_mb, peak_memory_mb, timed
 from torch import Tensor
 
 
@@ -27,23 +27,27 @@ class Outcome:
         cpu_seconds: Of its process's threads in each round; other programs on the machine disturb these less.
         peak_memory_mb: Of its process, see ``_measure.MEMORY_KIND``.
         output: What its work returned, on the CPU in fp32.
+        extra_memory_mb: The peak less what the process held (PyTorch, inputs) before its work was done first.
     """
 
     seconds: list[float]
     cpu_seconds: list[float]
     peak_memory_mb: float
     output: Tensor
+    extra_memory_mb: float = 0.0
 
 
 def serve(work: Callable[[], Tensor], device: torch.device, output: str) -> None:
     """The contender's side: warm up, keep the output, a timed round for each line of stdin, last the peak memory."""
+    before = memory_mb(device)
     torch.save(work().detach().float().cpu(), output)
     print(json.dumps(dict(ready=True)), flush=True)
     for _ in sys.stdin:
         start = time.process_time()
         seconds = timed(work, device)
         print(json.dumps(dict(round=[seconds, time.process_time() - start])), flush=True)
-    print(json.dumps(dict(peak_memory_mb=peak_memory_mb(device))), flush=True)
+    peak = peak_memory_mb(device)
+    print(json.dumps(dict(memory_mb=[peak, peak - before])), flush=True)
 
 
 class Contender:
@@ -91,10 +95,10 @@ class Contender:
         self.process.stdin.flush()
         return tuple(self.read('round'))
 
-    def finish(self) -> float:
-        """End it -> its peak memory in MB."""
+    def finish(self) -> tuple[float, float]:
+        """End it -> its peak memory in MB, and how much of it came with its work."""
         self.process.stdin.close()
-        return self.read('peak_memory_mb')
+        return tuple(self.read('memory_mb'))
 
     def stop(self) -> None:
         """End it, whatever it is doing."""
@@ -131,6 +135,7 @@ def interleave(
         outcomes = {}
         for name, contender in contenders.items():
             seconds, cpu_seconds = (list(values) for values in zip(*rounds[name], strict=True))
-            peak = contender.finish()
-            outcomes[name] = Outcome(seconds, cpu_seconds, peak, torch.load(contender.output, weights_only=True))
+            peak, extra = contender.finish()
+            output = torch.load(contender.output, weights_only=True)
+            outcomes[name] = Outcome(seconds, cpu_seconds, peak, output, extra)
         return outcomes

@@ -49,13 +49,29 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
     # Not ru_maxrss where it can be helped: Linux hands a parent's peak on to its children.
-    status = Path('/proc/self/status')
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith('VmHWM:'):
-                return int(line.split()[1]) / 1024
+    status = _status('VmHWM')
+    if status is not None:
+        return status
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == 'darwin' else peak / 1024
+
+
+def memory_mb(device: torch.device) -> float:
+    """Memory held now, in MB; where the system does not tell, the peak so far."""
+    if device.type == 'cuda':
+        return torch.cuda.memory_allocated(device) / 2**20
+    status = _status('VmRSS')
+    return peak_memory_mb(device) if status is None else status
+
+
+def _status(field: str) -> float | None:
+    """MB that Linux tells under a field of this process's status, None elsewhere."""
+    path = Path('/proc/self/status')
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith(f'{field}:'):
+                return int(line.split()[1]) / 1024
+    return None
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:

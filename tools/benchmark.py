@@ -1,13 +1,16 @@
 """Our code against what it stands in for, in one run: ratios of time and of peak memory, on a CPU or a GPU.
 
-Usage: python tools/benchmark.py [core | spt | stable_sam | plm | scan] [--arch base] [--size 1024] [--repeats 5]
-           [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
+Usage: python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure] [--arch base] [--size 1024]
+           [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto]
+           [--json FILE]
 
 core: image encoder, mask decoder and both together against ``segment_anything``'s, with the same random weights.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, over the encoder's time (one process).
 stable_sam: what deformable sampling and dynamic routing add to the decoder, over the encoder's time (one process).
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction (one process).
 scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential loop ('stock').
+emeasure: the E-measure of a map against NumPy ('stock'): by pysodmetrics' steps, which are written out because that
+    package is never installed here (it downgrades NumPy and OpenCV), and by the definition, threshold by threshold.
 
 Every contender and stage has a process of its own, so that its peak memory is its own; rounds alternate between the
 contenders, so that whatever else the machine does slows both. Ratios of time are those of medians, spread is the range
@@ -32,6 +35,7 @@ SCRIPT = Path(__file__).resolve()
 sys.path.insert(0, str(SCRIPT.parent))
 sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
 
+import _benchmark_emeasure  # noqa: E402
 import _benchmark_plm  # noqa: E402
 import _benchmark_scan  # noqa: E402
 import _benchmark_spt  # noqa: E402
@@ -99,8 +103,12 @@ def plm(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
 
 def scan(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """The selective scan against a sequential loop: pass -> :func:`compare`."""
-    outcomes = _benchmark_scan.measure(args.repeats, device, say)
-    return {name: compare(pair['stock'], pair['ours']) for name, pair in outcomes.items()}
+    return compare_all(_benchmark_scan.measure(args.repeats, args.size, device, say))
+
+
+def emeasure(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+    """The E-measure against NumPy: case -> :func:`compare`."""
+    return compare_all(_benchmark_emeasure.measure(args.repeats, args.size, device, say))
 
 
 #: Name on the command line -> (arguments, device) -> results by case. Further benchmarks go here.
@@ -110,6 +118,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, dic
     'stable_sam': stable_sam,
     'plm': plm,
     'scan': scan,
+    'emeasure': emeasure,
 }
 #: Tables of benchmarks whose results are no comparisons of two contenders.
 TABLES: dict[str, Callable[[dict[str, dict]], str]] = {
@@ -123,7 +132,8 @@ def compare(stock: Outcome, ours: Outcome) -> dict:
     """Ratios of two outcomes.
 
     Returns:
-        `speedup` and `cpu_time_speedup`: stock's time over ours; `memory_ratio`: our peak over stock's; and more.
+        `speedup` and `cpu_time_speedup`: stock's time over ours; `memory_ratio`: our peak over stock's; extra memory:
+        the peak less what was held before the work; and more.
 
     Raises:
         RuntimeError: outputs of different shapes.
@@ -142,16 +152,23 @@ def compare(stock: Outcome, ours: Outcome) -> dict:
         cpu_time_speedup=statistics.median(stock.cpu_seconds) / statistics.median(ours.cpu_seconds),
         stock_peak_memory_mb=stock.peak_memory_mb,
         ours_peak_memory_mb=ours.peak_memory_mb,
+        stock_extra_memory_mb=stock.extra_memory_mb,
+        ours_extra_memory_mb=ours.extra_memory_mb,
         memory_ratio=ours.peak_memory_mb / stock.peak_memory_mb,
         max_abs_diff=float((stock.output - ours.output).abs().max()),
         max_abs_output=float(stock.output.abs().max()),
     )
 
 
+def compare_all(outcomes: dict[str, dict[str, Outcome]]) -> dict[str, dict]:
+    """Case -> :func:`compare` of its 'stock' and 'ours'."""
+    return {name: compare(pair['stock'], pair['ours']) for name, pair in outcomes.items()}
+
+
 def table(results: dict[str, dict]) -> str:
     """The results for people."""
     head = ('case', 'stock s (spread)', 'ours s (spread)', 'times as fast')
-    head += ('by CPU time', 'stock MB', 'ours MB', 'memory', 'max diff')
+    head += ('by CPU time', 'stock MB (extra)', 'ours MB (extra)', 'memory', 'max diff')
     rows = [head]
     for name, r in results.items():
         rows.append(
@@ -163,8 +180,7 @@ def table(results: dict[str, dict]) -> str:
                 ),
                 f'{r["speedup"]:.2f}',
                 f'{r["cpu_time_speedup"]:.2f}',
-                f'{r["stock_peak_memory_mb"]:.0f}',
-                f'{r["ours_peak_memory_mb"]:.0f}',
+                *(f'{r[f"{who}_peak_memory_mb"]:.0f} ({r[f"{who}_extra_memory_mb"]:.0f})' for who in ('stock', 'ours')),
                 f'{r["memory_ratio"]:.2f}',
                 f'{r["max_abs_diff"]:.1e} of {r["max_abs_output"]:.2g}',
             )

@@ -74,6 +74,7 @@ def test_contenders_alternate_and_are_measured_apart(toy: Path, tmp_path: Path) 
     assert min(a.seconds) >= 0.05 and min(b.seconds) >= 0.2
     assert max(b.cpu_seconds) < 0.1, 'sleep takes no CPU time'
     assert 350 < a.peak_memory_mb - b.peak_memory_mb < 450
+    assert 390 < a.extra_memory_mb < 450 and b.extra_memory_mb < 50, 'what came with the work'
     assert (a.output.tolist(), b.output.tolist()) == ([400.0], [1.0])
     assert [line.split(':')[0] for line in lines] == ['round 1 of 3', 'round 2 of 3', 'round 3 of 3']
 
@@ -85,8 +86,8 @@ def test_failing_contender_says_why(toy: Path, tmp_path: Path) -> None:
 
 
 def test_compare_by_hand() -> None:
-    stock = benchmark.Outcome([4.0, 6.0, 10.0], [9.0, 1.0, 8.0], 3000.0, torch.tensor([1.0, -5.0]))
-    ours = benchmark.Outcome([2.0, 4.0, 2.5], [2.0, 3.0, 2.5], 1200.0, torch.tensor([1.0, -4.5]))
+    stock = benchmark.Outcome([4.0, 6.0, 10.0], [9.0, 1.0, 8.0], 3000.0, torch.tensor([1.0, -5.0]), 2500.0)
+    ours = benchmark.Outcome([2.0, 4.0, 2.5], [2.0, 3.0, 2.5], 1200.0, torch.tensor([1.0, -4.5]), 700.0)
     result = benchmark.compare(stock, ours)
     assert result['stock_seconds'] == 6.0 and result['stock_spread'] == [4.0, 10.0]
     assert result['ours_seconds'] == 2.5 and result['ours_spread'] == [2.0, 4.0]
@@ -96,7 +97,9 @@ def test_compare_by_hand() -> None:
     assert result['memory_ratio'] == 0.4
     assert result['max_abs_diff'] == 0.5 and result['max_abs_output'] == 5.0
     row = benchmark.table(dict(encoder_1_fp32=result)).splitlines()[1]
-    expected = 'encoder_1_fp32 6.000 (4.000-10.000) 2.500 (2.000-4.000) 2.40 3.20 3000 1200 0.40 5.0e-01 of 5'
+    expected = (
+        'encoder_1_fp32 6.000 (4.000-10.000) 2.500 (2.000-4.000) 2.40 3.20 3000 (2500) 1200 (700) 0.40 5.0e-01 of 5'
+    )
     assert ' '.join(row.split()) == expected
     with pytest.raises(RuntimeError, match=r'outputs of \(2,\) \(stock\) and \(3,\) \(ours\)'):
         benchmark.compare(stock, benchmark.Outcome([1.0], [1.0], 1.0, torch.zeros(3)))
