@@ -14,6 +14,20 @@ class DatasetNotFoundError(FileNotFoundError):
     """The folder of a dataset is not there; says where it was expected and where to get it."""
 
 
+def not_found(title: str, expected: str, folder: str, source: str) -> DatasetNotFoundError:
+    """The error of all readers of published datasets.
+
+    Args:
+        title: What the dataset is called.
+        expected: What should be in the folder.
+        folder: Where it was looked for.
+        source: Where the dataset is to be had.
+    """
+    return DatasetNotFoundError(
+        f'{title} not found: expected {expected} in {os.path.abspath(folder)}; get it from {source}'
+    )
+
+
 class Sample(NamedTuple):
     """An image with a defect.
 
@@ -68,10 +82,7 @@ class BenchmarkDataset(BinaryDefectDataset):
         """One dict a sample, category by category."""
         root = os.path.abspath(self.data_prefix['img_path'])
         if not os.path.isdir(root):
-            raise DatasetNotFoundError(
-                f'{self.TITLE} not found: expected its folders {some(self.CATEGORIES)} in {root}; '
-                f'get it from {self.SOURCE}'
-            )
+            raise not_found(self.TITLE, f'its folders {some(self.CATEGORIES)}', root, self.SOURCE)
         absent = [category for category in self.categories if not os.path.isdir(os.path.join(root, category))]
         if absent:
             raise FileNotFoundError(

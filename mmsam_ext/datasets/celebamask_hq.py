@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from .benchmark import not_found
 from .loading import read_binary_mask
 
 SOURCE = 'https://github.com/switchablenorms/CelebAMask-HQ'
@@ -52,7 +53,8 @@ class CelebAMaskHQDataset(BaseSegDataset):
         kwargs: See ``BaseSegDataset``.
 
     Raises:
-        FileNotFoundError: a folder, the mapping or an image is missing; says where to get the dataset.
+        DatasetNotFoundError: nothing of it is in `data_root`; says what was expected and where to get it.
+        FileNotFoundError: a folder, the mapping or an image is missing.
         ValueError: an unknown part or split; lists the known ones. No face has any of the parts.
     """
 
@@ -77,12 +79,15 @@ class CelebAMaskHQDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One dict a face of the split, in the order of its number."""
-        for name in (IMAGES, MASKS, MAPPING):
-            if not os.path.exists(os.path.join(self.data_root, name)):
-                raise FileNotFoundError(
-                    f'CelebAMask-HQ not found: no {os.path.abspath(os.path.join(self.data_root, name))}; expected '
-                    f'{IMAGES}, {MASKS} and {MAPPING} in {self.data_root}; get it from {SOURCE}'
-                )
+        names = (IMAGES, MASKS, MAPPING)
+        absent = [name for name in names if not os.path.exists(os.path.join(self.data_root, name))]
+        if len(absent) == len(names):
+            raise not_found('CelebAMask-HQ', f'{IMAGES}, {MASKS} and {MAPPING}', self.data_root, SOURCE)
+        if absent:
+            raise FileNotFoundError(
+                f'CelebAMask-HQ is half there: no {os.path.abspath(os.path.join(self.data_root, absent[0]))}; get it '
+                f'from {SOURCE}'
+            )
         first, last = SPLITS[self.split]
         numbers = [index for index, original in self._mapping() if first <= original < last]
         images = set(os.listdir(os.path.join(self.data_root, IMAGES)))

@@ -6,7 +6,7 @@ import os
 
 from mmseg.registry import DATASETS
 
-from .benchmark import DatasetNotFoundError
+from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset, image_files
 
 #: Split -> what the names of its images start with.
@@ -53,7 +53,7 @@ class GlaSDataset(BinaryDefectDataset):
         """One dict a sample, sorted by name."""
         root = os.path.abspath(self.data_prefix['img_path'])
         if not os.path.isdir(root):
-            raise DatasetNotFoundError(f'GlaS not found: expected train_1.bmp, ... in {root}; get it from {SOURCE}')
+            raise not_found('GlaS', 'train_1.bmp, ...', root, SOURCE)
         files = image_files(root)
         pairs = [
             (name, path, files.get(name + self.mask_suffix))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
-from .binary_defect import BinaryDefectDataset
+from .benchmark import not_found
+from .binary_defect import BinaryDefectDataset, some
 
 SOURCE = 'https://huggingface.co/sam-hq-team/sam-hq-training/tree/main/data'
 #: Part -> folders of its images (.jpg) and masks (.png).
@@ -55,7 +56,8 @@ class HQSeg44KDataset(BinaryDefectDataset):
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        FileNotFoundError: a folder or a mask is missing; says where it was expected and where to get it.
+        DatasetNotFoundError: none of the parts is in `data_root`; says what was expected and where to get it.
+        FileNotFoundError: the folder of a part or a mask is missing.
         ValueError: an unknown split or part; lists the known ones.
     """
 
@@ -80,6 +82,12 @@ class HQSeg44KDataset(BinaryDefectDataset):
 
     def load_data_list(self) -> list[dict]:
         """One dict a sample, part by part, by name."""
+        root = self.data_prefix['img_path']
+        if not any(os.path.isdir(os.path.join(root, images)) for images, _ in self.parts.values()):
+            folders = [images for images, _ in self.parts.values()]
+            raise not_found(
+                'HQSeg-44K', f'the folders {some(folders)} of its parts {some(list(self.parts))}', root, SOURCE
+            )
         return [info for part in self.parts for info in self._load_part(part)]
 
     def _load_part(self, part: str) -> list[dict]:
@@ -88,7 +96,7 @@ class HQSeg44KDataset(BinaryDefectDataset):
         for folder in (images, masks):
             if not os.path.isdir(folder):
                 raise FileNotFoundError(
-                    f'HQSeg-44K: no folder {folder} of its part {part}; get it from {SOURCE}, '
+                    f'HQSeg-44K is half there: no folder {folder} of its part {part}; get it from {SOURCE}, '
                     f'or name the parts to load in `parts`'
                 )
         names = sorted(name[:-4] for name in os.listdir(images) if name.endswith('.jpg') and name[0] != '.')

@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from .benchmark import DatasetNotFoundError
+from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset, image_files
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
 
@@ -59,7 +59,7 @@ class MoNuSegDataset(BinaryDefectDataset):
         """One dict an image, or a tile, sorted by name."""
         root = os.path.abspath(self.data_prefix['img_path'])
         if not os.path.isdir(root):
-            raise DatasetNotFoundError(f'MoNuSeg not found: expected images and XML files in {root}; {SOURCE}')
+            raise not_found('MoNuSeg', 'images and XML files', root, SOURCE)
         files = image_files(root)
         in_masks = {name for name in files if set(Path(name).parts[:-1]) & set(MASK_FOLDERS)}
         images = {os.path.basename(name): path for name, path in files.items() if name not in in_masks}

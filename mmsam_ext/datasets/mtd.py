@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
-from .benchmark import DatasetNotFoundError, check_names
+from .benchmark import check_names, not_found
 from .binary_defect import BinaryDefectDataset, read_list
 
 SOURCE = 'https://github.com/abin24/Magnetic-tile-defect-datasets.'  # the dot belongs to the name
@@ -55,10 +55,7 @@ class MTDDataset(BinaryDefectDataset):
         """One dict a sample, in the order of `ann_file`."""
         root = self.data_prefix['img_path']
         if not os.path.isdir(root):
-            raise DatasetNotFoundError(
-                f'MTD not found: expected its folders MT_Blowhole, MT_Break, ... in {os.path.abspath(root)}; '
-                f'get it from the GitHub repository {SOURCE} (git clone {SOURCE}.git)'
-            )
+            raise not_found('MTD', 'its folders MT_Blowhole, MT_Break, ...', root, f'{SOURCE} (git clone {SOURCE}.git)')
         names = read_list(self.ann_file) if self.ann_file else self._all(root)
         if self.defect_classes:
             names = [name for name in names if name.split('/')[0] in self.defect_classes]

@@ -6,7 +6,7 @@ import os
 
 from mmseg.registry import DATASETS
 
-from .benchmark import DatasetNotFoundError
+from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset
 
 #: Subset -> folders of its images and masks. Newer copies of the collection write 'image' and 'mask' for training.
@@ -50,10 +50,7 @@ class PolypDataset(BinaryDefectDataset):
         if subset == 'train' and os.path.isdir(os.path.join(data_root, images + 's')):
             images, masks = images + 's', masks + 's'
         if not os.path.isdir(os.path.join(data_root, images)):
-            raise DatasetNotFoundError(
-                f'Polyps ({subset}) not found: expected the folders {images} and {masks} in '
-                f'{os.path.abspath(data_root)}; get the collection by {SOURCE}'
-            )
+            raise not_found(f'Polyps ({subset})', f'the folders {images} and {masks}', data_root, SOURCE)
         kwargs.setdefault('dataset_name', 'polyp_train' if subset == 'train' else subset)
         super().__init__(data_root=data_root, data_prefix=dict(img_path=images, seg_map_path=masks), **kwargs)
 

@@ -186,6 +186,38 @@ def test_suite_with_none_of_them(tmp_path: Path) -> None:
         suite(tmp_path)
 
 
+#: Readers of published datasets -> what they must be told.
+READERS = {
+    **dict.fromkeys((*KINDS, 'MTDDataset', 'CelebAMaskHQDataset', 'HQSeg44KDataset'), {}),
+    **dict.fromkeys(('GlaSDataset', 'MoNuSegDataset', 'MVTecADSplitDataset'), dict(split='test')),
+    'PolypDataset': dict(subset='Kvasir'),
+}
+
+
+@pytest.mark.parametrize('reader', READERS)
+def test_every_reader_says_where_it_was_expected_and_is_passed_over(
+    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(benchmark_suite, 'print_log', lambda text, **_: lines.append(text))
+    absent = dict(type=reader, data_root=str(tmp_path / 'absent'), **READERS[reader])
+    with pytest.raises(
+        DatasetNotFoundError, match=rf'not found: expected .* in {tmp_path}/absent.*; get it from https://'
+    ):
+        DATASETS.build(dict(absent, pipeline=PIPELINE))
+    here = dict(type='MTDDataset', data_root=str(write_mtd(tmp_path / 'mtd')), **UNSERIALIZED)
+    dataset = DATASETS.build(dict(type='BenchmarkSuite', datasets=[absent, here], pipeline=PIPELINE))
+    assert {dataset[index]['dataset_name'] for index in range(len(dataset))} == {'mtd'}
+    assert len(lines) == 1 and f'in {tmp_path}/absent' in lines[0]
+
+
+def test_all_readers_are_here() -> None:
+    """A new one is to be added above."""
+    own = {'BinaryDefectDataset', 'BenchmarkSuite', 'PromptMixDataset'}
+    names = {name for name, made in DATASETS.module_dict.items() if made.__module__.startswith('mmsam_ext.')}
+    assert {name for name in names if not name.startswith('Synthetic')} - own == set(READERS)
+
+
 def test_suite_does_not_pass_over_a_dataset_that_is_half_there(tmp_path: Path) -> None:
     (tmp_path / 'KSDD2Dataset').mkdir()
     with pytest.raises(FileNotFoundError, match='KSDD2 is half there'):

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsam_ext.datasets import CelebAMaskHQDataset, celebamask_hq
-from mmsam_ext.datasets.celebamask_hq import MAPPING, PARTS
+from mmsam_ext.datasets import CelebAMaskHQDataset, DatasetNotFoundError, celebamask_hq
+from mmsam_ext.datasets.celebamask_hq import MAPPING, MASKS, PARTS
 from tests.layouts import write_celebamask_hq
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadFaceParts')]
@@ -75,8 +75,17 @@ def test_unknown_names(root: Path) -> None:
 
 
 def test_missing_files(root: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'CelebAMask-HQ not found: .*get it from https://github.com'):
+    with pytest.raises(
+        DatasetNotFoundError, match=r'CelebAMask-HQ not found: expected .*get it from https://github.com'
+    ):
         CelebAMaskHQDataset(str(root / 'nowhere'))
+    (root / MASKS).rename(root / 'elsewhere')
+    with pytest.raises(
+        FileNotFoundError, match=f'CelebAMask-HQ is half there: no .*{MASKS}; get it from https'
+    ) as half:
+        CelebAMaskHQDataset(str(root))
+    assert half.type is FileNotFoundError
+    (root / 'elsewhere').rename(root / MASKS)
     (root / 'CelebA-HQ-img' / '3.jpg').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 of 2 images of split train are missing, as .*3\.jpg'):
         CelebAMaskHQDataset(str(root))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mmseg.registry import DATASETS
 
+from mmsam_ext.datasets import DatasetNotFoundError
 from mmsam_ext.datasets.hqseg44k import TEST, TRAIN
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadBinaryMask')]
@@ -65,9 +66,19 @@ def test_image_and_mask_belong_together(root):
 
 
 def test_what_is_missing(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no folder .*DIS5K/DIS-TR/im of its part DIS5K-TR; get it from https'):
+    message = (
+        'HQSeg-44K not found: expected the folders DIS5K/DIS-TR/im, .* of its parts DIS5K-TR, .* in .*; get it from h'
+    )
+    with pytest.raises(DatasetNotFoundError, match=message):
         build(tmp_path)
     (tmp_path / 'cascade_psp/ecssd').mkdir(parents=True)
+    with pytest.raises(
+        FileNotFoundError, match=r'half there: no folder .*DIS-TR/im of its part DIS5K-TR; get it'
+    ) as half:
+        build(tmp_path)
+    assert half.type is FileNotFoundError
+    with pytest.raises(DatasetNotFoundError, match='thin_object_detection/COIFT/images of its parts COIFT in'):
+        build(tmp_path, split='test', parts=['COIFT'])
     with pytest.raises(FileNotFoundError, match='no image <name>.jpg of its part ECSSD in .*ecssd'):
         build(tmp_path, parts=['ECSSD'])
     write_part(tmp_path, *TRAIN['ECSSD'], 2)

@@ -47,7 +47,7 @@ def test_polyp(tmp_path: Path) -> None:
     assert ids(PolypDataset('train', root)) == ['0', '1']
     with pytest.raises(ValueError, match="subset='kvasir', expected one of"):
         PolypDataset('kvasir', root)
-    with pytest.raises(FileNotFoundError, match='CVC-300.*PraNet'):
+    with pytest.raises(FileNotFoundError, match='CVC-300.*get it from .*PraNet'):
         PolypDataset('CVC-300', root)
 
 
