@@ -1,0 +1,308 @@
+"""tools/reproduce.py: the framework on a toy study, by injected runs; and every variant of every study, shrunk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+
+from tests.shrink import REPO, shrink
+
+sys.path.insert(0, str(REPO / 'tools'))  # as when the script is run
+
+import _study
+import reproduce
+
+TOY = _study.Study(
+    name='toy',
+    config='sam_tiny_{data}',
+    data=('mtd', 'synthetic'),
+    iterations=100,
+    variants=(
+        _study.Variant('zero-shot', {'model.trainable': ()}, trained=False),
+        _study.Variant('tuned'),
+        _study.Variant('tuned, half', lambda config: {'optim_wrapper.optimizer.lr': config.train_cfg.max_iters}, 0.5),
+    ),
+    columns=(_study.Column('mIoU', 'mIoU'), _study.Column('MAE', 'MAE', 3), _study.Column('gone', 'gone')),
+    claims=(
+        _study.Claim('tuned', 'zero-shot', 'mIoU'),
+        _study.Claim('tuned', 'zero-shot', 'MAE', lower=True),
+        _study.Claim('tuned, half', 'tuned', 'mIoU'),
+    ),
+)
+SEEDS = [0, 1, 2]
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Markdown file with markers; the toy is a study of the tool."""
+    monkeypatch.setitem(reproduce.STUDIES, 'toy', TOY)
+    path = tmp_path / 'page.md'
+    path.write_text('before\n<!-- reproduce:toy -->\nOLD TEXT\n<!-- /reproduce:toy -->\nafter \\1\n')
+    return path
+
+
+class Fake:
+    """Stands for training and test: known numbers, and which runs were asked for."""
+
+    MIOU = {'zero-shot': [50.0], 'tuned': [51.0, 52.0, 56.0], 'tuned, half': [51.0, 53.0, 57.0]}
+
+    def __init__(self, fail: str = '') -> None:
+        self.fail = fail
+        self.asked: list[str] = []
+
+    def __call__(self, run: _study.Run, folder: Path) -> dict:
+        self.asked.append(str(run))
+        assert not list(folder.iterdir())  # nothing is left of an interrupted run
+        (folder / 'half done').touch()
+        if self.fail == 'interrupt' and len(self.asked) == 4:
+            raise KeyboardInterrupt
+        if self.fail in str(run) and self.fail:
+            raise reproduce.RunError('train.py failed (1), train.log:\nboom')
+        miou = self.MIOU[run.variant.name][run.seed] + 10 * (run.data == 'synthetic')
+        metrics = dict(mIoU=miou, MAE=miou / 1000)
+        return dict(metrics=metrics, cost=dict(trained=12345, flops=2e9, flops_trained=1e9), seconds=dict(train=60.0))
+
+
+def run(page: Path, *arguments: str, fail: str = '') -> tuple[int, Fake]:
+    fake = Fake(fail)
+    line = ['toy', '--work-dir', str(page.parent / 'work'), '--out', str(page), *arguments]
+    return reproduce.main(line, fake), fake
+
+
+def rows(page: Path) -> dict[str, list[list[str]]]:
+    """Data -> the rows of its table, without its head."""
+    tables = {}
+    for part in page.read_text().split('#### ')[1:]:
+        cells = [line.strip('| ').split(' | ') for line in part.splitlines() if line.startswith('|')]
+        tables[part.splitlines()[0]] = cells[2:]
+    return tables
+
+
+def test_table(page: Path) -> None:
+    """Means and sample standard deviations by hand: (51, 52, 56) has mean 53 and deviation sqrt(14 / 2) = 2.65."""
+    code, fake = run(page)
+    assert code == 0 and len(fake.asked) == len(set(fake.asked)) == 2 * (1 + 3 + 3)
+    text = page.read_text()
+    assert text.startswith('before\n<!-- reproduce:toy -->\n') and 'OLD TEXT' not in text
+    assert text.endswith('\n<!-- /reproduce:toy -->\nafter \\1\n')
+    assert '`python tools/reproduce.py toy --seeds 0 1 2`' in text and 'absent' not in text
+    assert rows(page)['mtd'] == [
+        ['zero-shot', '0', '12,345', '50.0', '0.050', 'undefined'],
+        ['tuned', '100', '12,345', '53.0 ± 2.6', '0.053 ± 0.003', 'undefined'],
+        ['tuned, half', '50', '12,345', '53.7 ± 3.1', '0.054 ± 0.003', 'undefined'],
+    ]
+    assert rows(page)['synthetic'][1][3] == '63.0 ± 2.6'
+    # Gains of the same seeds: (1, 2, 6) all positive; lower is better: reversed; (0, 1, 1): not in every seed.
+    assert '- mtd: tuned over zero-shot, mIoU higher by 3.0 ± 2.6, 3 seeds: holds' in text
+    assert '- mtd: tuned over zero-shot, MAE lower by -0.003 ± 0.003, 3 seeds: reversed' in text
+    assert '- synthetic: tuned, half over tuned, mIoU higher by 0.7 ± 0.6, 3 seeds: open' in text
+
+
+def test_finished_runs_are_not_run_again(page: Path) -> None:
+    code, first = run(page, fail='interrupt')
+    assert code == 130 and len(first.asked) == 4
+    code, second = run(page)
+    assert code == 0 and second.asked[0] == first.asked[3] and len(second.asked) == 14 - 3
+    whole = page.read_text()
+    assert not run(page)[1].asked and page.read_text() == whole
+    page.write_text(whole.replace('53.0', '-'))
+    assert not run(page, '--table')[1].asked and page.read_text() == whole
+
+
+def test_another_config_is_another_run(page: Path) -> None:
+    """More steps do not pass for fewer, and the old results are there when they are asked for again."""
+    run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0')
+    code, fake = run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0', '--iters', '10')
+    assert fake.asked == ['mtd: tuned, seed 0, 10 steps']
+    assert '--seeds 0 --iters 10`' in page.read_text()
+    assert not run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0')[1].asked
+
+
+def test_absent_runs_are_counted(page: Path) -> None:
+    run(page, '--table')
+    assert 'No run of 14 is here yet; `python tools/reproduce.py toy --seeds 0 1 2` makes them' in page.read_text()
+    run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0', '1')
+    run(page, '--table')
+    assert '**12 of 14 runs are absent (-).**' in page.read_text()
+    assert rows(page)['mtd'][0] == ['zero-shot', '0', '-', '-', '-', '-']
+    assert rows(page)['mtd'][1][3] == '51.5 ± 0.7 (2 of 3)'
+    assert 'Claims' not in page.read_text()
+
+
+def test_a_failure_does_not_stop_the_others(page: Path, capsys: pytest.CaptureFixture) -> None:
+    code, fake = run(page, fail='mtd: tuned, seed 1')
+    assert code == 1 and len(fake.asked) == 14
+    assert 'FAILED mtd: tuned, seed 1, 100 steps: train.py failed' in capsys.readouterr().out
+    assert rows(page)['mtd'][1][3] == '53.5 ± 3.5 (2 of 3)'
+    assert run(page)[1].asked == ['mtd: tuned, seed 1, 100 steps']
+
+
+def test_progress(page: Path, capsys: pytest.CaptureFixture) -> None:
+    """Seven of a minute each: after the fifth, two minutes are left."""
+    run(page, '--data', 'mtd')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == '0 of 7 runs are finished'
+    assert '[5/7] mtd: tuned, half, seed 1, 50 steps: 1 min; left: about 2 min' in lines
+    assert (reproduce.clock(3900), reproduce.clock(59.4)) == ('1 h 05 min', '59 s')
+
+
+def test_dry_run(page: Path, capsys: pytest.CaptureFixture) -> None:
+    run(page, '--data', 'mtd', '--seeds', '0')
+    before = page.read_text()
+    capsys.readouterr()
+    assert not run(page, '--dry-run')[1].asked and page.read_text() == before
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ['finished  mtd: zero-shot, not trained', 'finished  mtd: tuned, seed 0, 100 steps']
+    assert lines[-1] == '14 runs' and sum(line.startswith('to run') for line in lines) == 11
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (
+            ['--only', 'tuned', 'tined'],
+            "unknown variant 'tined', expected some of: 'zero-shot', 'tuned', 'tuned, half'",
+        ),
+        (['--data', 'mvtec'], "unknown data 'mvtec', expected some of: 'mtd', 'synthetic'"),
+        (['--iters', '0'], '--iters 0 --repeats 20, expected 1 or more'),
+        (['--seeds', '1', '1'], r'--seeds [1, 1], expected different ones'),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, page: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run(page, *arguments)
+    assert message in ' '.join(capsys.readouterr().err.split())
+
+
+def test_markers_are_missing(page: Path) -> None:
+    page.write_text('<!-- /reproduce:toy -->\n<!-- reproduce:toy -->\n')
+    with pytest.raises(ValueError, match=r"page.md: expected one line '<!-- reproduce:toy -->' and, after it"):
+        run(page, '--table')
+    assert page.read_text() == '<!-- /reproduce:toy -->\n<!-- reproduce:toy -->\n'
+
+
+def test_config_of_a_run() -> None:
+    """No validation, the schedule stretched, the seed; the shipped config is left alone."""
+    before = _study.read_config('sam_tiny_mtd').to_dict()
+    (one,) = TOY.runs([7], 200, ['mtd'], ['tuned, half'])
+    config = one.config
+    assert config.train_cfg.max_iters == config.default_hooks.checkpoint.interval == 100
+    assert [(item.begin, item.end) for item in config.param_scheduler] == [(0, 6), (6, 100)]  # of 0-50-800
+    assert config.randomness.seed == 7 and config.optim_wrapper.optimizer.lr == 800
+    assert config.val_dataloader is config.val_cfg is config.val_evaluator is None
+    assert (
+        config.train_dataloader.dataset.ann_file == 'train.txt' and config.test_dataloader.dataset.ann_file == 'val.txt'
+    )
+    assert _study.read_config('sam_tiny_mtd').to_dict() == before
+    zero, again = (TOY.runs([0], steps, ['mtd'], ['zero-shot'])[0] for steps in (100, 200))
+    assert zero.config.train_dataloader is None and zero.fingerprint == again.fingerprint != one.fingerprint
+
+
+def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero-shot and tuned are made of the same, so they are one measurement."""
+    seconds = iter([2.0, 4.0])
+
+    def time_parts(works: dict, repeats: int, device: object, progress: object) -> tuple[dict, dict]:
+        cpu = {name: [next(seconds)] * repeats for name in works}
+        return cpu, cpu
+
+    monkeypatch.setattr(reproduce, 'time_parts', time_parts)
+    monkeypatch.setitem(reproduce.SPEEDS, 'predict', lambda config: None)
+    two = _study.Study('toy', 'sam_tiny_{data}', ('mtd',), 100, (*TOY.variants[:2], wide()), TOY.columns)
+    monkeypatch.setitem(reproduce.STUDIES, 'toy', two)
+    run(page)
+    run(page, '--speed')
+    assert [row[3] for row in rows(page)['mtd']] == ['1.00', '1.00', '0.50']
+
+
+def wide() -> _study.Variant:
+    return _study.Variant('tuned, half', {'model.backbone.embed_dim': 384})
+
+
+# ---------------------------------------------------------------- the studies
+
+
+def test_their_places_are_in_the_readme() -> None:
+    text = reproduce.README.read_text()
+    for name in reproduce.STUDIES:
+        assert text.count(f'<!-- reproduce:{name} -->') == text.count(f'<!-- /reproduce:{name} -->') == 1
+
+
+def variants() -> Iterator[tuple[str, str, str]]:
+    """Every variant of every study, on the one data set and on the other in turn."""
+    for study in reproduce.STUDIES.values():
+        for index, variant in enumerate(study.variants):
+            yield study.name, variant.name, study.data[index % len(study.data)]
+
+
+@pytest.mark.parametrize('study', reproduce.STUDIES.values(), ids=lambda study: study.name)
+def test_names_and_keys(study: _study.Study) -> None:
+    """Names are unique, all runs differ, columns are keys that the test's metrics have, claims name variants."""
+    names = [variant.name for variant in study.variants]
+    assert len(set(names)) == len(names)
+    runs = study.runs(SEEDS)
+    assert len({one.fingerprint for one in runs}) == len({one.folder(Path()) for one in runs}) == len(runs)
+    keys = {column.key for column in study.columns}
+    assert {claim.key for claim in study.claims} <= keys
+    assert all(study.variant(name) for claim in study.claims for name in (claim.better, claim.worse))
+    for one in study.runs([0]):
+        steps = {step['type']: step for step in one.config.test_dataloader.dataset.pipeline}
+        modes = steps['GeneratePrompts'].modes if 'GeneratePrompts' in steps else {}
+        perturbed = [m for step in one.config.test_dataloader.dataset.pipeline for m in step.get('modes', ())]
+        assert set(perturbed) <= set(modes)
+        assert {key.split('/', 1)[1] for key in keys if '/' in key} <= set(modes)
+
+
+_batches: dict[str, dict] = {}
+
+
+def batch_of(config: Config) -> dict:
+    """A collated batch of the training data, one for all configs that have the same."""
+    key = json.dumps(config.train_dataloader.to_dict(), sort_keys=True, default=str)
+    if key not in _batches:
+        _batches[key] = next(iter(Runner.build_dataloader(config.train_dataloader, seed=0)))
+    return _batches[key]
+
+
+_stepped: set[str] = set()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp('shrunk')
+
+
+@pytest.mark.parametrize(('study', 'variant', 'data'), [pytest.param(*row, id=' '.join(row)) for row in variants()])
+def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path) -> None:
+    """It builds, its losses are finite, and every parameter that it trains gets a gradient."""
+    (one,) = reproduce.STUDIES[study].runs([0], None, [data], [variant])
+    trained = one.variant.trained
+    # What is not trained has no data to train on, which shrinking expects.
+    source = one.config if trained else replace(one, variant=_study.Variant(variant, one.variant.options)).config
+    config = shrink(source, folder)
+    key = json.dumps([config.model.to_dict(), source.train_dataloader.to_dict()], sort_keys=True, default=str)
+    if key in _stepped:
+        return  # the same but for its number of steps
+    _stepped.add(key)
+    model = MODELS.build(config.model)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert bool(names) == trained
+    if trained:
+        batch = model.train().data_preprocessor(batch_of(config), True)
+        losses, _ = model.parse_losses(model(**batch, mode='loss'))
+        losses.backward()
+        assert losses.isfinite()
+        parameters = dict(model.named_parameters())
+        assert [name for name in names if parameters[name].grad is None] == []
+    else:
+        with torch.no_grad():
+            assert model.eval()(torch.randn(1, 3, 64, 64), None, mode='tensor') is not None

@@ -1,0 +1,308 @@
+"""Reproduces a paper's comparison on the test bed: the mini SAM, magnetic tiles (data/mtd), procedural images.
+
+Usage: python tools/reproduce.py {spt,stable_sam,ods_sam,plm} [--seeds 0 1 2] [--iters N] [--data mtd synthetic]
+           [--only VARIANT ...] [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
+
+Trains and tests every variant on every data set with every seed, each by tools/train.py and tools/test.py in processes
+of their own, and writes means and spreads into configs/README.md. It may be interrupted and started again at any time:
+a run that is finished is not run again, one that is not starts anew. Of MTD the train split is trained on and the val
+split reported; nothing is chosen by it. --dry-run lists the runs; --table only writes the table of those that are
+there, absent ones as '-'; --speed measures all variants in turn in one process, on the CPU, and writes the table
+(--speed train: a training step instead, which is printed).
+The studies are tools/studies/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve()
+sys.path.insert(0, str(SCRIPT.parent))
+sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+
+import mmsam_ext  # noqa: E402, F401  (before mmseg)
+
+# isort: split
+import model_cost  # noqa: E402
+import torch  # noqa: E402
+from _by_parts import medians, time_parts  # noqa: E402
+from _measure import device_name  # noqa: E402
+from _study import Run, Study  # noqa: E402
+from _study_table import command, report, write_between  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+from mmseg.registry import MODELS  # noqa: E402
+from studies import STUDIES  # noqa: E402
+
+TOOLS = SCRIPT.parent
+README = TOOLS.parent / 'configs' / 'README.md'
+#: (run, its empty folder) -> its result, see :meth:`Run.result`.
+Execute = Callable[[Run, Path], dict]
+
+
+class RunError(RuntimeError):
+    """A run failed; the message has the end of its log."""
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, flush=True)
+
+
+# ---------------------------------------------------------------- one run
+
+
+def execute(run: Run, folder: Path) -> dict:
+    """Train where it is trained, test, count.
+
+    Raises:
+        RunError: one of the tools failed.
+    """
+    config, seconds = folder / 'config.py', {}
+    run.config.dump(config)
+    weights = run.study.weights
+    if run.variant.trained:
+        seconds['train'] = call(folder / 'train.log', 'train.py', config, '--work-dir', folder / 'train')
+        weights = folder / 'train' / f'iter_{run.iterations}.pth'
+    seconds['test'] = call(folder / 'test.log', 'test.py', config, weights, '--work-dir', folder / 'test')
+    (path,) = (folder / 'test').glob('*/*.json')
+    return dict(metrics=json.loads(path.read_text()), cost=cost(run.config), seconds=seconds)
+
+
+def call(log: Path, tool: str, *arguments: object) -> float:
+    """Run one of our tools from the repository's root, where data/ is -> seconds.
+
+    Raises:
+        RunError: it failed.
+    """
+    start = time.perf_counter()
+    with log.open('w') as file:
+        line = [sys.executable, TOOLS / tool, *arguments]
+        done = subprocess.run([str(part) for part in line], stdout=file, stderr=subprocess.STDOUT, cwd=TOOLS.parent)
+    if done.returncode:
+        raise RunError(f'{tool} failed ({done.returncode}), {log}:\n{log.read_text()[-2000:]}')
+    return time.perf_counter() - start
+
+
+def cost(config: Config) -> dict[str, int]:
+    """Parameters that a model trains, its operations, and those of its modules that train something."""
+    init_default_scope('mmseg')
+    result = model_cost.cost(config)
+    trained = [name for name, number in result['params_trainable_by_module'].items() if number]
+    by_module = result['flops_by_module']
+    return dict(
+        trained=result['params_trainable'],
+        flops=result['flops'],
+        flops_trained=sum(by_module[name] for name in trained if name in by_module),
+    )
+
+
+# ---------------------------------------------------------------- all runs
+
+
+def run_all(runs: Sequence[Run], work_dir: Path, execute: Execute, progress: Callable[[str], None] = say) -> list[str]:
+    """Run what is not finished; one that fails is told, and does not stop the others.
+
+    Returns:
+        What failed.
+    """
+    finished = {run: result for run in runs if (result := run.result(work_dir)) is not None}
+    rest = [run for run in runs if run not in finished]
+    failed = []
+    progress(f'{len(finished)} of {len(runs)} runs are finished')
+    times = {run: sum(result['seconds'].values()) for run, result in finished.items()}
+    for index, run in enumerate(rest):
+        number = len(finished) + index + 1
+        folder = run.folder(work_dir)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+        folder.mkdir(parents=True)
+        progress(f'[{number}/{len(runs)}] {run} ...')
+        try:
+            result = execute(run, folder)
+        except RunError as error:
+            failed.append(f'{run}: {error}')
+            progress(failed[-1])
+            continue
+        partial = folder / '.result.json.partial'
+        partial.write_text(json.dumps(result, indent=1))
+        partial.rename(folder / 'result.json')
+        times[run] = sum(result['seconds'].values())
+        left = remaining(times, rest[index + 1 :])
+        progress(f'[{number}/{len(runs)}] {run}: {clock(times[run])}; left: about {clock(left)}')
+    return failed
+
+
+def remaining(times: dict[Run, float], runs: Sequence[Run]) -> float:
+    """Seconds that `runs` will take, judged by `times` of runs on the same data with as many steps, or else of all."""
+
+    def estimate(run: Run) -> float:
+        like = [value for other, value in times.items() if _kind(other) == _kind(run)]
+        return statistics.fmean(like or times.values())
+
+    return sum(map(estimate, runs))
+
+
+def _kind(run: Run) -> tuple:
+    return run.data, run.variant.trained, run.iterations
+
+
+def clock(seconds: float) -> str:
+    """'1 h 05 min', '3 min', '12 s'."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f'{minutes // 60} h {minutes % 60:02d} min'
+    return f'{minutes} min' if seconds >= 60 else f'{seconds:.0f} s'
+
+
+# ---------------------------------------------------------------- speed
+
+
+def measure_speed(
+    study: Study, data: Sequence[str], what: str, repeats: int, progress: Callable[[str], None] = say
+) -> dict:
+    """CPU time of `predict` (an image and a box) or of a training step (a batch), relative to the first variant's.
+
+    Weights are random; variants whose models are made of the same are measured once. Not by the clock, which other
+    programs disturb more.
+
+    Args:
+        study: Of its variants, for training, those that are trained; the first of them is the measure then.
+        data: On which data.
+        what: One of SPEEDS.
+        repeats: Timed rounds.
+
+    Returns:
+        `relative` (times as fast as the first) and `cpu_seconds`: data -> variant -> number; `device`, `repeats`.
+    """
+    init_default_scope('mmseg')
+    relative, seconds = {}, {}
+    for name in data:
+        works, same = {}, {}
+        for run in study.runs([0], data=[name]):
+            if what == 'train' and not run.variant.trained:
+                continue
+            parts = [run.config.model.to_dict(), what == 'train' and run.config.train_dataloader.to_dict()]
+            if what == 'predict':
+                parts[0].pop('trainable', None)
+            key = same[run.variant.name] = json.dumps(parts, sort_keys=True, default=str)
+            if key not in works:
+                works[key] = SPEEDS[what](run.config)
+        middle = medians(time_parts(works, repeats, torch.device('cpu'), progress)[1])
+        seconds[name] = {variant: middle[key] for variant, key in same.items()}
+        first = next(iter(seconds[name].values()))
+        relative[name] = {variant: first / value for variant, value in seconds[name].items()}
+    return dict(relative=relative, cpu_seconds=seconds, device=device_name(torch.device('cpu')), repeats=repeats)
+
+
+def prediction(config: Config) -> Callable[[], object]:
+    """`predict` of one image with one box."""
+    model = MODELS.build(config.model).eval()
+    inputs, samples = model_cost.one_image(model_cost.input_size(model, None))
+
+    def work() -> object:
+        with torch.no_grad():
+            return model(inputs, samples, mode='predict')
+
+    return work
+
+
+def training_step(config: Config) -> Callable[[], object]:
+    """Losses and gradients of one batch, without its loading."""
+    model = MODELS.build(config.model).train()
+    loader = Runner.build_dataloader({**config.train_dataloader, 'num_workers': 0, 'persistent_workers': False}, seed=0)
+    batch = model.data_preprocessor(next(iter(loader)), True)
+
+    def work() -> object:
+        model.zero_grad()
+        losses, _ = model.parse_losses(model(**batch, mode='loss'))
+        return losses.backward()
+
+    return work
+
+
+#: What --speed measures.
+SPEEDS = {'predict': prediction, 'train': training_step}
+
+
+# ---------------------------------------------------------------- command line
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, with `study` looked up and `runs` listed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('study', choices=sorted(STUDIES))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of training (default: 0 1 2)')
+    parser.add_argument('--iters', type=int, help="training steps instead of the study's; shares of it shrink alike")
+    parser.add_argument('--data', nargs='+', help="run on these alone (default: all of the study's)")
+    parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these alone (--dry-run lists them)')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='of all studies')
+    parser.add_argument('--out', type=Path, default=README, help='Markdown file with the markers of the study')
+    parser.add_argument('--repeats', type=int, default=20, help='timed rounds of --speed')
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument('--dry-run', action='store_true', help='list the runs and which are finished')
+    mode.add_argument('--table', action='store_true', help='write the table of what is there')
+    mode.add_argument(
+        '--speed',
+        nargs='?',
+        const='predict',
+        choices=sorted(SPEEDS),
+        help='measure relative speed: of `predict` (default), for the table, or of a training step',
+    )
+    args = parser.parse_args(arguments)
+    if args.iters is not None and args.iters < 1 or args.repeats < 1:
+        parser.error(f'--iters {args.iters} --repeats {args.repeats}, expected 1 or more')
+    if len(set(args.seeds)) < len(args.seeds):
+        parser.error(f'--seeds {args.seeds}, expected different ones')
+    args.study = STUDIES[args.study]
+    args.work_dir = args.work_dir.resolve()
+    try:
+        args.runs = args.study.runs(args.seeds, args.iters, args.data, args.only)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def main(arguments: Sequence[str] | None = None, execute: Execute = execute) -> int:
+    """The command line; returns the exit code: 1 where a run failed."""
+    args = parse(arguments)
+    study, work_dir = args.study, args.work_dir
+    if args.dry_run:
+        for run in args.runs:
+            say(f'{"finished" if run.result(work_dir) else "to run":<9} {run}')
+        say(f'{len(args.runs)} runs')
+        return 0
+    speed_file = work_dir / study.name / 'predict.json'
+    if args.speed:
+        measured = measure_speed(study, args.data or study.data, args.speed, args.repeats)
+        path = speed_file.with_stem(args.speed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measured, indent=1))
+        say(json.dumps(measured, indent=1))
+    write = args.table or args.speed
+    try:
+        failed = [] if write else run_all(args.runs, work_dir, execute)
+    except KeyboardInterrupt:
+        say('interrupted; the same command goes on with the runs that are not finished')
+        return 130
+    speeds = json.loads(speed_file.read_text())['relative'] if speed_file.is_file() else {}
+    everything = study.runs(args.seeds, args.iters)
+    line = command(study, args.seeds, args.iters)
+    text = report(study, everything, work_dir, line, speeds)
+    write_between(args.out, study.name, text)
+    say(text)
+    for failure in failed:
+        say(f'FAILED {failure.splitlines()[0]}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

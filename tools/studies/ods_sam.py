@@ -1,0 +1,58 @@
+"""ODS-SAM's comparison (Tables 4, 5 and 6), and MMSegmentation's own U-Net and SegFormer-B0 from scratch beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _study import Claim, Column, Study, Variant, read_config
+
+#: Steps, as a share of ODS-SAM's, that take the CPU time of its training, data loading left out.
+#: As `python tools/reproduce.py ods_sam --speed train --data mtd` said, on a busy machine.
+SHARES = {'U-Net': 0.1, 'U-Net, 16 wide': 0.5, 'SegFormer-B0': 0.5}
+
+
+def head(**settings: Any) -> dict[str, Any]:
+    """Settings of the prompt head."""
+    return {f'model.prompt_stages.0.{key}': value for key, value in settings.items()}
+
+
+def from_scratch(title: str, name: str, **optimizer: Any) -> Variant:
+    """A model of configs/_base_/models, all of it trained, in place of ODS-SAM."""
+    options = {
+        'model': dict(read_config(f'_base_/models/{name}').model.to_dict(), _delete_=True),
+        'custom_hooks': read_config('_base_/runtime/default').custom_hooks,
+    }
+    if optimizer:
+        options['optim_wrapper.optimizer'] = dict(optimizer, _delete_=True)
+    return Variant(title, options, share=SHARES[title])
+
+
+FULL = 'ODS-SAM (1 OD-SSM, 2 ODConv)'
+ODS_SAM = Study(
+    name='ods_sam',
+    config='ods_sam_tiny_{data}',
+    data=('mtd', 'synthetic'),
+    iterations=1000,
+    variants=(
+        Variant('zero-shot, no prompt', {'model.prompt_stages': [], 'model.trainable': ()}, trained=False),
+        Variant('no OD-SSM, no ODConv', head(num_ssm=0, dilations=())),
+        Variant('OD-SSM alone', head(dilations=())),
+        Variant('ODConv alone', head(num_ssm=0)),
+        Variant(FULL),
+        Variant('1 ODConv', head(dilations=(1,))),
+        Variant('3 ODConv', head(dilations=(1, 2, 3))),
+        Variant('2 OD-SSM', head(num_ssm=2)),
+        Variant('3 OD-SSM', head(num_ssm=3)),
+        from_scratch('U-Net', 'unet'),
+        from_scratch('U-Net, 16 wide', 'unet_16'),
+        from_scratch('SegFormer-B0', 'segformer_b0', type='AdamW', lr=5e-4, weight_decay=0.01),
+    ),
+    columns=(Column('mE', 'mE', 3), Column('MAE', 'MAE', 3), Column('Dice', 'Dice'), Column('IoU', 'IoU')),
+    claims=(
+        *(Claim(FULL, 'zero-shot, no prompt', key) for key in ('mE', 'Dice')),
+        *(Claim(name, 'no OD-SSM, no ODConv', 'Dice') for name in ('OD-SSM alone', 'ODConv alone', FULL)),
+        *(Claim(FULL, name, 'Dice') for name in ('1 ODConv', '3 ODConv', '2 OD-SSM', '3 OD-SSM')),
+        *(Claim(FULL, name, 'Dice') for name in SHARES),
+    ),
+    flops=True,
+)
