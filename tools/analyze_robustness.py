@@ -56,7 +56,7 @@ def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], dr
         for step in pipeline:
             if step['type'] == 'GeneratePrompts':
                 found += 1
-                steps.append(dict(type='GeneratePrompts', modes=modes, seed=step.get('seed') or 0))
+                steps.append(dict(step, modes=modes, seed=step.get('seed') or 0))
                 for scale in filter(None, noise):
                     name = SWEEPS['noise'][0].format(scale)
                     steps.append(dict(type='PerturbPrompts', box_noise=scale, modes=[name], seed=0))

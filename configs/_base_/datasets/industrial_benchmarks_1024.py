@@ -12,7 +12,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),
-    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0, replace=True),  # a mask of MTD has one pixel
     dict(type='Resize', scale=(1024, 1024), keep_ratio=False, backend='pillow'),
     dict(type='PackPromptInputs'),
 ]

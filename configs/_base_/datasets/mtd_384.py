@@ -16,7 +16,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),
-    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0, replace=True),  # a mask of MTD has one pixel
     dict(type='Resize', scale=(384, 384), keep_ratio=False, backend='pillow'),
     dict(type='PackPromptInputs'),
 ]
@@ -40,7 +40,7 @@ tta_model = dict(type='PromptTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),
-    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0, replace=True),
     dict(
         type='TestTimeAug',
         transforms=[

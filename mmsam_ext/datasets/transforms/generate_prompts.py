@@ -69,7 +69,8 @@ class GeneratePrompts(BaseTransform):
     `num_prompts`, so many (mode, target) pairs are drawn at random.
 
     Boxes go from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without
-    replacement; a target with fewer pixels than points repeats some, which is logged.
+    replacement; a target with fewer pixels than points is an error in evaluation, and repeats some in training, where
+    the geometry may have left little of it (`replace` changes either).
 
     Required keys: img, gt_seg_map (label 1 is the foreground), optionally gt_masks (T, H, W), the parts. A sample
     without ground truth passes through (MMSegmentation's inferencer removes LoadAnnotations), as does one that has
@@ -82,10 +83,13 @@ class GeneratePrompts(BaseTransform):
         seed: Of evaluation prompts, which are a function of (seed, sample, target, draw) alone.
         num_prompts: Prompts of a training sample; None: one of each mode (and of each part).
         min_area: Parts of fewer pixels are no targets of their own (they still belong to the whole).
+        replace: Whether a target with fewer pixels than points repeats some, which is logged; else it is an error.
+            None: in training only.
 
     Raises:
-        ValueError: `gt_masks` beyond the foreground, or an evaluation sample without foreground (a training sample is
-            skipped and another taken, as mmengine does for a transform that returns None).
+        ValueError: `gt_masks` beyond the foreground, more points than pixels, or an evaluation sample without
+            foreground (a training sample is skipped and another taken, as mmengine does for a transform that returns
+            None).
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class GeneratePrompts(BaseTransform):
         seed: int | None = None,
         num_prompts: int | None = None,
         min_area: int = 1,
+        replace: bool | None = None,
     ) -> None:
         if not modes:
             raise ValueError('GeneratePrompts: modes is empty, expected name -> dict(kind=...)')
@@ -101,6 +106,7 @@ class GeneratePrompts(BaseTransform):
             raise ValueError('GeneratePrompts: num_prompts is for training, seed for evaluation; expected one of them')
         self.modes = [PromptMode(name=name, **fields) for name, fields in modes.items()]
         self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
+        self.replace = seed is None if replace is None else replace
 
     def transform(self, results: dict) -> dict | None:
         """Add `prompts` and `gt_masks` to `results`."""
@@ -180,11 +186,13 @@ class GeneratePrompts(BaseTransform):
             pixels = np.flatnonzero(mask)
             enough = len(pixels) >= mode.num_points
             if not enough:
-                print_log(
-                    f'{sample_key(results)}: {mode.num_points} points of a target of {len(pixels)} pixels; some repeat',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+                few = f'{sample_key(results)}: {mode.num_points} points of a target of {len(pixels)} pixels'
+                if not self.replace:
+                    raise ValueError(
+                        f'{few} (prompt mode {mode.name!r}), expected at least as many pixels; GeneratePrompts repeats '
+                        'some with replace=True, and leaves small parts out by min_area'
+                    )
+                print_log(f'{few}; some repeat', logger='current', level=logging.WARNING)
             drawn = rng.choice(pixels, mode.num_points, replace=not enough)
             prompt['points'] = np.stack([drawn % mask.shape[1], drawn // mask.shape[1]], 1).astype(np.float32)
         return prompt

@@ -93,12 +93,28 @@ def test_box_and_points_and_none():
     assert prompts.boxes[0].tolist() == [1, 1, 7, 6] and prompts.point_labels.tolist() == [[1, 1], [-1, -1]]
 
 
-def test_a_target_of_fewer_pixels_than_points_repeats_some(monkeypatch):
+SIX = dict(many=dict(kind='points', targets='parts', num_points=6))  # the block has six pixels, the line four
+
+
+@pytest.mark.parametrize('options', [dict(seed=0), dict(seed=0, replace=False), dict(replace=False)])
+def test_more_points_than_pixels(options):
+    """Names the sample, the points, the pixels, and what to do; in evaluation unless asked otherwise."""
+    message = r"^set/one: 6 points of a target of 4 pixels \(prompt mode 'many'\), expected .* replace=True.* min_area$"
+    with pytest.raises(ValueError, match=message):
+        build(SIX, **options)(results())
+    prompts = build(SIX, min_area=5, **options)(results())['prompts']
+    assert len(prompts) == 1 and {tuple(map(int, p)) for p in prompts.points[0].tolist()} == BLOCK
+
+
+@pytest.mark.parametrize('options', [dict(), dict(seed=0, replace=True)])
+def test_a_target_of_fewer_pixels_than_points_repeats_some(options, monkeypatch):
+    """In training, where a crop may leave a few pixels, and in evaluation where asked for."""
     said = []
     monkeypatch.setattr(generate_prompts, 'print_log', lambda text, **kwargs: said.append(text))
-    prompts = build(dict(many=dict(kind='points', targets='parts', num_points=6)), seed=0)(results())['prompts']
+    prompts = build(SIX, **options)(results())['prompts']
     assert {tuple(map(int, p)) for p in prompts.points[1].tolist()} <= LINE and prompts.point_labels.min() == 1
-    assert said == ['set/one: 6 points of a target of 4 pixels; some repeat']  # the block has six
+    assert {tuple(map(int, p)) for p in prompts.points[0].tolist()} == BLOCK  # as many as points: each once
+    assert said == ['set/one: 6 points of a target of 4 pixels; some repeat']
 
 
 def test_small_parts_are_no_targets():
