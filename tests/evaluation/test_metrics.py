@@ -72,6 +72,37 @@ def test_averages_over_groups_of_modes(masks: Masks, sample: Sample, tmp_path: P
     assert (rows['box-level']['targets'], float(rows['box-level']['mIoU'])) == ('4', pytest.approx(75))
 
 
+def test_stability_in_the_same_table(masks: Masks, sample: Sample, tmp_path: Path, log: list[str]) -> None:
+    """Of #..., ##.. and ####: IoU with ##.. 1/2, 1, 1/2; ST 1/4, 2/4, 4/4, since the union is ####. One box: no ST."""
+    truth, modes, path = masks('##..'), ('box', 'noisy'), tmp_path / 'table.csv'
+    three = masks('##..', '#...', '##..', '####')
+    one = sample(three, truth, modes=modes, mode_ids=[0, 1, 1, 1], draw_ids=[0, 0, 1, 2])
+    agree = sample(
+        masks('####', '##..', '##..', '##..'), truth, modes=modes, mode_ids=[0, 1, 1, 1], draw_ids=[0, 0, 1, 2]
+    )
+    other = sample(masks('##..'), truth, modes=modes, mode_ids=[1], dataset_name='KSDD')  # a single draw
+    metric = PromptIoUMetric(boundary=False, stability=True, csv_path=str(path))
+    results = evaluate(metric, [one, agree, other])
+    first, second = 7 / 12, 1
+    assert results == pytest.approx({
+        'mIoU/box': 75, 'mIoU/noisy': (100 * (2 / 3 + 1) / 2 + 100) / 2, 'mIoU': (75 + 275 / 3) / 2,
+        'ST/noisy': 100 * (first + second) / 2, 'ST': 100 * (first + second) / 2,
+        'MTD/mIoU/box': 75, 'MTD/mIoU/noisy': 250 / 3, 'KSDD/mIoU/noisy': 100,
+        'MTD/ST/noisy': 100 * (first + second) / 2,
+    })  # fmt: skip
+    alone = evaluate(StabilityMetric(), [one, agree, other])
+    assert {key: value for key, value in results.items() if 'ST' in key} == pytest.approx(
+        alone | {'MTD/ST/noisy': alone['ST']}
+    )
+    table = next(line for line in log if 'mIoU' in line).replace(' ', '')
+    assert '|Dataset|Prompt|mIoU|ST|Targets|' in table
+    assert '|MTD|box|75.00|-|2|' in table and '|MTD|noisy|83.33|79.17|2|' in table
+    assert '|KSDD|noisy|100.00|-|1|' in table and '|mean|mean|83.33|79.17|5|' in table
+    with path.open() as file:
+        rows = {(row['dataset'], row['mode'], row['class']): row['ST'] for row in csv.DictReader(file)}
+    assert rows['MTD', 'box', 'all'] == '' and float(rows['mean', 'noisy', 'all']) == pytest.approx(100 * 19 / 24)
+
+
 def test_mean_over_images_then_over_datasets(masks: Masks, sample: Sample, tmp_path: Path, log: list[str]) -> None:
     truth, full, half, none = masks('##../....'), masks('##../....'), masks('#.../....'), masks('..../....')
     samples = [
@@ -143,7 +174,7 @@ def test_two_ranks_give_the_numbers_of_one(sample: Sample) -> None:
                draw_ids=[0, 1, 2], defect_class=str(index % 3))
         for index in range(7)
     ]  # fmt: skip
-    for metric in (PromptIoUMetric(), StabilityMetric()):
+    for metric in (PromptIoUMetric(), PromptIoUMetric(stability=True), StabilityMetric()):
         expected = evaluate(metric, samples)
         ranks = []
         for rank in range(2):

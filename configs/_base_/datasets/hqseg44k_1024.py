@@ -43,4 +43,4 @@ val_dataloader = dict(
     dataset=dict(type='HQSeg44KDataset', split='test', test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = test_evaluator = [dict(type='PromptIoUMetric'), dict(type='StabilityMetric')]
+val_evaluator = test_evaluator = dict(type='PromptIoUMetric', stability=True)

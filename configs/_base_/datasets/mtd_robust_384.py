@@ -18,7 +18,7 @@ robust_pipeline = [
 ]
 test_pipeline = [
     *load,
-    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
+    dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0, replace=True),  # a mask of MTD has one pixel
     dict(type='PerturbPrompts', box_noise=0.4, modes=['box noise 0.4'], seed=0),
     dict(type='PerturbPrompts', box_iou=(0.5, 0.6), modes=['box IoU 0.5-0.6'], seed=0),
     dict(type='PerturbPrompts', box_iou=(0.6, 0.7), modes=['box IoU 0.6-0.7'], seed=0),
@@ -44,4 +44,4 @@ val_dataloader = dict(
     dataset=dict(type='MTDDataset', ann_file='val.txt', test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = test_evaluator = [dict(type='PromptIoUMetric'), dict(type='StabilityMetric')]
+val_evaluator = test_evaluator = dict(type='PromptIoUMetric', stability=True)

@@ -46,4 +46,4 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='SyntheticDefectDataset', length=200, seed=12, test_mode=True, pipeline=test_pipeline),
 )
-val_evaluator = test_evaluator = [dict(type='PromptIoUMetric'), dict(type='StabilityMetric')]
+val_evaluator = test_evaluator = dict(type='PromptIoUMetric', stability=True)

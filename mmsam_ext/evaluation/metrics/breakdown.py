@@ -10,18 +10,21 @@ from typing import NamedTuple
 
 from prettytable import PrettyTable
 
+#: One number per metric, None where it has none.
+Means = tuple[float | None, ...]
+
 
 class Score(NamedTuple):
     """Scores of one target of one image under one prompt mode.
 
     Attributes:
-        values: One number in [0, 1] per metric.
+        values: One number in [0, 1] per metric; None where a metric says nothing of this target.
     """
 
     dataset: str
     defect_class: str
     mode: str
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
 
 
 class Breakdown:
@@ -29,7 +32,8 @@ class Breakdown:
 
     A mean over a dataset is the mean over its images' targets, the overall mean is the mean over datasets, so that a
     large dataset does not drown a small one (SPT's protocol). Sums are exactly rounded (`math.fsum`): the numbers do
-    not depend on the order in which ranks deliver.
+    not depend on the order in which ranks deliver. Targets without a value for a metric do not count in its means;
+    where none has one, the mean is None, and tables show '-'.
 
     Args:
         names: Names of the metrics, in the order of ``Score.values``.
@@ -50,16 +54,16 @@ class Breakdown:
         """The scores whose fields have these values."""
         return [score for score in self.scores if all(getattr(score, key) == value for key, value in where.items())]
 
-    def dataset_means(self, dataset: str, mode: str) -> tuple[float, ...] | None:
+    def dataset_means(self, dataset: str, mode: str) -> Means | None:
         """Percent per metric, or None where the dataset has no score for this mode."""
         return _means([score.values for score in self.select(dataset=dataset, mode=mode)])
 
-    def overall_means(self, mode: str) -> tuple[float, ...] | None:
+    def overall_means(self, mode: str) -> Means | None:
         """Percent per metric, averaged over the datasets that have this mode."""
         means = [self.dataset_means(dataset, mode) for dataset in self.datasets]
         return _average([mean for mean in means if mean is not None])
 
-    def group_means(self) -> dict[str, tuple[float, ...]]:
+    def group_means(self) -> dict[str, Means]:
         """Group -> percent per metric, the mean of its modes' overall means; only groups whose modes all are there."""
         return {
             name: _average([self.overall_means(mode) for mode in modes])
@@ -69,7 +73,7 @@ class Breakdown:
 
     def results(self) -> dict[str, float]:
         """Percent under ``<metric>/<mode>``, ``<metric>/<group of modes>``, ``<metric>`` (mean over modes) and, where
-        there are several datasets, ``<dataset>/<metric>/<mode>``."""
+        there are several datasets, ``<dataset>/<metric>/<mode>``; without those that are None."""
         results = {}
         overall = {mode: self.overall_means(mode) for mode in self.modes}
         for index, name in enumerate(self.names):
@@ -83,7 +87,7 @@ class Breakdown:
                     if means is not None:
                         for name, mean in zip(self.names, means, strict=True):
                             results[f'{dataset}/{name}/{mode}'] = mean
-        return results
+        return {key: mean for key, mean in results.items() if mean is not None}
 
     def mode_table(self) -> PrettyTable:
         """Rows are prompt modes (of each dataset, then of their mean), then groups of modes; columns are metrics."""
@@ -147,18 +151,22 @@ class Breakdown:
         return sorted({(score.dataset, score.defect_class) for score in self.scores})
 
 
-def _average(values: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+def _average(values: Sequence[Means]) -> Means | None:
     """Mean of each column, None without rows."""
-    if not values:
-        return None
-    return tuple(math.fsum(column) / len(values) for column in zip(*values, strict=True))
+    return tuple(_mean(column) for column in zip(*values, strict=True)) if values else None
 
 
-def _means(values: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+def _mean(column: Sequence[float | None]) -> float | None:
+    """Mean of those that are numbers, None without any."""
+    numbers = [value for value in column if value is not None]
+    return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def _means(values: Sequence[Means]) -> Means | None:
     """Mean of each column in percent, None without rows."""
     means = _average(values)
-    return None if means is None else tuple(100 * mean for mean in means)
+    return None if means is None else tuple(None if mean is None else 100 * mean for mean in means)
 
 
-def _rounded(means: Sequence[float]) -> list[str]:
-    return [f'{mean:.2f}' for mean in means]
+def _rounded(means: Means) -> list[str]:
+    return ['-' if mean is None else f'{mean:.2f}' for mean in means]

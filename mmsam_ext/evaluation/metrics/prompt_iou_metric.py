@@ -1,4 +1,4 @@
-"""mIoU and mBIoU per prompt mode, dataset and class of defect."""
+"""mIoU, mBIoU and, as asked, ST per prompt mode, dataset and class of defect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
-from ..functional import boundary_iou, mask_iou
+from ..functional import boundary_iou, mask_iou, stability
 from .breakdown import Breakdown, Score
 from .prompt_groups import prompt_groups, sample_labels, sample_name, target_masks
 
@@ -34,6 +34,8 @@ class PromptIoUMetric(BaseMetric):
     Args:
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
         boundary: Whether to compute mBIoU.
+        stability: Whether to add ST of Stable-SAM as a column (``ST/<mode>``, ``ST``), of targets with several draws.
+            The numbers are :class:`StabilityMetric`'s, but for targets that are empty; that one needs no truth.
         mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as
             'box-level' and 'point-level' in SPT's tables.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
@@ -51,6 +53,7 @@ class PromptIoUMetric(BaseMetric):
         self,
         dilation_ratio: float = 0.02,
         boundary: bool = True,
+        stability: bool = False,
         mode_groups: Mapping[str, Sequence[str]] | None = None,
         csv_path: str | None = None,
         output_dir: str | None = None,
@@ -65,6 +68,7 @@ class PromptIoUMetric(BaseMetric):
             )
         self.dilation_ratio = dilation_ratio
         self.boundary = boundary
+        self.stability = stability
         self.mode_groups = dict(mode_groups or {})
         self.csv_path = csv_path
         self.output_dir = output_dir
@@ -106,6 +110,8 @@ class PromptIoUMetric(BaseMetric):
                 values.append(boundary_iou(masks, truth, self.dilation_ratio))
             # exactly rounded, so that the number of draws that agree cannot shift the last digit
             means = tuple(math.fsum(value.tolist()) / len(masks) for value in values)
+            if self.stability:
+                means += (float(stability(masks)) if len(masks) > 1 else None,)
             scores.append(Score(dataset, defect_class, mode, means))
         unprompted = not scores and not empty
         return dict(
@@ -130,7 +136,8 @@ class PromptIoUMetric(BaseMetric):
         if not scores:
             print_log('PromptIoUMetric: no target to score', logger='current', level=logging.WARNING)
             return {}
-        breakdown = Breakdown(('mIoU', 'mBIoU') if self.boundary else ('mIoU',), scores, self.mode_groups)
+        names = ('mIoU', *['mBIoU'] * self.boundary, *['ST'] * self.stability)
+        breakdown = Breakdown(names, scores, self.mode_groups)
         print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
         if self.csv_path is not None:
             breakdown.write_csv(self.csv_path)

@@ -62,4 +62,4 @@ def test_the_protocol() -> None:
     assert noise['box noise 0.4']['box_noise'] == 0.4
     assert noise['box IoU 0.5-0.6']['box_iou'] == (0.5, 0.6) and noise['box IoU 0.6-0.7']['box_iou'] == (0.6, 0.7)
     assert all(step['seed'] == 0 for step in noise.values()) and len(noise) == 3
-    assert {metric['type'] for metric in config.test_evaluator} == {'PromptIoUMetric', 'StabilityMetric'}
+    assert config.test_evaluator == dict(type='PromptIoUMetric', stability=True)
