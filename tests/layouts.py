@@ -146,10 +146,22 @@ def write_mvtec_ad_split(folder: Path) -> Path:
     return folder
 
 
+def write_chase_db1(folder: Path) -> Path:
+    """The layout that MMSegmentation's converter makes: labels 0 and 1; a second annotator's file is not read."""
+    for split in ('training', 'validation'):
+        for index in range(2):
+            image = folder / f'images/{split}/Image_0{index + 1}L.png'
+            for annotator in ('1st', '2nd'):
+                mask = folder / f'annotations/{split}/Image_0{index + 1}L_{annotator}HO.png'
+                write_pair(image, mask, index, value=1)
+    return folder
+
+
 #: Type of a dataset that loads all of a layout -> what writes it.
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     'GlaSDataset': write_glas,
     'PolypDataset': write_polyp,
     'MoNuSegDataset': write_monuseg,
     'MVTecADSplitDataset': write_mvtec_ad_split,
+    'ChaseDB1Dataset': write_chase_db1,
 }

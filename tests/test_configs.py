@@ -50,7 +50,12 @@ def test_names_our_package(path: Path) -> None:
 
 
 #: Metrics that take no prompts, and their keys.
-FOREGROUND = {'EMeasure': {'mE', 'maxE', 'adpE'}, 'MAE': {'MAE'}, 'DiceIoU': {'Dice', 'IoU'}}
+FOREGROUND = {
+    'EMeasure': {'mE', 'maxE', 'adpE'},
+    'MAE': {'MAE'},
+    'DiceIoU': {'Dice', 'IoU'},
+    'IoUMetric': {'mIoU', 'mDice'},  # MMSegmentation's own
+}
 
 
 def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
@@ -61,7 +66,7 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
         if metric['type'] == 'PromptIoUMetric':
             names = ('mIoU', 'mBIoU') if metric.get('boundary', True) else ('mIoU',)
             keys |= {*names, *(f'{name}/{mode}' for name in names for mode in modes)}
-        elif metric['type'] == 'StabilityMetric':
+        if metric['type'] == 'StabilityMetric' or metric.get('stability'):
             keys |= {'ST', *(f'ST/{mode}' for mode, fields in modes.items() if fields.get('draws', 1) > 1)}
         elif metric['type'] in FOREGROUND:
             keys |= FOREGROUND[metric['type']]
