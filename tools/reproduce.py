@@ -35,7 +35,7 @@ import model_cost  # noqa: E402
 import torch  # noqa: E402
 from _by_parts import medians, time_parts  # noqa: E402
 from _measure import device_name  # noqa: E402
-from _study import Run, Study  # noqa: E402
+from _study import Run  # noqa: E402
 from _study_table import command, report, write_between  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
@@ -166,17 +166,14 @@ def clock(seconds: float) -> str:
 # ---------------------------------------------------------------- speed
 
 
-def measure_speed(
-    study: Study, data: Sequence[str], what: str, repeats: int, progress: Callable[[str], None] = say
-) -> dict:
+def measure_speed(runs: Sequence[Run], what: str, repeats: int, progress: Callable[[str], None] = say) -> dict:
     """CPU time of `predict` (an image and a box) or of a training step (a batch), relative to the first variant's.
 
     Weights are random; variants whose models are made of the same are measured once. Not by the clock, which other
     programs disturb more.
 
     Args:
-        study: Of its variants, for training, those that are trained; the first of them is the measure then.
-        data: On which data.
+        runs: Of one seed; for training, of variants that are trained.
         what: One of SPEEDS.
         repeats: Timed rounds.
 
@@ -185,11 +182,9 @@ def measure_speed(
     """
     init_default_scope('mmseg')
     relative, seconds = {}, {}
-    for name in data:
+    for name in dict.fromkeys(run.data for run in runs):
         works, same = {}, {}
-        for run in study.runs([0], data=[name]):
-            if what == 'train' and not run.variant.trained:
-                continue
+        for run in (run for run in runs if run.data == name):
             parts = [run.config.model.to_dict(), what == 'train' and run.config.train_dataloader.to_dict()]
             if what == 'predict':
                 parts[0].pop('trainable', None)
@@ -262,6 +257,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f'--iters {args.iters} --repeats {args.repeats}, expected 1 or more')
     if len(set(args.seeds)) < len(args.seeds):
         parser.error(f'--seeds {args.seeds}, expected different ones')
+    if args.speed == 'predict' and args.only:
+        parser.error('--only with --speed: the table says speeds relative to the first variant, so measure all of them')
     args.study = STUDIES[args.study]
     args.work_dir = args.work_dir.resolve()
     try:
@@ -282,7 +279,10 @@ def main(arguments: Sequence[str] | None = None, execute: Execute = execute) -> 
         return 0
     speed_file = work_dir / study.name / 'predict.json'
     if args.speed:
-        measured = measure_speed(study, args.data or study.data, args.speed, args.repeats)
+        runs = [
+            run for run in args.runs if run.seed == args.seeds[0] and (run.variant.trained or args.speed != 'train')
+        ]
+        measured = measure_speed(runs, args.speed, args.repeats)
         path = speed_file.with_stem(args.speed)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(measured, indent=1))

@@ -12,14 +12,16 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 
+from tests.conftest import find_data
 from tests.shrink import REPO, shrink
 
 sys.path.insert(0, str(REPO / 'tools'))  # as when the script is run
 
 import _study
 import reproduce
+import studies
 
 TOY = _study.Study(
     name='toy',
@@ -173,6 +175,7 @@ def test_dry_run(page: Path, capsys: pytest.CaptureFixture) -> None:
             "unknown variant 'tined', expected some of: 'zero-shot', 'tuned', 'tuned, half'",
         ),
         (['--data', 'mvtec'], "unknown data 'mvtec', expected some of: 'mtd', 'synthetic'"),
+        (['--speed', '--only', 'tuned'], '--only with --speed: the table says speeds relative to the first variant'),
         (['--iters', '0'], '--iters 0 --repeats 20, expected 1 or more'),
         (['--seeds', '1', '1'], r'--seeds [1, 1], expected different ones'),
     ],
@@ -306,3 +309,43 @@ def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path)
     else:
         with torch.no_grad():
             assert model.eval()(torch.randn(1, 3, 64, 64), None, mode='tensor') is not None
+
+
+def run_of(study: str, variant: str, data: str) -> _study.Run:
+    return reproduce.STUDIES[study].runs([0], None, [data], [variant])[0]
+
+
+def test_stable_sam_variants_are_what_they_say() -> None:
+    """An epoch is 232 images in batches of 4; robust training has occlusion and sloppy boxes, the other has neither."""
+    steps = {name: run_of('stable_sam', name, 'mtd').iterations for name in ('DSP + RTS', 'DSP + RTS, 1 epoch')}
+    assert steps == {'DSP + RTS': 696, 'DSP + RTS, 1 epoch': 58}
+    quarter = run_of('stable_sam', 'PT-SAM + RTS, 1/4 of the data', 'synthetic')
+    assert quarter.iterations == 696 // 4
+    dataset = quarter.config.train_dataloader.dataset
+    assert (dataset.dataset.length, len(dataset.dataset.indices), dataset.dataset.indices[-1]) == (232, 58, 228)
+    robust = {'SynthesizeOcclusion', 'PerturbPrompts'}
+    for name in ('LoRA', 'DSP'):
+        for data in ('mtd', 'synthetic'):
+            clean, sloppy = (
+                {step['type'] for step in run_of('stable_sam', one, data).config.train_dataloader.dataset.pipeline}
+                for one in (name, f'{name} + RTS')
+            )
+            assert robust <= sloppy and not robust & clean
+
+
+def test_plm_variants_are_what_they_say() -> None:
+    dataset = run_of('plm', 'PLM, 10 % of the data', 'parts').config.train_dataloader.dataset
+    assert dataset.length == 2000 and dataset.indices == list(range(0, 2000, 10))
+    indices = run_of('plm', 'SAM-F, 50 % of the data', 'mtd').config.train_dataloader.dataset.indices
+    assert len(set(indices)) == 116 and max(indices) < 232
+    for name, modes in (('points', {'1 point'}), ('boxes', {'box'})):
+        config = run_of('plm', f'PLM + PMM, trained with {name} alone', 'mtd').config
+        (prompts,) = (step for step in config.train_dataloader.dataset.pipeline if step['type'] == 'GeneratePrompts')
+        assert set(prompts['modes']) == modes
+
+
+def test_size_of_mtd() -> None:
+    """The shares of data are of so many images."""
+    config = run_of('plm', 'PLM', 'mtd').config.train_dataloader.dataset
+    dataset = DATASETS.build(dict(config, data_root=str(find_data('mtd')), pipeline=[]))
+    assert len(dataset) == studies.plm.IMAGES == studies.stable_sam.IMAGES
