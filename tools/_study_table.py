@@ -54,7 +54,8 @@ def report(study: Study, runs: Sequence[Run], work_dir: Path, line: str, speeds:
     if study.flops:
         notes.append('GFLOPs are of one image, a multiply-add is 2.')
     if speeds:
-        notes.append(f'Speed: images per second of `predict`, one box an image, relative to {study.variants[0].name}.')
+        first = study.variants[0].name
+        notes.append(f'Speed: `predict` of an image with one box, by CPU time, as many times as fast as {first}.')
     if missing:
         notes.append(f'**{missing} of {len(runs)} runs are absent (-).**')
     blocks.append(' '.join(notes))

@@ -5,11 +5,13 @@ Usage: python tools/reproduce.py {spt,stable_sam,ods_sam,plm} [--seeds 0 1 2] [-
 
 Trains and tests every variant on every data set with every seed, each by tools/train.py and tools/test.py in processes
 of their own, and writes means and spreads into configs/README.md. It may be interrupted and started again at any time:
-a run that is finished is not run again, one that is not starts anew. Of MTD the train split is trained on and the val
-split reported; nothing is chosen by it. --dry-run lists the runs; --table only writes the table of those that are
-there, absent ones as '-'; --speed measures all variants in turn in one process, on the CPU, and writes the table
-(--speed train: a training step instead, which is printed).
-The studies are tools/studies/.
+a run that is finished is not run again, one that is not starts anew. (A changed config or mini SAM is another run;
+changed code is not: remove --work-dir.) Of MTD the train split is trained on and the val split reported; nothing is
+chosen by it.
+
+--dry-run lists the runs. --table only writes the table of those that are there, absent ones as '-'. --speed measures all
+variants in turn in one process, on the CPU, and writes the table; --speed train prints that of a training step. The
+studies are tools/studies/.
 """
 
 from __future__ import annotations
