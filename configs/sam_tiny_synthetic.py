@@ -1,4 +1,4 @@
-# Mini SAM, mask decoder tuned on procedural defects: what tools/quickstart.sh runs.
+# Mini SAM, mask decoder tuned on procedural defects; zero-shot, what tools/quickstart.sh compares with.
 _base_ = [
     '_base_/models/sam_tiny.py',
     '_base_/datasets/synthetic_defects_256.py',

@@ -1,5 +1,4 @@
-# SPT with LoRA on the mini SAM, on procedural defects.
-# tools/train.py configs/spt_tiny_synthetic.py
+# SPT with LoRA on the mini SAM, on procedural defects: what tools/quickstart.sh runs.
 _base_ = [
     '_base_/models/spt_tiny.py',
     '_base_/peft/lora.py',
@@ -9,3 +8,8 @@ _base_ = [
 ]
 model = dict(peft={{_base_.peft}}, trainable={{_base_.trainable}})
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=50, end=300),
+]
+train_cfg = dict(max_iters=300, val_interval=300)

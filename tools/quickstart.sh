@@ -1,30 +1,31 @@
 #!/usr/bin/env bash
 # From nothing to an adapted promptable SAM, on the CPU, in some ten minutes: makes .venv if there is none, tests the mini
-# SAM that comes with the package on built-in synthetic defects, adapts it to them (configs/sam_tiny_synthetic.py), tests
-# it again, and leaves a table and pictures.
+# SAM that comes with the package on built-in synthetic defects, adapts it to them by SPT (configs/spt_tiny_synthetic.py),
+# tests it again, and leaves a table and pictures.
 # Usage: tools/quickstart.sh [arguments of tools/train.py]
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 source "$(dirname "$0")/setup_env.sh"
 
-CONFIG=configs/sam_tiny_synthetic.py
+PLAIN=configs/sam_tiny_synthetic.py
+CONFIG=configs/spt_tiny_synthetic.py
 WEIGHTS=mmsam_ext://sam_tiny
 WORK=work_dirs/quickstart
 rm -rf "$WORK" # what an earlier run left
 mkdir -p "$WORK"
 
-# test NAME CHECKPOINT [arguments of tools/test.py]
+# test NAME CONFIG CHECKPOINT [arguments of tools/test.py]
 test_model() {
     local log="$WORK/$1.log"
-    say "testing $2, $1 (log: $log)"
-    if ! "$PYTHON" tools/test.py "$CONFIG" "$2" --work-dir "$WORK/$1" "${@:3}" >"$log" 2>&1; then
+    say "testing $3, $1 (log: $log)"
+    if ! "$PYTHON" tools/test.py "$2" "$3" --work-dir "$WORK/$1" "${@:4}" >"$log" 2>&1; then
         tail -n 30 "$log" >&2
         say "testing failed; the whole log is $log"
         exit 1
     fi
 }
 
-test_model zero-shot "$WEIGHTS"
+test_model zero-shot "$PLAIN" "$WEIGHTS"
 
 say "adapting it: $CONFIG (log: $WORK/train.log)"
 set +e # grep may find nothing; what counts is how training ended
@@ -39,7 +40,7 @@ if [ "$status" -ne 0 ]; then
 fi
 
 CHECKPOINT=$(cat "$WORK/train/last_checkpoint")
-test_model adapted "$CHECKPOINT" --show-dir "$WORK/pictures" --cfg-options default_hooks.visualization.interval=5
+test_model adapted "$CONFIG" "$CHECKPOINT" --show-dir "$WORK/pictures" --cfg-options default_hooks.visualization.interval=5
 
 "$PYTHON" tools/compare_runs.py zero-shot="$WORK/zero-shot" adapted="$WORK/adapted" --out "$WORK/table.md"
 say "done"
