@@ -9,9 +9,9 @@ a run that is finished is not run again, one that is not starts anew. (A changed
 changed code is not: remove --work-dir.) Of MTD the train split is trained on and the val split reported; nothing is
 chosen by it.
 
---dry-run lists the runs. --table only writes the table of those that are there, absent ones as '-'. --speed measures all
-variants in turn in one process, on the CPU, and writes the table; --speed train prints that of a training step. The
-studies are tools/studies/.
+--dry-run lists the runs. --table only writes the table of those that are there, absent ones as '-'. --speed measures
+all variants in turn in one process, on the CPU, and writes the table; --speed train prints that of a training step.
+The studies are tools/studies/.
 """
 
 from __future__ import annotations
