@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ Options = Mapping[str, Any] | Callable[[Config], Mapping[str, Any]]
 #: All training ends before anything is measured: what is reported on is never looked at to choose something.
 NO_VALIDATION = {'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None}
 NO_TRAINING = {'train_dataloader': None, 'train_cfg': None, 'optim_wrapper': None, 'param_scheduler': None}
+
+
+class RunError(RuntimeError):
+    """A run failed; the message has the end of its log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +183,15 @@ class Run:
         names = sorted(set(re.findall(rf'{PACKAGED}\w+', text)))
         return hashlib.sha256(''.join([text, *map(weights_hash, names)]).encode()).hexdigest()
 
+    def check_unchanged(self) -> None:
+        """What it starts from is still what its fingerprint says.
+
+        Raises:
+            RunError: the packaged weights were replaced since.
+        """
+        if replace(self).fingerprint != self.fingerprint:
+            raise RunError('the packaged weights were replaced meanwhile, its result is not kept; start again')
+
     def folder(self, work_dir: Path) -> Path:
         """Where it works. Another config, as one of more steps, has another folder: results never mix."""
         variant = re.sub(r'[^\w%]+', '-', self.variant.name).strip('-').lower()
@@ -195,10 +209,15 @@ def read_config(name: str) -> Config:
     return Config.fromfile(CONFIGS / f'{name}.py')
 
 
-@lru_cache
 def weights_hash(name: str) -> str:
-    """SHA-256 of packaged weights."""
-    return file_hash(asset_path(name))
+    """SHA-256 of packaged weights, as they are now."""
+    path = asset_path(name)
+    return _hash_of(path, os.stat(path).st_mtime_ns)
+
+
+@lru_cache
+def _hash_of(path: str, modified: int) -> str:
+    return file_hash(path)
 
 
 def set_iterations(config: Config, iterations: int) -> None:

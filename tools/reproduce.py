@@ -37,7 +37,7 @@ import model_cost  # noqa: E402
 import torch  # noqa: E402
 from _by_parts import medians, time_parts  # noqa: E402
 from _measure import device_name  # noqa: E402
-from _study import Run  # noqa: E402
+from _study import Run, RunError  # noqa: E402
 from _study_table import command, report, write_between  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
@@ -49,10 +49,6 @@ TOOLS = SCRIPT.parent
 README = TOOLS.parent / 'configs' / 'README.md'
 #: (run, its empty folder) -> its result, see :meth:`Run.result`.
 Execute = Callable[[Run, Path], dict]
-
-
-class RunError(RuntimeError):
-    """A run failed; the message has the end of its log."""
 
 
 def say(line: str) -> None:
@@ -129,7 +125,9 @@ def run_all(runs: Sequence[Run], work_dir: Path, execute: Execute, progress: Cal
         folder.mkdir(parents=True)
         progress(f'[{number}/{len(runs)}] {run} ...')
         try:
+            run.check_unchanged()
             result = execute(run, folder)
+            run.check_unchanged()
         except RunError as error:
             failed.append(f'{run}: {error}')
             progress(failed[-1])

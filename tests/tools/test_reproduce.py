@@ -148,6 +148,23 @@ def test_a_failure_does_not_stop_the_others(page: Path, capsys: pytest.CaptureFi
     assert run(page)[1].asked == ['mtd: tuned, seed 1, 100 steps']
 
 
+def test_weights_that_change_meanwhile(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the run under way nor those that were planned with the old weights pass for results of either."""
+    fake = Fake()
+
+    def replaced_in_the_third(run: _study.Run, folder: Path) -> dict:
+        result = fake(run, folder)
+        if len(fake.asked) == 3:
+            monkeypatch.setattr(_study, 'weights_hash', lambda name: 'of new weights')
+        return result
+
+    line = ['toy', '--data', 'mtd', '--work-dir', str(page.parent / 'work'), '--out', str(page)]
+    assert reproduce.main(line, replaced_in_the_third) == 1
+    assert len(fake.asked) == 3 and len(list((page.parent / 'work').rglob('result.json'))) == 2
+    code, again = run(page, '--data', 'mtd')
+    assert code == 0 and len(again.asked) == 7
+
+
 def test_progress(page: Path, capsys: pytest.CaptureFixture) -> None:
     """Seven of a minute each: after the fifth, two minutes are left."""
     run(page, '--data', 'mtd')
