@@ -1,7 +1,7 @@
 """Reproduces a paper's comparison on the test bed: the mini SAM, magnetic tiles (data/mtd), procedural images.
 
 Usage: python tools/reproduce.py {spt,stable_sam,ods_sam,plm} [--seeds 0 1 2] [--iters N] [--data mtd synthetic]
-           [--only VARIANT ...] [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
+           [--only VARIANT ...] [--jobs N] [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
 
 Trains and tests every variant on every data set with every seed, each by tools/train.py and tools/test.py in processes
 of their own, and writes means and spreads into configs/README.md. It may be interrupted and started again at any time:
@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve()
@@ -107,38 +109,55 @@ def cost(config: Config) -> dict[str, int]:
 # ---------------------------------------------------------------- all runs
 
 
-def run_all(runs: Sequence[Run], work_dir: Path, execute: Execute, progress: Callable[[str], None] = say) -> list[str]:
-    """Run what is not finished; one that fails is told, and does not stop the others.
+def run_all(
+    runs: Sequence[Run], work_dir: Path, execute: Execute, progress: Callable[[str], None] = say, jobs: int = 1
+) -> list[str]:
+    """Run what is not finished, `jobs` at a time; one that fails is told, and does not stop the others.
 
     Returns:
         What failed.
     """
     finished = {run: result for run in runs if (result := run.result(work_dir)) is not None}
-    rest = [run for run in runs if run not in finished]
-    failed = []
     progress(f'{len(finished)} of {len(runs)} runs are finished')
     times = {run: sum(result['seconds'].values()) for run, result in finished.items()}
-    for index, run in enumerate(rest):
-        number = len(finished) + index + 1
-        folder = run.folder(work_dir)
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
-        folder.mkdir(parents=True)
-        progress(f'[{number}/{len(runs)}] {run} ...')
-        try:
-            run.check_unchanged()
-            result = execute(run, folder)
-            run.check_unchanged()
-        except RunError as error:
-            failed.append(f'{run}: {error}')
-            progress(failed[-1])
-            continue
-        partial = folder / '.result.json.partial'
-        partial.write_text(json.dumps(result, indent=1))
-        partial.rename(folder / 'result.json')
-        times[run] = sum(result['seconds'].values())
-        left = remaining(times, rest[index + 1 :])
-        progress(f'[{number}/{len(runs)}] {run}: {clock(times[run])}; left: about {clock(left)}')
+    rest = [run for run in runs if run not in finished]
+    numbers = {run: len(finished) + index + 1 for index, run in enumerate(rest)}
+    under_way: dict[Future, Run] = {}
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        while rest or under_way:
+            while rest and len(under_way) < jobs:
+                run = rest.pop(0)
+                progress(f'[{numbers[run]}/{len(runs)}] {run} ...')
+                under_way[pool.submit(run_one, run, run.folder(work_dir), execute)] = run
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                run = under_way.pop(future)
+                try:
+                    times[run] = future.result()
+                except RunError as error:
+                    failed.append(f'{run}: {error}')
+                    progress(failed[-1])
+                    continue
+                left = clock(remaining(times, [*rest, *under_way.values()]) / jobs)
+                progress(f'[{numbers[run]}/{len(runs)}] {run}: {clock(times[run])}; left: about {left}')
     return failed
+
+
+def run_one(run: Run, folder: Path, execute: Execute) -> float:
+    """Run it in its folder, empty before, and leave the result there -> seconds.
+
+    Raises:
+        RunError: it failed, or the packaged weights were replaced meanwhile.
+    """
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+    folder.mkdir(parents=True)
+    run.check_unchanged()
+    result = execute(run, folder)
+    run.check_unchanged()
+    partial = folder / '.result.json.partial'
+    partial.write_text(json.dumps(result, indent=1))
+    partial.rename(folder / 'result.json')
+    return sum(result['seconds'].values())
 
 
 def remaining(times: dict[Run, float], runs: Sequence[Run]) -> float:
@@ -239,6 +258,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--iters', type=int, help="training steps instead of the study's; shares of it shrink alike")
     parser.add_argument('--data', nargs='+', help="run on these alone (default: all of the study's)")
     parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these alone (--dry-run lists them)')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, which share the processors')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='of all studies')
     parser.add_argument('--out', type=Path, default=README, help='Markdown file with the markers of the study')
     parser.add_argument('--repeats', type=int, default=20, help='timed rounds of --speed')
@@ -253,8 +273,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help='measure relative speed: of `predict` (default), for the table, or of a training step',
     )
     args = parser.parse_args(arguments)
-    if args.iters is not None and args.iters < 1 or args.repeats < 1:
-        parser.error(f'--iters {args.iters} --repeats {args.repeats}, expected 1 or more')
+    if args.iters is not None and args.iters < 1 or args.repeats < 1 or args.jobs < 1:
+        parser.error(f'--iters {args.iters} --repeats {args.repeats} --jobs {args.jobs}, expected 1 or more')
     if len(set(args.seeds)) < len(args.seeds):
         parser.error(f'--seeds {args.seeds}, expected different ones')
     if args.speed == 'predict' and args.only:
@@ -289,7 +309,9 @@ def main(arguments: Sequence[str] | None = None, execute: Execute = execute) -> 
         say(json.dumps(measured, indent=1))
     write = args.table or args.speed
     try:
-        failed = [] if write else run_all(args.runs, work_dir, execute)
+        if args.jobs > 1:
+            os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // args.jobs)))
+        failed = [] if write else run_all(args.runs, work_dir, execute, jobs=args.jobs)
     except KeyboardInterrupt:
         say('interrupted; the same command goes on with the runs that are not finished')
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,21 @@ def test_progress(page: Path, capsys: pytest.CaptureFixture) -> None:
     assert (reproduce.clock(3900), reproduce.clock(59.4)) == ('1 h 05 min', '59 s')
 
 
+def test_jobs_at_a_time(page: Path) -> None:
+    """Each run waits until another has begun, which one at a time would do in vain; the table is the same."""
+    run(page)
+    alone = page.read_text()
+    both, fake = threading.Barrier(2, timeout=20), Fake()
+
+    def execute(run: _study.Run, folder: Path) -> dict:
+        both.wait()
+        return fake(run, folder)
+
+    line = ['toy', '--jobs', '2', '--work-dir', str(page.parent / 'other'), '--out', str(page)]
+    assert reproduce.main(line, execute) == 0
+    assert len(set(fake.asked)) == 14 and page.read_text() == alone
+
+
 def test_dry_run(page: Path, capsys: pytest.CaptureFixture) -> None:
     run(page, '--data', 'mtd', '--seeds', '0')
     before = page.read_text()
@@ -193,7 +209,7 @@ def test_dry_run(page: Path, capsys: pytest.CaptureFixture) -> None:
         ),
         (['--data', 'mvtec'], "unknown data 'mvtec', expected some of: 'mtd', 'synthetic'"),
         (['--speed', '--only', 'tuned'], '--only with --speed: the table says speeds relative to the first variant'),
-        (['--iters', '0'], '--iters 0 --repeats 20, expected 1 or more'),
+        (['--iters', '0'], '--iters 0 --repeats 20 --jobs 1, expected 1 or more'),
         (['--seeds', '1', '1'], r'--seeds [1, 1], expected different ones'),
     ],
 )

@@ -88,7 +88,7 @@ class SAMPromptEncoder(PromptEncoder, BaseModule):
 
     def embed_masks(self, masks: Tensor) -> Tensor:
         """Mask logits (P, 1, 4h, 4w) -> dense embedding (P, C, h, w)."""
-        return self._embed_masks(masks)
+        return self._embed_masks(masks.to(self.no_mask_embed.weight.dtype))
 
     def _tokens(self, prompts: Sequence[Prompts]) -> tuple[Tensor, Tensor]:
         """Coordinates (P, K, 2) and codes (P, K) of the tokens of all prompts, absent ones last."""

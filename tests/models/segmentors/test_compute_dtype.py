@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmsam_ext.structures import Prompts
-from tests.models.small import disc, images, sample, segmentor
+from tests.models.small import CHANNELS, config, disc, images, sample, segmentor
 
 
 def losses_and_gradients(dtype: str | None) -> tuple[float, dict[str, torch.Tensor]]:
@@ -36,6 +36,28 @@ def test_inference_stays_fp32():
     item = sample(Prompts.create(boxes=[[25, 45, 75, 95]]))
     with torch.no_grad():
         assert torch.equal(model._forward(images(), [item]).logits, plain._forward(images(), [item]).logits)
+
+
+@pytest.mark.parametrize('drafts', [False, True])
+def test_with_drafts_plugins_and_peft(drafts: bool):
+    """What is between the parts that are cast takes and gives either format."""
+    plugins = [
+        dict(type='VRAAdapter', dim=CHANNELS),
+        dict(type='DeformableSamplingPlugin', dim=CHANNELS, router=dict(type='DynamicRoutingPlugin', dim=CHANNELS)),
+    ]
+    decoder = dict(config()['mask_decoder'], plugins=plugins)
+    drafting = dict(type='SelfDraftDecoder', decoder=decoder)
+    model = segmentor(
+        mask_decoder=drafting if drafts else decoder,
+        train_cfg=dict(compute_dtype='bfloat16'),
+        peft=dict(encoder=dict(type='LoRA', modules=r'^backbone\..*\.qkv$', num_slices=3, slices=(0, 2))),
+    ).train()
+    boxes = Prompts.create(boxes=[[25, 45, 75, 95], [20, 40, 75, 95]], target_ids=[0, 0])
+    for prompts in (boxes, Prompts.create(points=[[[50, 70]]], point_labels=[[1]])):
+        losses = model.loss(images(), [sample(prompts, disc()[None])])
+        assert ('draft0.loss_dice' in losses) == drafts
+        sum(losses.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize('name', ['bf16', 'int64', 'nn'])

@@ -120,7 +120,8 @@ class DeformableSamplingPlugin(DecoderPlugin):
 
         def sample() -> Tensor:
             tokens = (context.features.embedding + context.dense[:1]).flatten(2).transpose(1, 2)  # (B, N, C)
-            return self.sampling[which](tokens, context.size)
+            module = self.sampling[which]
+            return module(tokens.to(module.gate.dtype), context.size)
 
         if torch.is_grad_enabled():  # kept results would break checkpointed activations, which are computed anew
             return sample()
