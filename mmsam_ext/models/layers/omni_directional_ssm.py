@@ -36,7 +36,7 @@ class OmniDirectionalSSM(nn.Module):
         d_state: int = 16,
         dt_rank: int = 16,
         backend: str = 'auto',
-        chunk_size: int = 32,
+        chunk_size: int = 64,
     ) -> None:
         super().__init__()
         if num_directions not in DIRECTIONS:

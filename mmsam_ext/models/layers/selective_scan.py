@@ -26,7 +26,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     backend: str = 'auto',
-    chunk_size: int = 32,
+    chunk_size: int = 64,
 ) -> Tensor:
     """y of the discretised state space model, for K independent groups (scan directions) in one call.
 
@@ -71,7 +71,7 @@ def selective_scan(
             delta = delta + delta_bias.to(dtype)[:, None]
         if delta_softplus:
             delta = F.softplus(delta)
-        y = _ChunkedScan.apply(x, delta, A.transpose(1, 2), B, C, chunk_size)
+        y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, chunk_size)
         if D is not None:
             y = torch.addcmul(y, x, D.to(dtype)[:, None])
     return y.to(u.dtype)
@@ -175,14 +175,14 @@ class _ChunkedScan(torch.autograd.Function):
         chunks = _Chunks(u, delta, A, B, C, chunk_size)
         keep = any(ctx.needs_input_grad)
         states = u.new_zeros(len(chunks.starts) if keep else 1, *chunks.state_shape)
-        y = torch.empty_like(chunks.u)  # (L, b, K, d)
+        y = chunks.new()
         state = states[0]
         for index, start in enumerate(chunks.starts):
             if keep:
                 states[index] = state
-            _, h = chunks.run(start, state)
-            state = h[-1].clone()  # the buffer is used again
             part = chunks.part(start)
+            _, h = chunks.run(part, state)
+            state = h[-1].clone()  # the buffer is used again
             torch.matmul(chunks.C[part].unsqueeze(-2), h, out=y[part].unsqueeze(-2))
         if keep:
             ctx.save_for_backward(u, delta, A, B, C, states)
@@ -197,32 +197,30 @@ class _ChunkedScan(torch.autograd.Function):
         chunks = _Chunks(u, delta, A, B, C, ctx.chunk_size)
         grad = grad.permute(2, 0, 1, 3)  # (L, b, K, d)
         grad_u, grad_delta = torch.empty_like(chunks.u), torch.empty_like(chunks.u)
-        grad_B, grad_C = torch.empty_like(chunks.B), torch.empty_like(chunks.B)
+        grad_B, grad_C = chunks.new(chunks.B), chunks.new(chunks.B)
         grad_A = torch.zeros_like(A)
-        g = torch.empty_like(chunks.h)
+        g, room = torch.empty_like(chunks.h), torch.empty_like(chunks.x)
+        g_steps = g.unbind(0)
         carry = u.new_zeros(chunks.state_shape)  # a[t] g[t] of the chunk's successor
-        for start, state in zip(reversed(chunks.starts), states.flip(0), strict=True):
-            part = chunks.part(start)
-            a, h = chunks.run(start, state)
-            dy = grad[part]
-            torch.matmul(h, dy.unsqueeze(-1), out=grad_C[part].unsqueeze(-1))
+        for index in range(len(states) - 1, -1, -1):
+            part, state = chunks.part(chunks.starts[index]), states[index]
+            a, h = chunks.run(part, state)
+            u, delta, dy = chunks.u[part], chunks.delta[part], grad[part]  # (T, b, K, d)
+            torch.matmul(dy.unsqueeze(-2), h.transpose(-1, -2), out=grad_C[part].unsqueeze(-2))
             now = torch.mul(chunks.C[part].unsqueeze(-1), dy.unsqueeze(-2), out=g[: len(a)])  # (T, b, K, N, d)
             now[-1].add_(carry)
-            steps, factors = now.unbind(0), a.unbind(0)
-            for t in range(len(steps) - 2, -1, -1):
-                steps[t].addcmul_(factors[t + 1], steps[t + 1])
-            torch.mul(factors[0], steps[0], out=carry)
-            delta, x = chunks.delta[part], chunks.delta[part] * chunks.u[part]  # (T, b, K, d)
-            torch.matmul(now, x.unsqueeze(-1), out=grad_B[part].unsqueeze(-1))
-            dx = torch.matmul(chunks.B[part].unsqueeze(-2), now).squeeze(-2)
+            for t in range(len(a) - 2, -1, -1):
+                g_steps[t].addcmul_(chunks.a_steps[t + 1], g_steps[t + 1])
+            torch.mul(a[0], now[0], out=carry)
+            torch.matmul(chunks.x[: len(a)].unsqueeze(-2), now.transpose(-1, -2), out=grad_B[part].unsqueeze(-2))
+            dx = room[: len(a)]
+            torch.matmul(chunks.B[part].unsqueeze(-2), now, out=dx.unsqueeze(-2))
             now.mul_(a)  # becomes d(delta A)
             now[0].mul_(state)
             now[1:].mul_(h[:-1])
             grad_A += torch.mul(now, delta.unsqueeze(-2), out=a).sum((0, 1))
-            into = dx * chunks.u[part]
-            for row, column in zip(now.unbind(-2), A.unbind(-2), strict=True):
-                into.addcmul_(row, column)
-            grad_delta[part] = into
+            into = torch.sum(now.mul_(chunks.A), -2, out=chunks.x[: len(a)])
+            torch.addcmul(into, dx, u, out=grad_delta[part])
             torch.mul(dx, delta, out=grad_u[part])
         back = (1, 2, 0, 3)  # (L, b, K, .) -> (b, K, L, .)
         grads = (grad_u.permute(back), grad_delta.permute(back), grad_A, grad_B.permute(back), grad_C.permute(back))
@@ -230,28 +228,36 @@ class _ChunkedScan(torch.autograd.Function):
 
 
 class _Chunks:
-    """Inputs with time first, and two buffers for the states of a chunk, used again by the next."""
+    """Inputs with time first, and buffers for what is computed of a chunk, used again by the next."""
 
     def __init__(self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, size: int) -> None:
         self.u, self.delta, self.B, self.C = (value.permute(2, 0, 1, 3) for value in (u, delta, B, C))
         self.A = A
-        self.size = size
-        self.starts = range(0, len(self.u), size)
+        self.size = min(size, len(self.u))
+        self.starts = range(0, len(self.u), self.size)
         self.state_shape = (len(u), *A.shape)  # (b, K, N, d)
-        self.a = u.new_empty(min(size, len(self.u)), *self.state_shape)
+        self.x = u.new_empty(self.size, *self.u.shape[1:])
+        self.a = u.new_empty(self.size, *self.state_shape)
         self.h = torch.empty_like(self.a)
+        self.a_steps, self.h_steps = self.a.unbind(0), self.h.unbind(0)
+
+    def new(self, like: Tensor | None = None) -> Tensor:
+        """Room for a result, (L, b, K, d) or as `like`, dense with time first, which is how it is written."""
+        like = self.u if like is None else like
+        return like.new_empty(like.shape)
 
     def part(self, start: int) -> slice:
         """The steps of a chunk."""
         return slice(start, min(start + self.size, len(self.u)))
 
-    def run(self, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The state (b, K, N, d) before a chunk -> a and h (T, b, K, N, d), which the next call overwrites."""
-        part = self.part(start)
+    def run(self, part: slice, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The state (b, K, N, d) before a chunk -> a and h (T, b, K, N, d), which the next call overwrites, as x."""
         delta = self.delta[part]
-        a, h = self.a[: len(delta)], self.h[: len(delta)]
+        length = len(delta)
+        x, a, h = self.x[:length], self.a[:length], self.h[:length]
         torch.mul(delta.unsqueeze(-2), self.A, out=a).exp_()
-        torch.mul(self.B[part].unsqueeze(-1), (delta * self.u[part]).unsqueeze(-2), out=h)
-        for factor, step in zip(a.unbind(0), h.unbind(0), strict=True):
-            state = step.addcmul_(factor, state)
+        torch.mul(delta, self.u[part], out=x)
+        torch.mul(self.B[part].unsqueeze(-1), x.unsqueeze(-2), out=h)
+        for t in range(length):
+            state = self.h_steps[t].addcmul_(self.a_steps[t], state)
         return a, h

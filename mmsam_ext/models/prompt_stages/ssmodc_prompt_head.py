@@ -59,7 +59,7 @@ class SSMODCPromptHead(PromptStage):
         d_state: int = 16,
         dt_rank: int = 16,
         scan_backend: str = 'auto',
-        scan_chunk_size: int = 32,
+        scan_chunk_size: int = 64,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
