@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
+import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 from .checkpoint_loaders import PACKAGED, asset_path
 
 #: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``.
-#: Metadata
-#: travels with the state dict through every loader of torch and mmengine, which the checkpoint's own `meta` does not.
+#: Metadata travels with the state dict through every loader of torch and mmengine, which the checkpoint's own `meta`
+#: does not.
 KEY = 'mmsam_ext_base'
 
 
@@ -34,6 +35,16 @@ def _trained_keys(module: nn.Module, prefix: str) -> Iterator[str]:
     yield from (prefix + name for name in buffers if name not in module._non_persistent_buffers_set)
     for name, child in module.named_children():
         yield from _trained_keys(child, f'{prefix}{name}.')
+
+
+def keys_beyond(model: nn.Module, base: Mapping[str, Tensor]) -> set[str]:
+    """State keys of the model that `base`, under the model's names, does not hold, or holds with other values."""
+    return {key for key, value in model.state_dict().items() if not _same(base.get(key), value)}
+
+
+def _same(held: Tensor | None, value: Tensor) -> bool:
+    """Whether loading `held` gives `value`."""
+    return held is not None and held.shape == value.shape and torch.equal(held.to(value), value)
 
 
 def base_file(model: nn.Module) -> str | None:
@@ -71,6 +82,12 @@ def local_path(name: str) -> str:
     return asset_path(name) if name.startswith(PACKAGED) else os.path.expanduser(name)
 
 
+def read_state(name: str) -> dict[str, Tensor]:
+    """The state dict in a checkpoint file, as it is there."""
+    checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
+    return dict(checkpoint.get('state_dict', checkpoint))
+
+
 def load_base_state(
     model: nn.Module,
     state_dict: dict[str, Tensor],
@@ -102,8 +119,7 @@ def load_base_state(
             tried.append(f'{name}: another file (SHA-256 {found[:12]}...)')
             continue
         print_log(f'Loads the trained part on the base {name}.', 'current')
-        checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
-        whole = {prefix + key: value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+        whole = {prefix + key: value for key, value in read_state(name).items()}
         rename(whole, prefix)
         state_dict.update({key: value for key, value in whole.items() if key not in state_dict})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsam_ext.engine.base_checkpoint import trained_keys
+from mmsam_ext.models.prompt_stages import PromptStage
 from mmsam_ext.models.segmentors import freeze_all_but
-from mmsam_ext.structures import Prompts
-from tests.models.small import SIZE, config, disc, sample, segmentor, stock_sam
+from mmsam_ext.structures import PromptEmbedding, Prompts, SAMFeatures
+from tests.models.small import CHANNELS, SIZE, config, disc, sample, segmentor, stock_sam
 
 
 class Images(torch.utils.data.Dataset):
@@ -126,6 +128,53 @@ def test_with_averaged_weights(base, tmp_path):
     assert equal(resumed.model, runner.model)
     hook = next(hook for hook in resumed.hooks if type(hook).__name__ == 'EMAHook')
     assert equal(averaged, hook.ema_model.module)
+
+
+class FrozenStage(PromptStage):
+    """Has weights of its own, which nobody trains and no SAM has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.randn(CHANNELS))
+
+    def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
+        return replace(prompts, dense=prompts.dense + self.shift[:, None, None])
+
+
+def test_frozen_weights_that_the_base_does_not_have(base, tmp_path):
+    """As a pretrained feature encoder: without them the checkpoint could not be loaded, or would be another model's."""
+    stages = [dict(type=FrozenStage)]
+    runner = train(tmp_path, base, model=model_config(base, prompt_stages=stages))
+    assert 'prompt_stages.0.shift' in torch.load(tmp_path / 'iter_2.pth', weights_only=True)['state_dict']
+    other = segmentor(seed=9, prompt_stages=stages)
+    assert not torch.equal(other.prompt_stages[0].shift, runner.model.prompt_stages[0].shift)
+    load_checkpoint(other, str(tmp_path / 'iter_2.pth'), map_location='cpu')
+    assert equal(other, runner.model)
+
+
+def test_frozen_weights_of_load_from(base, tmp_path):
+    """Trained on another SAM than init_cfg names: what differs is in the checkpoint."""
+    other = stock_sam()
+    with torch.no_grad():
+        other.image_encoder.neck[0].weight.mul_(2)
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    runner = train(tmp_path / 'run', base, load_from=str(tmp_path / 'other.pth'))
+    assert torch.equal(runner.model.backbone.neck[0].weight, other.image_encoder.neck[0].weight)
+    names = set(torch.load(tmp_path / 'run' / 'iter_2.pth', weights_only=True)['state_dict'])
+    trained_names = {name for name, parameter in runner.model.named_parameters() if parameter.requires_grad}
+    assert names - trained_names == {'backbone.neck.0.weight'}
+    model = MODELS.build(model_config(base))
+    load_checkpoint(model, str(tmp_path / 'run' / 'iter_2.pth'), map_location='cpu')
+    assert equal(model, runner.model)
+
+
+def test_trained_part_on_a_trained_part(trained, tmp_path):
+    """The base may itself be a checkpoint of a trained part: the second holds what its file does not."""
+    first, path = trained
+    second = train(tmp_path, path)
+    model = segmentor(seed=9)
+    load_checkpoint(model, str(tmp_path / 'iter_2.pth'), map_location='cpu')
+    assert equal(model, second.model) and not equal(model, first.model)
 
 
 def moved(path: Path, base: str, sha256: str | None = None) -> dict:

@@ -7,15 +7,19 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ..base_checkpoint import KEY, base_file, file_hash, trained_keys
+from ..base_checkpoint import KEY, base_file, file_hash, keys_beyond, read_state, trained_keys
+
+#: How many keys the log lists.
+LISTED = 3
 
 
 @HOOKS.register_module()
 class TrainableCheckpointHook(Hook):
     """Saves the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
 
-    On load the base is loaded first (see :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training,
-    testing and inference alike.
+    What is frozen but not in the base, or there with other values, is saved too, and logged: a pretrained feature
+    encoder, or weights by ``load_from``. On load the base is loaded first (see
+    :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training, testing and inference alike.
 
     Raises:
         ValueError: before training, where the model's ``init_cfg`` names no base to stand on.
@@ -34,10 +38,19 @@ class TrainableCheckpointHook(Hook):
                 "model.init_cfg=dict(type='Pretrained', checkpoint=...) or remove the hook"
             )
         self.base = dict(file=name, sha256=file_hash(name))
-        self.keys = trained_keys(model)
+        trained, state = trained_keys(model), read_state(name)
+        model.rename_state(state)
+        self.keys = trained | keys_beyond(model, state)
+        frozen = sorted(self.keys - trained)
+        if frozen:
+            named = ', '.join(frozen[:LISTED]) + (', ...' if len(frozen) > LISTED else '')
+            runner.logger.info(
+                f'Checkpoints will hold the trained part and {len(frozen)} frozen tensors that {name} does not hold as '
+                f'they are: {named}'
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Drop what the base holds."""
+        """Drop what the base gives."""
         self._reduce(checkpoint['state_dict'], '')
         if 'ema_state_dict' in checkpoint:
             self._reduce(checkpoint['ema_state_dict'], 'module')

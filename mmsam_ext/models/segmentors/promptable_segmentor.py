@@ -269,10 +269,14 @@ class PromptableSegmentor(BaseSegmentor):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args) -> None:
         """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
         load_base_state(self, state_dict, prefix, local_metadata, rename_official_keys)
-        rename_official_keys(state_dict, prefix)
-        adapt_state(self, state_dict, prefix)
+        self.rename_state(state_dict, prefix)
         check_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def rename_state(self, state_dict: dict[str, Tensor], prefix: str = '') -> None:
+        """Bring the keys of a plain SAM, Meta's or ours, to the names that they have here, in place."""
+        rename_official_keys(state_dict, prefix)
+        adapt_state(self, state_dict, prefix)
 
 
 def _prompts(samples: list[SegDataSample] | None, inputs: Tensor) -> list[Prompts]:
