@@ -77,6 +77,6 @@ class OmniDimensionalConv(nn.Module):
         channel, filters, spatial, kernel = self.attentions(x)
         weight = torch.einsum('bn,nois->bois', kernel, self.weight.flatten(3)) * spatial[:, None, None]
         weight = weight.view(-1, channels, *self.weight.shape[-2:])  # (B * O, C, k, k)
-        x = (x * channel[:, :, None, None]).view(1, -1, height, width)  # (1, B * C, h, w)
+        x = (x * channel[:, :, None, None]).reshape(1, -1, height, width)  # (1, B * C, h, w)
         y = F.conv2d(x, weight.to(x.dtype), padding=self.padding, dilation=self.dilation, groups=batch)
-        return y.view(batch, -1, height, width) * filters[:, :, None, None]
+        return y.reshape(batch, -1, height, width) * filters[:, :, None, None]

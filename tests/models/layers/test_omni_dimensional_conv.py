@@ -50,6 +50,11 @@ def test_is_the_equation(changes: dict[str, int], batch: int) -> None:
         assert constant or gradient.abs().max() > 0
 
 
+def test_channels_last() -> None:
+    layer, x = conv(), torch.randn(2, 5, 9, 8)
+    assert torch.allclose(layer(x.to(memory_format=torch.channels_last)), layer(x), atol=1e-6)
+
+
 def test_temperature_evens_out_the_attentions() -> None:
     layer, x = conv(), torch.randn(2, 5, 9, 8)
     _, _, _, sharp = layer.attentions(x)
