@@ -12,7 +12,8 @@ from mmseg.registry import HOOKS
 
 @HOOKS.register_module()
 class KernelTemperatureHook(Hook):
-    """Lowers the temperature of every ``OmniDimensionalConv`` linearly: all kernels learn before the model chooses.
+    """Lowers the temperature of every trained ``OmniDimensionalConv`` linearly: all kernels learn before the model
+    chooses. One whose weight is frozen keeps the temperature that it was trained at.
 
     The official recipe of ODConv goes from 30 to 1 over the first 10 epochs; here it is a share of the training, 10 of
     200 epochs, so that it fits loops over epochs and over iterations. The temperature is a function of the iteration
@@ -36,13 +37,17 @@ class KernelTemperatureHook(Hook):
         self.start, self.end, self.fraction = start, end, fraction
 
     def before_train(self, runner: Runner) -> None:
-        """Look for the convolutions once; a model without any (an ablation) is left as it is, with a word."""
+        """Look for the convolutions once; a model without any to train (an ablation) is left as is, with a word."""
         # Imported here: models import the engine.
         from mmsam_ext.models.layers import OmniDimensionalConv
 
-        self._layers = [module for module in runner.model.modules() if isinstance(module, OmniDimensionalConv)]
+        self._layers = [
+            module
+            for module in runner.model.modules()
+            if isinstance(module, OmniDimensionalConv) and module.weight.requires_grad
+        ]
         if not self._layers:
-            print_log('KernelTemperatureHook: the model has no OmniDimensionalConv', 'current', logging.WARNING)
+            print_log('KernelTemperatureHook: the model trains no OmniDimensionalConv', 'current', logging.WARNING)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the temperature of this iteration."""

@@ -197,3 +197,14 @@ def test_temperature_anneals() -> None:
         with pytest.raises(ValueError, match='expected positive temperatures and a fraction'):
             KernelTemperatureHook(**wrong)
     KernelTemperatureHook().before_train(FakeRunner(torch.nn.Linear(1, 1), 1))  # an ablation: a word in the log
+
+
+def test_temperature_of_a_frozen_layer_stays() -> None:
+    """A part that is not trained keeps what its checkpoint says."""
+    head = MODELS.build(head_config())
+    frozen, trained = (m for m in head.modules() if isinstance(m, OmniDimensionalConv))
+    frozen.requires_grad_(False)
+    hook, runner = KernelTemperatureHook(), FakeRunner(head, 200)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    assert (float(frozen.temperature), float(trained.temperature)) == (1.0, 30.0)
