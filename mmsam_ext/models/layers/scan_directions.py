@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 DIRECTIONS = (1, 2, 4, 8)
 
 
-@lru_cache(maxsize=16)
-def scan_orders(height: int, width: int, number: int, device: torch.device | None = None) -> Tensor:
+def scan_orders(height: int, width: int, number: int, device: torch.device | str = 'cpu') -> Tensor:
     """Permutations of the tokens of a height x width grid, computed once for each size and device.
 
     Args:
@@ -25,20 +27,41 @@ def scan_orders(height: int, width: int, number: int, device: torch.device | Non
     Raises:
         ValueError: a number of directions that is none of 1, 2, 4 and 8.
     """
+    return _on_device(_orders, height, width, number, device)
+
+
+@lru_cache(maxsize=16)
+def _orders(height: int, width: int, number: int) -> np.ndarray:
+    """(K, L) int64, see :func:`scan_orders`."""
     if number not in DIRECTIONS:
         raise ValueError(f'{number} scan directions, expected one of {DIRECTIONS}')
-    token = torch.arange(height * width, device=device)
+    token = np.arange(height * width, dtype=np.int64)
     y, x = token // width, token % width
     # Sorted by the line that a token lies on, then by its place on the line.
     forward = (token, x * height + y, (x - y) * width + x + height * width, (x + y) * width + x)
     orders = [key.argsort() for key in forward[: max(1, number // 2)]]
-    return torch.stack([order for one in orders for order in (one, one.flip(0))][:number])
+    return np.stack([order for one in orders for order in (one, one[::-1])][:number])
 
 
 @lru_cache(maxsize=16)
-def _inverse_orders(height: int, width: int, number: int, device: torch.device | None = None) -> Tensor:
-    """(K, L): the step at which each token comes."""
-    return scan_orders(height, width, number, device).argsort(1)
+def _inverse_orders(height: int, width: int, number: int) -> np.ndarray:
+    """(K, L) int64: the step at which each token comes."""
+    return _orders(height, width, number).argsort(1)
+
+
+def _on_device(table: Callable[[int, int, int], np.ndarray], *args: int | torch.device | str) -> Tensor:
+    """A table's tensor. Within a dispatch mode (fake tensors, tracing) a tensor belongs to that mode: not kept."""
+    make = _tensor.__wrapped__ if is_in_torch_dispatch_mode() else _tensor
+    return make(table, *args)
+
+
+@lru_cache(maxsize=32)
+def _tensor(
+    table: Callable[[int, int, int], np.ndarray], height: int, width: int, number: int, device: torch.device | str
+) -> Tensor:
+    """A plain tensor whatever mode asks for it first: one made in inference mode could not be trained with later."""
+    with torch.inference_mode(False):
+        return torch.as_tensor(table(height, width, number), device=device)
 
 
 def split_directions(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
@@ -71,7 +94,7 @@ class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scanned: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.size, ctx.number = size, scanned.shape[1]
-        steps = _inverse_orders(*size, ctx.number, scanned.device)
+        steps = _on_device(_inverse_orders, *size, ctx.number, scanned.device)
         merged = scanned[:, 0].index_select(1, steps[0])
         for direction in range(1, ctx.number):
             merged += scanned[:, direction].index_select(1, steps[direction])

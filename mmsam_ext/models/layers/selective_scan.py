@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import logging
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 BACKENDS = ('auto', 'mamba_ssm', 'torch')
 #: The module of mamba-ssm that holds its Mamba-1 kernel; the package imports without it, and fails when it is used.
 KERNEL = 'selective_scan_cuda'
+#: The module of mamba-ssm whose function calls it.
+INTERFACE = 'mamba_ssm.ops.selective_scan_interface'
 #: Largest state that the kernel takes.
 KERNEL_STATES = 256
 
@@ -49,7 +54,7 @@ def selective_scan(
         delta_bias: (K, d) added to delta; None for nothing.
         delta_softplus: Apply softplus to delta.
         backend: 'mamba_ssm' for that package's CUDA kernel, 'torch' for the scan below, 'auto' for the kernel where it
-            is built and the inputs are on a GPU. Both compute in fp32 (fp64 stays so with 'torch').
+            can be imported and the inputs are on a GPU. Both compute in fp32 (fp64 stays so with 'torch').
         chunk_size: Steps that 'torch' holds at a time: buffers are chunk_size * b * K * N * d numbers, and as many
             states as there are chunks are kept for the backward pass.
 
@@ -83,12 +88,13 @@ def pick_backend(backend: str, u: Tensor, states: int) -> str:
         raise ValueError(f'selective_scan: backend={backend!r}, expected one of {BACKENDS}')
     if backend == 'torch':
         return 'torch'
-    built = importlib.util.find_spec(KERNEL) is not None
     if backend == 'auto':
-        return 'mamba_ssm' if built and u.is_cuda and u.dtype != torch.float64 and states <= KERNEL_STATES else 'torch'
-    if not built:
+        suits = u.is_cuda and u.dtype != torch.float64 and states <= KERNEL_STATES
+        return 'mamba_ssm' if suits and kernel_error() is None else 'torch'
+    if kernel_error() is not None:
         raise RuntimeError(
-            "selective_scan: backend='mamba_ssm', but its kernel is not installed. It needs an NVIDIA GPU and nvcc: "
+            "selective_scan: backend='mamba_ssm', but its kernel is not installed, or cannot be imported "
+            f'({kernel_error()}). It needs an NVIDIA GPU and nvcc: '
             'MAMBA_KEEP_CUDA_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE pip install --no-build-isolation -r '
             "requirements/mamba.txt. backend='auto' takes PyTorch where there is no kernel"
         )
@@ -97,6 +103,21 @@ def pick_backend(backend: str, u: Tensor, states: int) -> str:
     if states > KERNEL_STATES:
         raise ValueError(f"selective_scan: {states} states, expected at most {KERNEL_STATES} with backend='mamba_ssm'")
     return backend
+
+
+@lru_cache(maxsize=1)
+def kernel_error() -> str | None:
+    """Why mamba-ssm's kernel cannot be imported, None where it can. Tried once in a process; what is half there (a
+    build for another PyTorch, a kernel without its package) is logged."""
+    try:
+        importlib.import_module(KERNEL)
+        importlib.import_module(INTERFACE)
+    except Exception as error:  # what a broken build raises is its own affair
+        reason = f'{type(error).__name__}: {error}'
+        if getattr(error, 'name', None) != KERNEL or not isinstance(error, ModuleNotFoundError):
+            print_log(f'selective_scan: mamba-ssm is there and fails to import: {reason}', 'current', logging.WARNING)
+        return reason
+    return None
 
 
 def _check_shapes(

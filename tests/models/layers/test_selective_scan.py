@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmsam_ext.models.layers import OmniDirectionalSSM, selective_scan
 from mmsam_ext.models.layers.scan_directions import merge_directions, scan_orders, split_directions
-from mmsam_ext.models.layers.selective_scan import pick_backend
+from mmsam_ext.models.layers.selective_scan import INTERFACE, _kernel_scan, kernel_error, pick_backend
+
+# The package has a function of the module's name.
+scan_module = sys.modules[selective_scan.__module__]
 
 
 def reference(
@@ -131,11 +141,6 @@ def test_scan_refuses(change: dict, message: str) -> None:
 
 def test_kernel_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     """What mamba-ssm's function is called with, by a stand-in of its published semantics (b, groups * d, L)."""
-    import sys
-    from types import ModuleType
-
-    from mmsam_ext.models.layers import selective_scan as module_function
-    from mmsam_ext.models.layers.selective_scan import _kernel_scan
 
     def selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
         delta = F.softplus(delta + delta_bias[:, None]) if delta_softplus else delta + delta_bias[:, None]
@@ -147,28 +152,61 @@ def test_kernel_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
             outputs.append((state * C[..., t]).sum(-1))
         return torch.stack(outputs, -1) + D[:, None] * u
 
-    stand_in = ModuleType('mamba_ssm.ops.selective_scan_interface')
-    stand_in.selective_scan_fn = selective_scan_fn
-    for name in ('mamba_ssm', 'mamba_ssm.ops'):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    install(monkeypatch, 'mamba_ssm', 'mamba_ssm.ops', INTERFACE)
+    sys.modules[INTERFACE].selective_scan_fn = selective_scan_fn
     given = arguments(2, 3, 7, 4, 2, torch.float32)
-    ours = module_function(**given, delta_softplus=True)
+    ours = selective_scan(**given, delta_softplus=True)
     assert torch.allclose(_kernel_scan(*given.values(), True), ours, atol=1e-5)
 
 
-def test_auto_takes_the_kernel_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    class OnGPU:
-        is_cuda, dtype, device = True, torch.float32, 'cuda:0'
+class OnGPU:
+    """What is looked at of an input."""
 
+    is_cuda, dtype, device = True, torch.float32, 'cuda:0'
+
+
+@pytest.fixture
+def kernel_untried() -> Iterator[None]:
+    kernel_error.cache_clear()
+    yield
+    kernel_error.cache_clear()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Modules that can be imported, with nothing in them."""
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+
+@pytest.mark.usefixtures('kernel_untried')
+def test_auto_takes_the_kernel_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_backend('auto', OnGPU(), 16) == 'torch'
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: name == 'selective_scan_cuda')
+    kernel_error.cache_clear()
+    install(monkeypatch, 'selective_scan_cuda', 'mamba_ssm', 'mamba_ssm.ops', INTERFACE)
     assert pick_backend('auto', OnGPU(), 16) == pick_backend('mamba_ssm', OnGPU(), 16) == 'mamba_ssm'
     assert pick_backend('auto', OnGPU(), 300) == pick_backend('auto', torch.zeros(1), 16) == 'torch'
     with pytest.raises(ValueError, match='300 states, expected at most 256'):
         pick_backend('mamba_ssm', OnGPU(), 300)
     with pytest.raises(RuntimeError, match='inputs on cpu, expected a CUDA device'):
         pick_backend('mamba_ssm', torch.zeros(1), 16)
+
+
+@pytest.mark.usefixtures('kernel_untried')
+@pytest.mark.parametrize('broken', [False, True])
+def test_auto_does_without_half_a_kernel(broken: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kernel built for another PyTorch, or one whose package is gone; tried once."""
+    if broken:
+        (tmp_path / 'selective_scan_cuda.py').write_text("raise ImportError('undefined symbol: _ZN3c10')")
+        monkeypatch.syspath_prepend(str(tmp_path))
+    else:
+        install(monkeypatch, 'selective_scan_cuda')
+    reason = 'undefined symbol' if broken else "No module named 'mamba_ssm'"
+    logged: list[str] = []
+    monkeypatch.setattr(scan_module, 'print_log', lambda message, *args: logged.append(message))
+    assert pick_backend('auto', OnGPU(), 16) == pick_backend('auto', OnGPU(), 16) == 'torch'
+    assert len(logged) == 1 and 'fails to import' in logged[0] and reason in logged[0]
+    with pytest.raises(RuntimeError, match=f'cannot be imported .*{reason}.*pip install'):
+        pick_backend('mamba_ssm', OnGPU(), 16)
 
 
 def test_orders_by_hand() -> None:
@@ -200,6 +238,20 @@ def test_split_and_merge() -> None:
     assert torch.allclose(merge_directions(scanned, (3, 2)), 8 * tokens)
     assert torch.autograd.gradcheck(lambda x: split_directions(x, (3, 2), 8), tokens)
     assert torch.autograd.gradcheck(lambda x: merge_directions(x, (3, 2)), scanned.detach().requires_grad_())
+
+
+@pytest.mark.parametrize('first', [torch.inference_mode, FakeTensorMode])
+def test_trains_after_a_forward_in_another_mode(first: Callable[[], AbstractContextManager]) -> None:
+    """At the same size, which no other test has: orders are kept, and must not be kept in the mode's own form."""
+    for _ in range(2):
+        with first():
+            OmniDirectionalSSM(4, d_state=2, dt_rank=2)(torch.randn(1, 4, 7, 11))
+        x = torch.randn(1, 4, 7, 11, requires_grad=True)
+        OmniDirectionalSSM(4, d_state=2, dt_rank=2)(x).square().sum().backward()
+        assert x.grad.abs().max() > 0
+    # the other way round: what is kept is of no use within the mode
+    with FakeTensorMode():
+        assert OmniDirectionalSSM(4, d_state=2, dt_rank=2)(torch.randn(1, 4, 7, 11)).shape == (1, 4, 7, 11)
 
 
 def ssm_by_hand(block: OmniDirectionalSSM, x: Tensor) -> Tensor:
