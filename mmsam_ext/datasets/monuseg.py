@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,7 +31,8 @@ class MoNuSegDataset(BinaryDefectDataset):
         data_root/test/...                                the same
 
     Images and outlines are paired by their names, in whatever folders below `split` the archives put them ('Tissue
-    Images', 'Annotations'). PNG masks in a folder `masks` serve as well. The pipeline needs :class:`CropTile` behind
+    Images', 'Annotations'). PNG masks in a folder `masks` serve as well, where there are no outlines. Hidden files
+    (``._TCGA-18-5592-01Z-00-DX1.xml``) do not count. The pipeline needs :class:`CropTile` behind
     ``LoadImageFromFile``, and :class:`LoadNucleiMask`.
 
     Args:
@@ -43,7 +45,8 @@ class MoNuSegDataset(BinaryDefectDataset):
     Raises:
         DatasetNotFoundError: there is no such folder.
         FileNotFoundError: outlines without their image, or an image without outlines.
-        ValueError: an unknown split, tiles larger than an image, a file that is no XML of outlines.
+        ValueError: an unknown split, tiles larger than an image, a file that is no XML of outlines, two images, masks
+            or outlines of the same name.
     """
 
     METAINFO = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -62,9 +65,8 @@ class MoNuSegDataset(BinaryDefectDataset):
             raise not_found('MoNuSeg', 'images and XML files', root, SOURCE)
         files = image_files(root)
         in_masks = {name for name in files if set(Path(name).parts[:-1]) & set(MASK_FOLDERS)}
-        images = {os.path.basename(name): path for name, path in files.items() if name not in in_masks}
-        masks = {os.path.basename(name): files[name] for name in in_masks}
-        masks |= {path.stem: str(path) for path in sorted(Path(root).rglob('*.xml'))}
+        images = by_name([path for name, path in files.items() if name not in in_masks])
+        masks = by_name([files[name] for name in sorted(in_masks)]) | by_name(outline_files(root))
         lonely = sorted(set(masks) - set(images))
         if lonely:
             raise FileNotFoundError(
@@ -93,7 +95,38 @@ class MoNuSegDataset(BinaryDefectDataset):
 
     def _check_files(self, info: dict) -> bool:
         shape = check_image_file(info['img_path'])
-        return bool(crop(read_nuclei(info['seg_map_path'], shape), info.get('tile')).any())
+        if info['seg_map_path'] is None:
+            return True
+        mask = read_nuclei(info['seg_map_path'], shape)
+        return not self.drop_empty or bool(crop(mask, info.get('tile')).any())
+
+
+def outline_files(root: str) -> list[str]:
+    """XML files below `root`, without hidden ones."""
+    found = []
+    for base, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        found += [
+            os.path.join(base, name)
+            for name in sorted(names)
+            if name.lower().endswith('.xml') and not name.startswith('.')
+        ]
+    return found
+
+
+def by_name(paths: Iterable[str]) -> dict[str, str]:
+    """Name without folder and suffix -> path.
+
+    Raises:
+        ValueError: two files of the same name.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        name = Path(path).stem
+        if name in found:
+            raise ValueError(f'{found[name]} and {path} have the same name, expected one file a name')
+        found[name] = path
+    return found
 
 
 def read_nuclei(path: str, shape: tuple[int, int]) -> np.ndarray:

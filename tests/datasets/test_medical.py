@@ -92,6 +92,44 @@ def test_monuseg_refuses(tmp_path: Path) -> None:
         MoNuSegDataset('train', str(tmp_path / 'nowhere'))
 
 
+def test_monuseg_takes_what_archives_hold(tmp_path: Path) -> None:
+    """A Mac's shadow files, suffixes in capitals, folders that are links."""
+    root = write_monuseg(tmp_path)
+    folder = root / 'train/Annotations'
+    (folder / 'TCGA-A.xml').rename(folder / 'TCGA-A.XML')
+    (folder / '._TCGA-A.xml').write_bytes(b'\0\5\x16\7')
+    (root / 'train/__MACOSX').mkdir()
+    (root / 'train/__MACOSX/._TCGA-B.xml').write_bytes(b'\0\5\x16\7')
+    folder.rename(root / 'elsewhere')
+    folder.symlink_to(root / 'elsewhere')
+    dataset = MoNuSegDataset('train', str(root), pipeline=LOAD)
+    assert ids(dataset) == ['TCGA-A'] and dataset[0]['gt_seg_map'][45, 65] == 1
+
+
+def test_monuseg_keeps_empty_tiles_if_asked(tmp_path: Path) -> None:
+    root = write_monuseg(tmp_path)
+    tiles = MoNuSegDataset('train', str(root), tile=40, drop_empty=False, pipeline=LOAD)
+    assert len(tiles) == 6 and sorted(bool(tile['gt_seg_map'].any()) for tile in tiles) == [False] * 2 + [True] * 4
+    (root / 'train/Annotations/TCGA-A.xml').unlink()
+    whole = MoNuSegDataset('train', str(root), missing_mask='normal', pipeline=LOAD)
+    assert len(whole) == 1 and not whole[0]['gt_seg_map'].any()
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [
+        ('train/Tissue Images/TCGA-A.tif', 'train/copies/TCGA-A.tif'),
+        ('train/Annotations/TCGA-A.xml', 'train/copies/TCGA-A.XML'),
+    ],
+)
+def test_monuseg_refuses_a_name_twice(first: str, second: str, tmp_path: Path) -> None:
+    root = write_monuseg(tmp_path)
+    (root / second).parent.mkdir()
+    (root / second).write_bytes((root / first).read_bytes())
+    with pytest.raises(ValueError, match=f'{first} and .*{second} have the same name, expected one file a name'):
+        MoNuSegDataset('train', str(root))
+
+
 def test_mvtec_split(tmp_path: Path) -> None:
     root = str(write_mvtec_ad_split(tmp_path))
     parts = {
