@@ -29,25 +29,28 @@ def not_found(title: str, expected: str, folder: str, source: str) -> DatasetNot
 
 
 class Sample(NamedTuple):
-    """An image with a defect.
+    """An image with a defect, or a normal one.
 
     Attributes:
         name: `sample_id`, different in all of the dataset.
         image: Path of the image.
         mask: Path of the mask, None where it is missing.
         defect_class: '<category>/<kind of defect>', by which results are broken down.
+        normal: Whether there is no defect, hence no mask to look for.
     """
 
     name: str
     image: str
     mask: str | None
     defect_class: str
+    normal: bool = False
 
 
 class BenchmarkDataset(BinaryDefectDataset):
     """A published dataset in its own layout: a folder of each category. Subclasses say what it is and read a category.
 
-    Only images with a defect are loaded, since there is nothing to prompt in the others.
+    Only images with a defect are loaded, since there is nothing to prompt in the others (but see the `normal` of
+    :class:`MVTecLayoutDataset`).
 
     Args:
         data_root: Folder of the dataset; by default that of the class.
@@ -76,7 +79,7 @@ class BenchmarkDataset(BinaryDefectDataset):
 
     @abstractmethod
     def read_category(self, folder: str, category: str) -> list[Sample]:
-        """The samples with a defect of a category, whose folder is there."""
+        """The samples of a category, whose folder is there."""
 
     def load_data_list(self) -> list[dict]:
         """One dict a sample, category by category."""
@@ -97,9 +100,13 @@ class BenchmarkDataset(BinaryDefectDataset):
         ]
         if not samples:
             raise FileNotFoundError(f'{self.TITLE}: no image with a defect in {some(self.categories)} of {root}')
-        classes = {sample.name: sample.defect_class for sample in samples}
-        pairs = self._with_masks([(sample.name, sample.image, sample.mask) for sample in samples])
-        return [dict(self._info(*pair), defect_class=classes[pair[0]]) for pair in pairs]
+        pairs = self._with_masks([sample[:3] for sample in samples if not sample.normal])
+        kept = {name for name, _, _ in pairs}
+        return [
+            dict(self._info(*sample[:3]), defect_class=sample.defect_class)
+            for sample in samples
+            if sample.normal or sample.name in kept
+        ]
 
     def folder(self, *parts: str) -> str:
         """A folder that must be there.
@@ -120,6 +127,14 @@ class MVTecLayoutDataset(BenchmarkDataset):
 
         data_root/<category>/test/<kind>/000.png
         data_root/<category>/ground_truth/<kind>/000_mask.png
+
+    Args:
+        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+        normal: Load the test images without a defect as well (`test/good`), whose masks are all zeros: scores of
+            anomaly detection need them, prompts have nothing to ask for in them.
+
+    Raises:
+        FileNotFoundError: `normal`, and a category has no folder of such images.
     """
 
     #: The kind that is no defect.
@@ -127,10 +142,26 @@ class MVTecLayoutDataset(BenchmarkDataset):
     #: What the name of a mask has behind that of its image.
     MASK_END = '_mask'
 
+    def __init__(
+        self,
+        data_root: str | None = None,
+        categories: Sequence[str] | None = None,
+        normal: bool = False,
+        **kwargs,
+    ) -> None:
+        self.normal = normal
+        super().__init__(data_root, categories, **kwargs)
+
     def read_category(self, folder: str, category: str) -> list[Sample]:
         """See :class:`BenchmarkDataset`."""
         test = self.folder(folder, 'test')
         samples = []
+        if self.normal:
+            normal = image_files(self.folder(test, self.NORMAL))
+            samples += [
+                Sample(f'{category}/{self.NORMAL}/{name}', image, None, f'{category}/{self.NORMAL}', normal=True)
+                for name, image in normal.items()
+            ]
         for kind in sorted(os.listdir(test)):
             if kind == self.NORMAL or kind.startswith('.') or not os.path.isdir(os.path.join(test, kind)):
                 continue

@@ -18,7 +18,7 @@ class BTADDataset(MVTecLayoutDataset):
         data_root/01/ground_truth/ko/0000.png    bmp in 03
 
     Args:
-        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+        data_root, categories, normal, kwargs: See :class:`MVTecLayoutDataset`.
     """
 
     TITLE = 'BTAD'

@@ -13,7 +13,7 @@ class MPDDDataset(MVTecLayoutDataset):
     'bracket_black/hole' and so on.
 
     Args:
-        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+        data_root, categories, normal, kwargs: See :class:`MVTecLayoutDataset`.
     """
 
     TITLE = 'MPDD'

@@ -13,7 +13,7 @@ class MVTecADDataset(MVTecLayoutDataset):
     'bottle/broken_large' and so on.
 
     Args:
-        data_root, categories, kwargs: See :class:`BenchmarkDataset`.
+        data_root, categories, normal, kwargs: See :class:`MVTecLayoutDataset`.
     """
 
     TITLE = 'MVTec AD'

@@ -17,7 +17,8 @@ class MVTecADSplitDataset(MVTecADDataset):
     """MVTec AD's 1,258 images with a defect, a share of each kind of defect to train on (ODS-SAM, section 4.1).
 
     The paper trains on defects and names no split. Here the images of a kind are put in an order that depends on the
-    seed and on their names alone (SHA-256), and the first so many of them are for training.
+    seed and on their names alone (SHA-256), and the first so many of them are for training. With `normal` the test
+    images without a defect are divided as one more kind.
 
     Args:
         split: 'train' or 'test'; together they are all.

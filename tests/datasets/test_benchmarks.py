@@ -11,7 +11,8 @@ import pytest
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmsam_ext.datasets import BenchmarkSuite, DatasetNotFoundError, benchmark_suite
-from tests.layouts import BENCHMARKS
+from mmsam_ext.evaluation import AnomalyMetric
+from tests.layouts import BENCHMARKS, write_pair
 from tests.shrink import UNSERIALIZED, write_mtd
 
 PIPELINE = [TRANSFORMS.build(dict(type=name)) for name in ('LoadImageFromFile', 'LoadBinaryMask')]
@@ -33,18 +34,8 @@ NAMES = dict(
 
 
 def build(kind: str, root: Path, **changes):
-    categories = changes.pop('categories', BENCHMARKS[kind][1])
-    return DATASETS.build(
-        dict(
-            type=kind,
-            data_root=str(root),
-            categories=categories,
-            pipeline=PIPELINE,
-            test_mode=True,
-            **UNSERIALIZED,
-            **changes,
-        )
-    )
+    settings = dict(categories=BENCHMARKS[kind][1], pipeline=PIPELINE, test_mode=True, **UNSERIALIZED)
+    return DATASETS.build(dict(type=kind, data_root=str(root), **{**settings, **changes}))
 
 
 @pytest.fixture(params=KINDS)
@@ -72,6 +63,55 @@ def test_native_layout(kind: str, root: Path) -> None:
         assert set(np.unique(mask)) == {0, 1}
         assert mask[20 + 5 * number, 30] and mask[45, 65] and not mask[5, 5]
         assert mask.sum() == pytest.approx(np.pi * (8**2 + 10**2), rel=0.1)
+
+
+#: Datasets of MVTec AD's layout -> categories and folders with normal images, of which one is written.
+NORMAL = {
+    'MVTecADDataset': 'bottle/test/good',
+    'MPDDDataset': 'tubes/test/good',
+    'BTADDataset': '01/test/ok',
+}
+
+
+@pytest.mark.parametrize('kind', NORMAL)
+def test_normal_images_if_asked(kind: str, tmp_path: Path) -> None:
+    """One more sample, without a mask file and without a defect; `missing_mask` is about defects alone."""
+    root = BENCHMARKS[kind][0](tmp_path / 'data')
+    folder = root / NORMAL[kind]
+    category = NORMAL[kind].split('/')[0]
+    for old in folder.iterdir():
+        old.unlink()
+    write_pair(folder / '007.png', tmp_path / 'unused.png', 0)
+    dataset = build(kind, root, normal=True, categories=[category], missing_mask='drop')
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    name = f'{category}/{folder.name}'
+    defects = {key: value for key, value in EXPECTED[kind].items() if key.startswith(category)}
+    assert {info['sample_id']: info['defect_class'] for info in infos} == {**defects, f'{name}/007': name}
+    ((sample),) = [dataset[i] for i, info in enumerate(infos) if info['defect_class'] == name]
+    assert sample['seg_map_path'] is None and not sample['gt_seg_map'].any()
+    assert sample['gt_seg_map'].shape == (70, 90)
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError, match=f'half there: no folder .*{NORMAL[kind]}; get it'):
+        build(kind, root, normal=True, categories=[category])
+
+
+def test_image_scores_of_mvtec_ad(tmp_path: Path) -> None:
+    """From the layout through pipeline and metric: AUROC of images is there with normal ones alone."""
+    root = BENCHMARKS['MVTecADDataset'][0](tmp_path)
+    pipeline = [*PIPELINE, TRANSFORMS.build(dict(type='PackPromptInputs'))]
+    for normal in (False, True):
+        dataset = build('MVTecADDataset', root, normal=normal, pipeline=pipeline)
+        metric = AnomalyMetric(by='category')
+        for index in range(len(dataset)):
+            data = dataset[index]
+            # brightest pixel: that of a disc; the normal image has discs, too, and 60 levels more
+            logits = data['inputs'].float().mean(0) + 60 * (data['data_samples'].defect_class == 'bottle/good')
+            predicted = dict(data['data_samples'].to_dict(), seg_logits=dict(data=logits[None]), pred_instances={})
+            metric.process({}, [predicted])
+        results = metric.evaluate(len(dataset))
+        assert len(dataset) == 2 + normal and 'pixel_AUROC' in results
+        assert results.get('image_AUROC') == (0.0 if normal else None)
+        assert (results['image_AP'] < 100) == normal
 
 
 def test_default_place_and_all_categories(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,3 +7,4 @@ val_evaluator = test_evaluator = [
     dict(type='MAE', by='category'),
     dict(type='DiceIoU', by='category'),
 ]
+# With AnomalyMetric(by='category'), which tells defects from normal images: normal=True in the datasets.

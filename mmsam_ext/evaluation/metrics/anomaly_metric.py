@@ -85,6 +85,9 @@ class AnomalyMetric(BaseMetric):
     there are several groups. AUROC is undefined without defects or without normal pixels (images), AP and F1Max
     without defects, AUPRO without either: then there is no key, and a warning. An image's score is its highest pixel's.
 
+    Scores of images need images without a defect, which readers of benchmarks leave out: ``normal=True`` of
+    ``MVTecADDataset`` and its kin loads them. Without any there is no ``image_AUROC``, and ``image_AP`` is 100.
+
     Memory is bounded: scores (logits) are counted in histograms of all 65,536 numbers of fp16, 2.5 MB a group,
     whatever the number of images. Scores that fp16 tells apart are ranked exactly.
 
