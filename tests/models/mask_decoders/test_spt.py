@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsam_ext.models.mask_decoders import SelfDraftDecoder, VRAAdapter
 from mmsam_ext.models.mask_decoders.plugins import visual_relation
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, sample, segmentor
 
@@ -35,19 +39,21 @@ def self_draft(plain, num_drafts=1, plugins=(), **changes):
 
 
 @torch.no_grad()
-def test_zero_shot_draft_is_sam_and_refined_is_sam_prompted_with_it():
+@pytest.mark.parametrize('sigmoid', [False, True])
+@pytest.mark.parametrize('num_drafts', [1, 2])
+def test_zero_shot_draft_is_sam_and_refined_is_sam_prompted_with_it(num_drafts, sigmoid):
     plain = segmentor()
-    model = self_draft(plain)
-    features, prompts = plain.extract_feat(images(3)), mixed()[:3]
-    prompts = [Prompts.create(boxes=[[20, 30, 90, 100], [5, 5, 50, 60]]) for _ in range(3)]
-    drafted = plain.decode(features, prompts, (SIZE, SIZE))
-    with_mask = []
-    for index, p in enumerate(prompts):
-        masks = drafted.logits[2 * index : 2 * index + 2, :1]
-        with_mask.append(Prompts.create(boxes=p.boxes, masks=masks))
-    expected = plain.decode(features, with_mask, (SIZE, SIZE))
+    model = self_draft(plain, num_drafts, sigmoid=sigmoid)
+    boxes = [[20, 30, 90, 100], [5, 5, 50, 60]]
+    features, prompts = plain.extract_feat(images(3)), [Prompts.create(boxes=boxes) for _ in range(3)]
     result = model.decode(features, prompts, (SIZE, SIZE))
-    assert torch.allclose(result.drafts[0].logits, drafted.logits, atol=1e-5)
+    expected = plain.decode(features, prompts, (SIZE, SIZE))
+    for draft in result.drafts:  # of each, SAM prompted with the one before
+        assert torch.allclose(draft.logits, expected.logits, atol=1e-5)
+        masks = expected.logits[:, :1].sigmoid() if sigmoid else expected.logits[:, :1]
+        with_mask = [Prompts.create(boxes=boxes, masks=masks[2 * image : 2 * image + 2]) for image in range(3)]
+        before, expected = expected, plain.decode(features, with_mask, (SIZE, SIZE))
+        assert not torch.allclose(expected.logits, before.logits, atol=1e-3)
     assert torch.allclose(result.logits, expected.logits, atol=1e-5)
 
 
@@ -106,9 +112,10 @@ def test_relation_against_numpy(alpha, renormalize):
 
 
 @torch.no_grad()
-def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first():
+@pytest.mark.parametrize('options', [{}, dict(alpha=0.9, renormalize='column')], ids=str)
+def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first(options):
     plain = segmentor()
-    model = self_draft(plain, 0, [VRA | dict(blocks=[1])])
+    model = self_draft(plain, 0, [VRA | dict(blocks=1, **options)])
     features = plain.extract_feat(images(2))
     prompts = [Prompts.create(boxes=[[20, 30, 90, 100]] * n) for n in (2, 1)]
     before = plain.decode(features, prompts, (SIZE, SIZE)).logits
@@ -122,8 +129,10 @@ def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first():
     context = type('Context', (), dict(features=features, image_index=torch.tensor([0, 0, 1])))
     _, after = adapter.after_block(1, keys, keys, context)
     for row, image in enumerate((0, 0, 1)):
-        relation = visual_relation(features.embedding[image])
+        relation = visual_relation(features.embedding[image], **options)
         assert torch.allclose(after[row], keys[row] + adapter.beta['1'] * (relation @ keys[row]), atol=1e-5)
+        if options:
+            assert not torch.allclose(relation, visual_relation(features.embedding[image]), atol=1e-4)
     assert adapter.after_block(0, keys, keys, context)[1] is keys
 
 
@@ -140,10 +149,124 @@ def test_the_relation_is_computed_once_an_image(monkeypatch):
     assert len(calls) == 2  # three decoders, two blocks, fourteen prompts
 
 
+class CudaAutocast(TorchFunctionMode):
+    """What autocast casts to bf16 and fp32 on a GPU; on a CPU it leaves norms in bf16, and copies promote."""
+
+    LOWER = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, F.linear, F.conv2d}
+    LOWER |= {F.conv_transpose2d, torch.conv_transpose2d, F.scaled_dot_product_attention}
+    FP32 = {F.layer_norm, F.softmax, torch.softmax, torch.Tensor.softmax}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        dtype = torch.bfloat16 if function in self.LOWER else torch.float32 if function in self.FP32 else None
+        kwargs = kwargs or {}
+        if dtype is not None:
+            args = [self.cast(value, dtype) for value in args]
+            kwargs = {key: self.cast(value, dtype) for key, value in kwargs.items()}
+        return function(*args, **kwargs)
+
+    @staticmethod
+    def cast(value, dtype):
+        return value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value
+
+
+def test_training_under_the_autocast_of_a_gpu():
+    """Keys come out of a norm in fp32, the product with the relation comes in bf16."""
+    model = self_draft(segmentor(), 1, [VRA]).train()
+    target = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    target[:, 30:90, 30:90] = 1
+    with CudaAutocast():
+        losses = model.loss(images(), [sample(Prompts.create(boxes=[[30, 30, 89, 89]]), masks=target)])
+    sum(losses.values()).backward()
+    for decoder in (model.mask_decoder.drafts[0], model.mask_decoder.refine):
+        assert decoder.plugins[0].beta['0'].grad.any()
+
+
+@pytest.mark.parametrize('prompts', [1, 8])
+@pytest.mark.parametrize('form', ['fp32', 'bf16', 'autocast'])
+def test_one_relation_matrix_an_image_is_kept_for_the_backward_pass(form, prompts):
+    """Whatever the number of decoders, blocks and prompts, and whatever the dtype of the products."""
+    dtype = torch.bfloat16 if form == 'bf16' else torch.float32
+    adapters = [VRAAdapter(CHANNELS).to(dtype) for _ in range(2)]
+    features = SAMFeatures(torch.randn(2, CHANNELS, 8, 8))
+    index = torch.arange(2).repeat_interleave(prompts)
+    context = type('Context', (), dict(features=features, image_index=index))
+    saved = {}
+
+    def pack(tensor):
+        if tensor.shape[-2:] == (64, 64):  # N = 64
+            saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    keys = torch.randn(2 * prompts, 64, CHANNELS, dtype=dtype, requires_grad=True)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast('cpu', torch.bfloat16, enabled=form == 'autocast'),
+    ):
+        after = keys
+        for adapter in adapters:
+            for block in (0, 1):
+                after = adapter.after_block(block, after, after, context)[1]
+    assert len(saved) == 2 and all(tensor.numel() == 64 * 64 for tensor in saved.values())
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32 if form == 'fp32' else torch.bfloat16}
+
+
+class NewMatrices(TorchDispatchMode):
+    """Counts the (N, N) results that have memory of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.storages = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if torch.is_tensor(result) and result.shape[-2:] == (64, 64):
+            storage = result.untyped_storage()
+            if all(storage.data_ptr() != other.data_ptr() for other in self.storages):
+                self.storages.append(storage)
+        return result
+
+
+@pytest.mark.parametrize('options', [{}, dict(alpha=0.9, renormalize='column')], ids=str)
+def test_the_relation_is_made_in_place(options):
+    with NewMatrices() as made:
+        visual_relation(torch.randn(5, 8, 8), **options)
+    assert len(made.storages) == 1
+
+
+def test_the_kept_fraction_is_logged_once(monkeypatch):
+    from mmsam_ext.models.mask_decoders.plugins import visual_relation_adapter as module
+
+    lines = []
+    monkeypatch.setattr(module, 'print_log', lambda text, logger, level: lines.append((text, level)))
+    keys = torch.randn(1, 64, CHANNELS)
+    for adapter in (VRAAdapter(CHANNELS), VRAAdapter(CHANNELS, alpha=0.9)):
+        for _ in range(3):
+            features = SAMFeatures(torch.randn(1, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0)))
+            context = type('Context', (), dict(features=features, image_index=torch.tensor([0])))
+            adapter.after_block(0, keys, keys, context)
+    kept = (visual_relation(features.embedding[0], 0.9) > 0).float().mean()
+    ((text, level),) = lines
+    assert level == logging.INFO and f'{kept:.1%} of the relations are greater than alpha / N (alpha=0.9' in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(blocks=[1, 2]), r'blocks=\(1, 2\), expected some of 0 to 1, the two-way blocks .* \(the paper counts'),
+        (dict(dim=7), f'VRAAdapter: dim=7, expected {CHANNELS}, the transformer_dim of the decoder'),
+    ],
+)
+def test_vra_that_does_not_fit_the_decoder(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(PLAIN | dict(plugins=[VRA | arguments]))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (dict(alpha=-0.1), 'alpha=-0.1, expected 0 to 1'),
+        (dict(alpha=1.1), 'alpha=1.1, expected 0 to 1'),
+        (dict(blocks=-1), r'blocks=\(-1,\), expected different numbers of two-way blocks'),
         (dict(renormalize='rows'), "renormalize='rows', expected one of"),
         (dict(blocks=()), 'expected different numbers of two-way blocks'),
     ],

@@ -48,6 +48,8 @@ class DecoderPlugin(BaseModule):
 
     #: Missing from a checkpoint of plain SAM without an error.
     added_to_sam = True
+    #: C, channels of the image tokens that it is made for; None: any.
+    dim: int | None = None
 
     def check_attentions(self, number: int) -> None:
         """Called when installed in a decoder with so many token-to-image attentions; raises where that does not fit."""
@@ -135,6 +137,11 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
         ) from error
     for plugin in decoder.plugins:
         plugin.check_attentions(len(attentions))
+        if plugin.dim not in (None, decoder.transformer_dim):
+            raise ValueError(
+                f'{type(plugin).__name__}: dim={plugin.dim}, expected {decoder.transformer_dim}, the transformer_dim '
+                'of the decoder'
+            )
     transformer.register_forward_pre_hook(_Start(decoder), with_kwargs=True)
     for site, attention in enumerate(attentions):
         attention.register_forward_pre_hook(_BeforeTokenToImage(decoder, site), with_kwargs=True)

@@ -22,49 +22,82 @@ class VRAAdapter(DecoderPlugin):
     to 11).
 
     A is taken from the encoder's output once for an image and shared by all blocks, decoders and prompts: at most one N
-    x N matrix an image is held, and none has a gradient. beta is zero at the start, so the adapter begins as an
-    identity.
+    x N matrix an image is held, in the dtype it is multiplied in, and none has a gradient. beta is zero at the start,
+    so the adapter begins as an identity.
 
     Args:
         dim: C, channels of the image tokens.
-        blocks: Two-way blocks to adapt (the paper's Table 6: the first, the second, or both).
+        blocks: Two-way blocks to adapt, one or several, counted from 0 (the paper's Table 6: the first, the second, or
+            both).
         alpha: Relations must be greater than alpha / N to count, with N the number of image tokens (the paper's "d"
-            cannot be
-            the feature dimension: at 256 nothing would be left). From 0 (all count) to 1 (the mean relation).
+            cannot be the feature dimension: at 256 nothing would be left). From 0 (all count) to 1 (the mean relation).
         renormalize: What the remaining relations are divided by: 'none' (paper), their sum by 'row', or by 'column'
             (the authors' evaluation code).
 
     Raises:
-        ValueError: an argument out of its range, or a block that the decoder does not have.
+        ValueError: an argument out of its range, or (when installed) a block or a dim that the decoder does not have.
     """
 
     def __init__(
-        self, dim: int = 256, blocks: Sequence[int] = (0, 1), alpha: float = 0.0, renormalize: str = 'none'
+        self, dim: int = 256, blocks: int | Sequence[int] = (0, 1), alpha: float = 0.0, renormalize: str = 'none'
     ) -> None:
         super().__init__()
         if not 0 <= alpha <= 1:
             raise ValueError(f'VRAAdapter: alpha={alpha}, expected 0 to 1')
         if renormalize not in RENORMALIZE:
             raise ValueError(f'VRAAdapter: renormalize={renormalize!r}, expected one of {RENORMALIZE}')
+        blocks = (blocks,) if isinstance(blocks, int) else tuple(blocks)
         if not blocks or len(set(blocks)) != len(blocks) or min(blocks) < 0:
-            raise ValueError(f'VRAAdapter: blocks={tuple(blocks)}, expected different numbers of two-way blocks')
-        self.blocks, self.alpha, self.renormalize = tuple(blocks), alpha, renormalize
+            raise ValueError(f'VRAAdapter: blocks={blocks}, expected different numbers of two-way blocks')
+        self.dim, self.blocks, self.alpha, self.renormalize = dim, blocks, alpha, renormalize
         self.beta = nn.ParameterDict({str(block): nn.Parameter(torch.zeros(dim)) for block in self.blocks})
+        self._kept_logged = alpha == 0
+
+    def check_attentions(self, number: int) -> None:
+        """Refuse a transformer without the blocks chosen: it has one less than token-to-image attentions."""
+        if max(self.blocks) > number - 2:
+            raise ValueError(
+                f'VRAAdapter: blocks={self.blocks}, expected some of 0 to {number - 2}, the two-way blocks of the '
+                'decoder (the paper counts from 1)'
+            )
 
     def after_block(self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor]:
         """Adapt the image tokens `keys` (P, N, C) of the blocks chosen."""
         if index not in self.blocks:
             return queries, keys
-        relations = context.features.once(
-            ('visual relation', self.alpha, self.renormalize),
-            lambda: [visual_relation(one, self.alpha, self.renormalize) for one in context.features.embedding],
-        )
+        relations = self._relations(keys, context)
         related = torch.empty_like(keys)
         for image, relation in enumerate(relations):
             rows = (context.image_index == image).nonzero()[:, 0]
             if len(rows):
-                related = related.index_copy(0, rows, relation.to(keys.dtype) @ keys[rows])
+                # One product for all P prompts: a batched one would repeat the relation for each in bf16 on a CPU.
+                tokens = keys[rows].transpose(0, 1)  # (P, N, C) -> (N, P, C)
+                heard = (relation @ tokens.flatten(1)).view(tokens.shape).transpose(0, 1)  # (N, P * C) -> (P, N, C)
+                # Under autocast a product is in bf16, and keys behind a norm are in fp32 on a GPU.
+                related = related.index_copy(0, rows, heard.to(related.dtype))
         return queries, keys + self.beta[str(index)] * related
+
+    def _relations(self, keys: Tensor, context: DecoderContext) -> list[Tensor]:
+        """(N, N) of each image, in the dtype that it is multiplied with `keys` in: cast at each product, every block
+        and decoder would keep its own copy for the backward pass."""
+        device = keys.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else keys.dtype
+        relations = context.features.once(
+            ('visual relation', self.alpha, self.renormalize, dtype),
+            lambda: [
+                visual_relation(one, self.alpha, self.renormalize).to(dtype) for one in context.features.embedding
+            ],
+        )
+        if not self._kept_logged:
+            self._kept_logged = True
+            fraction = relations[0].count_nonzero().item() / relations[0].numel()
+            print_log(
+                f'VRAAdapter: {fraction:.1%} of the relations are greater than alpha / N (alpha={self.alpha}; of the '
+                'first image)',
+                'current',
+                logging.INFO,
+            )
+        return relations
 
 
 @torch.no_grad()
@@ -78,17 +111,14 @@ def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'n
     Returns:
         (N, N) with N = h * w: softmax over the cosine similarities of each token to the others, thresholded.
     """
-    tokens = F.normalize(embedding.flatten(1).float(), dim=0)  # (C, N)
-    number = tokens.shape[1]
-    relation = (tokens.T @ tokens).fill_diagonal_(-torch.inf)
-    relation = relation.softmax(1)
-    if alpha > 0:
-        kept = relation > alpha / number
-        fraction = kept.float().mean().item()
-        level = logging.DEBUG if fraction else logging.WARNING
-        print_log(f'VRAAdapter: {fraction:.1%} of the relations are greater than alpha / N', 'current', level)
-        relation = relation * kept
-    if renormalize != 'none':
-        total = relation.sum(dim=1 if renormalize == 'row' else 0, keepdim=True)
-        relation = relation / total.clamp(min=torch.finfo(relation.dtype).tiny)
+    with torch.autocast(embedding.device.type, enabled=False):  # all in place: one (N, N) matrix at a time
+        tokens = F.normalize(embedding.flatten(1).float(), dim=0)  # (C, N)
+        relation = (tokens.T @ tokens).fill_diagonal_(-torch.inf)
+        relation = relation.exp_()  # of cosines: at most e, so that the softmax needs no shift
+        relation = relation.div_(relation.sum(dim=1, keepdim=True))
+        if alpha > 0:
+            relation = F.threshold_(relation, alpha / len(relation), 0.0)  # what is not greater is 0
+        if renormalize != 'none':
+            total = relation.sum(dim=1 if renormalize == 'row' else 0, keepdim=True)
+            relation = relation.div_(total.clamp(min=torch.finfo(relation.dtype).tiny))
     return relation
