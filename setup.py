@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -21,7 +23,20 @@ def requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
+class BuildWithConfigs(build_py):
+    """Puts ``configs/`` into the package's ``.mim/``, where OpenMMLab's packages have theirs. A checkout (and what
+    ``pip install -e`` installs) needs no copy."""
+
+    def run(self) -> None:
+        super().run()
+        if not getattr(self, 'editable_mode', False):
+            target = Path(self.build_lib) / 'mmsam_ext/.mim/configs'
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+            shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+
+
 setup(
+    cmdclass={'build_py': BuildWithConfigs},
     name='mmsam_ext',
     version=version(),
     description='Promptable SAM, and its published improvements, as ordinary MMSegmentation models',

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mmsam_ext
+from mmsam_ext.apis import model_loading
 from tests.conftest import free_port
 
 REPO = Path(__file__).resolve().parents[1]
@@ -28,6 +29,22 @@ def test_setup_names_version_packages_and_assets() -> None:
     text = (REPO / 'setup.py').read_text()
     assert "package_data={'mmsam_ext': ['assets/*']}" in text
     assert not re.search(r"'mmcv(-lite)?\b", text.split('install_requires')[1]), 'mmcv-lite must not be forced on mmcv'
+
+
+def test_an_installed_package_has_the_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file, where the inferencer looks for them; and nothing is left in the checkout."""
+    done = run(sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', tmp_path, cwd=REPO)
+    assert done.returncode == 0, done.stderr
+    installed = tmp_path / 'mmsam_ext/.mim/configs'
+
+    def files(folder: Path) -> dict[str, bytes]:
+        paths = [path for path in folder.rglob('*') if path.is_file() and path.suffix != '.pyc']
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    assert files(installed) == files(REPO / 'configs') and not (REPO / 'mmsam_ext/.mim').exists()
+    monkeypatch.setattr(model_loading, 'CONFIG_FOLDERS', (installed,))
+    assert set(model_loading.known_configs()) == {path.stem for path in (REPO / 'configs').glob('*.py')}
+    assert Path(model_loading.load_config('spt_tiny_mtd').filename) == installed / 'spt_tiny_mtd.py'
 
 
 def test_every_folder_with_modules_is_a_package() -> None:

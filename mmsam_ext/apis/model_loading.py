@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -57,13 +58,16 @@ def _config_path(model: str | Path) -> Path:
     if not isinstance(model, (str, Path)):
         raise InferenceError(f'model is a {type(model).__name__}, expected the name or path of a config, or a Config')
     known = known_configs()
-    path = known.get(str(model), Path(model).expanduser())
-    if path.is_file():
+    path = known.get(str(model), Path(os.path.expanduser(model)))
+    if os.path.isfile(path):
         return path
     kind = 'config file' if path.suffix == '.py' else 'model name'
-    raise InferenceError(
-        f'unknown {kind} {str(model)!r}; expected the path of a config file or one of {", ".join(sorted(known))}'
-    )
+    if known:
+        expected = f'the path of a config file or one of {", ".join(sorted(known))}'
+    else:
+        places = ' or '.join(map(str, CONFIG_FOLDERS))
+        expected = f'the path of a config file (this installation has no configs of its own: none in {places})'
+    raise InferenceError(f'unknown {kind} {str(model)!r}; expected {expected}')
 
 
 def load_model(config: Config, weights: str | Path | None = None, device: str | None = None) -> PromptableSegmentor:
@@ -72,7 +76,7 @@ def load_model(config: Config, weights: str | Path | None = None, device: str | 
     Only tensors are taken from a checkpoint; a config inside of it (``meta['config']``) is code, and stays untouched.
 
     Args:
-        weights: Path of a checkpoint or 'mmsam_ext://NAME'; None: the one that ``model.init_cfg`` names.
+        weights: Path or URL of a checkpoint, or 'mmsam_ext://NAME'; None: the one that ``model.init_cfg`` names.
         device: As for :class:`torch.device`; None: a GPU if there is one.
 
     Returns:
@@ -106,6 +110,11 @@ def load_model(config: Config, weights: str | Path | None = None, device: str | 
         raise InferenceError(str(error)) from error
     except ValueError as error:  # of another model
         raise InferenceError(f'{weights}: {error}') from error
+    except Exception as error:  # loaders of URLs raise what they like
+        raise InferenceError(
+            f'{weights}: cannot be loaded ({type(error).__name__}: {error}); expected the path of a checkpoint, '
+            'mmsam_ext://NAME, or a URL that can be reached'
+        ) from error
     return model.to(target).eval()
 
 
