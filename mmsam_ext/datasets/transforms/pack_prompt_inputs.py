@@ -8,6 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from mmsam_ext.structures import Prompts
+
 from . import geometry_probe
 from .prompt_rng import sample_key
 
@@ -18,9 +20,9 @@ META_KEYS = ('sample_id', 'dataset_name', 'defect_class')
 class PackPromptInputs(PackSegInputs):
     """MMSegmentation's PackSegInputs with prompts and target masks.
 
-    Prompts are scaled from the frame they were drawn in to that of the image as it is now. `gt_masks` (T, H, W) are
-    packed as they are: in training that is the image's frame, in evaluation that of the original image. A `part_map`
-    (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W).
+    Prompts are scaled from the frame they were drawn in to that of the image as it is now (:func:`rescale`). `gt_masks`
+    (T, H, W) are packed as they are: in training that is the image's frame, in evaluation that of the original image. A
+    `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W).
 
     Args:
         meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name` and `defect_class` always are.
@@ -41,11 +43,36 @@ class PackPromptInputs(PackSegInputs):
         sample = packed['data_samples']
         if 'prompts' in results:
             name = sample_key(results)
-            scale = geometry_probe.check(results, name) if geometry_probe.planted(results) else (1.0, 1.0)
-            height, width = results['img'].shape[:2]
-            sample.prompts = results['prompts'].scaled(*scale).check_inside(width, height, name)
+            if geometry_probe.planted(results):
+                geometry_probe.check(results, name)
+            new = results['img'].shape[:2]
+            sample.prompts = rescale(results['prompts'], results.get('prompt_frame', new), new, name)
         if 'gt_masks' in results:
             sample.gt_masks = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['gt_masks'])))
         if 'part_map' in results:
             sample.gt_part_map = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['part_map'][None])))
         return packed
+
+
+def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: str) -> Prompts:
+    """Prompts in the frame of a resized image.
+
+    They are checked where they were drawn: half a pixel beside the image is allowed, which in an enlarged image is more
+    than half a pixel. Such coordinates are brought to the border of the new image.
+
+    Args:
+        prompts: In pixels of an image of the size `old`.
+        old, new: (height, width) in pixels.
+        name: In error messages.
+
+    Raises:
+        ValueError: a prompt outside the image of the size `old`; names the image, the prompt and the size.
+    """
+    (old_height, old_width), (height, width) = old, new
+    prompts.check_inside(old_width, old_height, name)
+    moved = prompts.scaled(width / old_width, height / old_height)
+    limit = moved.points.new_tensor([width, height])
+    least = torch.full_like(limit, -0.5)
+    moved.points = moved.points.clamp(least, limit)
+    moved.boxes = moved.boxes.clamp(least.repeat(2), limit.repeat(2))
+    return moved

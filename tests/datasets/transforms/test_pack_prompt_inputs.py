@@ -117,6 +117,20 @@ def test_error_for_a_prompt_outside():
         run(data=results(prompts=Prompts.create(boxes=[[1, 2, 300, 40]])))
 
 
+@pytest.mark.parametrize('size', [50, 200, 900])
+def test_half_a_pixel_beside_the_image_is_allowed_before_the_resize(size):
+    prompts = Prompts.create(boxes=[[-0.4, -0.5, 200, 120]], points=[[[-0.4, 7], [200, 120]]], point_labels=[[1, 0]])
+    resize = dict(type='Resize', scale=(size, size), keep_ratio=True, backend='pillow')
+    packed = run(resize, data=results(prompts=prompts))
+    height, width = packed['inputs'].shape[1:]
+    moved = packed['data_samples'].prompts.check_inside(width, height)
+    x, y = max(-0.5, -0.4 * width / 200), max(-0.5, -0.5 * height / 120)
+    assert moved.boxes[0].tolist() == pytest.approx([x, y, width, height])
+    assert moved.points[0].tolist() == [pytest.approx([x, 7 * height / 120]), pytest.approx([width, height])]
+    with pytest.raises(ValueError, match='outside the image of 200 x 120'):
+        run(resize, data=results(prompts=Prompts.create(boxes=[[-0.6, 0, 9, 9]])))
+
+
 def test_sample_without_prompts():
     init_default_scope('mmseg')
     packed = Compose([dict(type='PackPromptInputs', meta_keys=('img_path',))])(
