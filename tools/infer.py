@@ -4,18 +4,23 @@ Usage: python tools/infer.py IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] 
        python tools/infer.py IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
 
 Every --box is a prompt of its own. All --point together are one prompt, and refine the box where there is one.
-Coordinates are pixels of the image, x to the right and y down. Prints a table; --out writes masks, overlays and
-scores.csv.
+Coordinates are pixels of the image, x to the right and y down. Prints a table to stdout, row by row, and all else to
+stderr; --out writes masks, overlays and scores.csv.
 Exit code: 0; 1 where some images of a folder could not be used (they are named, the others are done); 2 for an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
+from mmengine.logging import MMLogger
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without `pip install`
 
@@ -64,45 +69,70 @@ def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
     return given
 
 
-def table(predictions: list[dict]) -> str:
-    """A row for each prompt of each image."""
-    rows = [('image', 'prompt', 'score', 'area')]
-    for one in predictions:
-        for prompt, score, mask in zip(one['prompts'], one['scores'], one['masks'], strict=True):
-            rows.append((one['name'], prompt, f'{score:.3f}', f'{100 * mask.mean():.2f} %'))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return '\n'.join(
-        '  '.join([*(text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)),
-                   *(text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True))])
-        for row in rows
-    )  # fmt: skip
+class Table:
+    """Prints a row for each prompt of an image to `stream`, and the head before the first."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.widths = [0] * 4
+        self.started = False
+
+    def add(self, prediction: dict) -> None:
+        """Print the rows of an image. Columns are as wide as anything so far needed."""
+        rows = [] if self.started else [('image', 'prompt', 'score', 'area')]
+        self.started = True
+        for prompt, score, mask in zip(prediction['prompts'], prediction['scores'], prediction['masks'], strict=True):
+            rows.append((prediction['name'], prompt, f'{score:.3f}', f'{100 * mask.mean():.2f} %'))
+        self.widths = [max(width, *(len(row[i]) for row in rows)) for i, width in enumerate((*self.widths[:2], 5, 8))]
+        image, prompt, score, area = self.widths
+        for row in rows:
+            print(
+                f'{row[0]:{image}}  {row[1]:{prompt}}  {row[2]:>{score}}  {row[3]:>{area}}',
+                file=self.stream,
+                flush=True,
+            )
+
+
+@contextmanager
+def messages_to_stderr() -> Iterator[None]:
+    """For a while, what mmengine prints or logs to stdout goes to stderr."""
+    handlers = [one for one in MMLogger.get_current_instance().handlers if type(one) is logging.StreamHandler]
+    kept = [handler.stream for handler in handlers]
+    for handler in handlers:
+        handler.stream = sys.stderr
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for handler, stream in zip(handlers, kept, strict=True):
+            handler.stream = stream
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
+    table, done, failed = Table(sys.stdout), 0, []
     try:
-        given = prompts(args)
-        inferencer = PromptSegInferencer(args.model, args.weights, args.device)
-        result = inferencer(
-            args.inputs,
-            **given,
-            multimask=True if args.multimask else None,
-            batch_size=args.batch_size,
-            out_dir=args.out,
-        )
+        with messages_to_stderr():
+            given = prompts(args)
+            inferencer = PromptSegInferencer(args.model, args.weights, args.device)
+            multimask = True if args.multimask else None
+            settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
+            for result in inferencer.iterate(args.inputs, **given, **settings):
+                if 'error' in result:
+                    failed.append(result['name'])
+                else:
+                    table.add(result)
+                    done += 1
     except InferenceError as error:
         print(f'infer.py: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
-    print(table(result['predictions']))
     if args.out is None:
         print('Nothing was written (no --out DIR).')
     else:
         print(f'Masks, overlays and scores.csv are in {args.out}')
-    failed = result['failed']
     if failed:  # the reasons were logged; after a long table their names once more
-        number = len(failed) + len(result['predictions'])
-        print(f'{len(failed)} of {number} images could not be used: {", ".join(failed)}', file=sys.stderr)
+        print(f'{len(failed)} of {len(failed) + done} images could not be used: {", ".join(failed)}', file=sys.stderr)
     return 1 if failed else 0
 
 

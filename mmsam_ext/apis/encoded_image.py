@@ -8,10 +8,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
+from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.models.segmentors.promptable_segmentor import to_original
 from mmsam_ext.structures import SAMFeatures
 
+from .errors import InferenceError, name_error
 from .prompt_sets import PromptSet
 
 
@@ -46,11 +48,14 @@ class EncodedImage(NamedTuple):
             Mask logits (P, H0, W0) at the original size, estimated IoU (P,), and logits (P, 4h, 4w).
 
         Raises:
-            InferenceError: a prompt that is malformed or outside the image.
+            InferenceError: a prompt that is malformed, outside the image, or does not fit the model; names the image.
         """
-        (old_height, old_width), (height, width) = self.meta['ori_shape'][:2], self.meta['img_shape'][:2]
-        prompts = given.prompts(old_width, old_height, self.name).scaled(width / old_width, height / old_height)
+        old, new = self.meta['ori_shape'][:2], self.meta['img_shape'][:2]
+        prompts = rescale(given.prompts(old[1], old[0], self.name), old, new, self.name)
         asked = [prompts.to(self.features.embedding.device)]
-        prediction = model.decode(self.features, asked, self.input_size)
+        try:
+            prediction = model.decode(self.features, asked, self.input_size)
+        except ValueError as error:
+            raise InferenceError(name_error(error, self.name)) from error
         low_res, scores = model.preferred(prediction, asked)
         return to_original(low_res, self.input_size, self.meta), scores, low_res

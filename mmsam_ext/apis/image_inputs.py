@@ -25,23 +25,25 @@ class Source(NamedTuple):
     array: np.ndarray | None = None
 
 
-def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence) -> list[Source]:
+def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source]) -> list[Source]:
     """All images of `inputs`, unread.
 
     Args:
         inputs: A path, a folder (its files in the order of names; hidden files are left out, sub-folders not entered,
-            which is logged), an array, or a list of these.
+            which is logged), an array, or a list of these; a list of sources is returned as it is.
 
     Raises:
         InferenceError: nothing there, or something of another type.
     """
     sources: list[Source] = []
     for item in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
-        if isinstance(item, np.ndarray):
+        if isinstance(item, Source):
+            sources.append(item)
+        elif isinstance(item, np.ndarray):
             sources.append(Source(f'array {len(sources)}', array=item))
         elif isinstance(item, (str, os.PathLike)):
-            path = Path(item).expanduser()
-            sources += _files(path) if path.is_dir() else [Source(str(path), path=str(path))]
+            path = Path(os.path.expanduser(item))  # '~name' of no user is left as it is, as shells do
+            sources += _files(path) if os.path.isdir(path) else [Source(str(path), path=str(path))]
         else:
             raise InferenceError(
                 f'inputs: got a {type(item).__name__}, expected a path, a folder, an array or a list of these'
@@ -52,7 +54,10 @@ def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence) -> list[Sour
 
 
 def _files(folder: Path) -> list[Source]:
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+    except OSError as error:
+        raise InferenceError(f'{folder}: {error.strerror}; expected a folder that can be read') from error
     files = [path for path in entries if not path.is_dir()]
     if len(files) < len(entries):
         print_log(

@@ -12,7 +12,7 @@ from torch import nn
 from mmsam_ext.datasets.transforms import geometry_probe
 from mmsam_ext.structures import Prompts
 
-from .errors import InferenceError
+from .errors import InferenceError, name_error
 from .image_inputs import Source, as_bgr, check_source
 
 #: Steps that an image with given prompts does not need.
@@ -66,10 +66,16 @@ class InferencePipeline:
 
         Returns:
             `inputs` (3, h, w) uint8 and `data_samples`, whose prompts are in pixels of the network input.
+
+        Raises:
+            InferenceError: a step of the pipeline refuses them, as one that moves the image.
         """
         results = results | dict(prompts=prompts, seg_fields=[])
         geometry_probe.plant(results)  # as GeneratePrompts does: anything but a resize is an error
-        return self.steps(results)
+        try:
+            return self.steps(results)
+        except ValueError as error:
+            raise InferenceError(name_error(error, results['sample_id'])) from error
 
 
 def _test_pipeline(config: Config) -> list[dict]:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmseg.structures import SegDataSample
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import EncodedImage
-from .errors import InferenceError
+from .errors import InferenceError, name_error
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
@@ -60,8 +62,8 @@ class PromptSegInferencer:
 
     Args:
         model: Name of a config of this project, path of a config file, or a Config.
-        weights: Path of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names. A config
-            inside a checkpoint is never executed.
+        weights: Path or URL of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names. A
+            config inside a checkpoint is never executed.
         device: As for :class:`torch.device`; None: a GPU if there is one.
 
     Raises:
@@ -104,11 +106,12 @@ class PromptSegInferencer:
             points: (P, N, 2), or (N, 2) for one prompt of N points. Fill up with points of label -1.
             point_labels: (P, N) or (N,), 1 on the object, 0 off it.
             masks: (P, 4h, 4w) logits, as :meth:`predict` returns them.
-            multimask: None: as the model's ``test_cfg.multimask``; False: the single-mask output; True: the best of the
-                masks for ambiguous prompts; 'ambiguous': those for prompts of one point only.
+            multimask: None: as the model's ``test_cfg.multimask`` (its 'oracle', which needs the truth, is taken as
+                'ambiguous'); False: the single-mask output; True: the best of the masks for ambiguous prompts;
+                'ambiguous': those for prompts of one point only.
             batch_size: Images encoded together.
             out_dir: Where to write masks, overlays and scores; see :class:`ResultWriter`.
-            show_progress: Show a progress bar for more than one image.
+            show_progress: Show a progress bar on stderr for more than one image.
             return_vis: Return the overlays, too.
             return_logits: Add `logits` (P, H, W) to predictions, foreground > 0.
 
@@ -116,41 +119,97 @@ class PromptSegInferencer:
             - `predictions`: for each image that could be used: `path` (str, or None for an array), `name`, `prompts`
               (P descriptions), `masks` (P, H, W) bool, `scores` (P,) estimated IoU, `union` (H, W) bool.
             - `visualization`: (H', W', 3) uint8 RGB of each prediction, empty unless `return_vis`.
-            - `failed`: name -> reason of each image that could not be used; they are logged together at the end.
+            - `failed`: for each image that could not be used, or whose files could not be written: `path`, `name` and
+              `error` (the reason). They are logged together at the end.
+
+            All of it stays in memory; see :meth:`iterate` for many images.
 
         Raises:
-            InferenceError: no prompt (unless prompt stages of the model make one), points without labels, malformed
+            InferenceError: no prompt (unless a prompt stage of the model makes one), points without labels, malformed
                 prompts, or no image that can be used.
         """
-        if batch_size < 1:
-            raise InferenceError(f'batch_size is {batch_size}, expected 1 or more')
+        sources = list_sources(inputs)
+        results: Any = self.iterate(
+            sources, boxes, points, point_labels, masks, multimask, batch_size, out_dir, return_vis, return_logits
+        )
+        if show_progress and len(sources) > 1:
+            results = track(results, 'Segmenting', total=len(sources), console=Console(stderr=True))
+        predictions, visualization, failed = [], [], []
+        for result in results:
+            if 'error' in result:
+                failed.append(result)
+                continue
+            if return_vis:
+                visualization.append(result.pop('overlay'))
+            predictions.append(result)
+        return dict(predictions=predictions, visualization=visualization, failed=failed)
+
+    def iterate(
+        self,
+        inputs: str | os.PathLike | np.ndarray | Sequence,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        masks: Any = None,
+        multimask: bool | str | None = None,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        return_vis: bool = False,
+        return_logits: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Segment images one by one, and keep no result: for folders whose masks do not fit into memory.
+
+        Args:
+            As for calling the inferencer. They are checked at once, images when their turn comes.
+
+        Yields:
+            Of each image its prediction, with `overlay` (H', W', 3) uint8 RGB where `return_vis`; or `path`, `name` and
+            `error` (the reason) where it could not be used. Images of one batch that could not be read come first.
+
+        Raises:
+            InferenceError: as for calling the inferencer; that no image could be used is known at the end.
+        """
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise InferenceError(f'batch_size is {batch_size!r}, expected a whole number, 1 or more')
+        with self._multimask(multimask):  # checks it
+            pass
         sources = list_sources(inputs)
         sets = prompt_sets(len(sources), boxes, points, point_labels, masks)
         for source, prompts in zip(sources, sets, strict=True):
             self._check_given(prompts, source.name)
         writer = None if out_dir is None else ResultWriter(out_dir, sources)
-        starts: Any = range(0, len(sources), batch_size)
-        if show_progress and len(sources) > 1:
-            starts = track(starts, description='Segmenting')
-        predictions, visualization, failed = [], [], {}
-        for start in starts:
-            part = slice(start, start + batch_size)
-            items = list(self._load(sources[part], sets[part], failed))
-            with self._multimask(multimask):
-                samples = self.model.test_step(pseudo_collate([item.packed for item in items])) if items else []
-            for item, sample in zip(items, samples, strict=True):
-                predictions.append(_prediction(item, sample, return_logits))
-                if writer is None and not return_vis:
-                    continue
-                overlay = self._overlay(item, sample)
-                if return_vis:
-                    visualization.append(overlay)
-                if writer is not None:
-                    writer.write(predictions[-1], overlay)
-        _report(failed, done=len(predictions))
-        return dict(predictions=predictions, visualization=visualization, failed=failed)
+        batches = [slice(start, start + batch_size) for start in range(0, len(sources), batch_size)]
+        parts = ((sources[part], sets[part]) for part in batches)
+        return self._iterate(parts, multimask, writer, return_vis, return_logits)
 
-    def _load(self, sources: list[Source], sets: list[PromptSet], failed: dict[str, str]) -> Iterator[_Item]:
+    def _iterate(
+        self,
+        parts: Iterator[tuple[list[Source], list[PromptSet]]],
+        multimask: bool | str | None,
+        writer: ResultWriter | None,
+        return_vis: bool,
+        return_logits: bool,
+    ) -> Iterator[dict[str, Any]]:
+        reasons, done = [], 0
+        for sources, sets in parts:
+            failed: list[dict[str, Any]] = []
+            items = list(self._load(sources, sets, failed))
+            for item, sample in self._segment(items, multimask, failed):
+                result = _prediction(item, sample, return_logits)
+                overlay = self._overlay(item, sample) if return_vis or writer is not None else None
+                try:
+                    if writer is not None:
+                        writer.write(result, overlay)
+                except InferenceError as error:
+                    failed.append(_failure(item.source, error))
+                    continue
+                done += 1
+                yield result | (dict(overlay=overlay) if return_vis else {})
+            reasons += [one['error'] for one in failed]
+            yield from failed
+        _report(reasons, done)
+
+    def _load(self, sources: list[Source], sets: list[PromptSet], failed: list[dict[str, Any]]) -> Iterator[_Item]:
         """Read and pack images; those that cannot be used go to `failed`."""
         for source, prompts in zip(sources, sets, strict=True):
             try:
@@ -158,9 +217,27 @@ class PromptSegInferencer:
                 height, width = results['img'].shape[:2]
                 packed = self.pipeline.pack(results, prompts.prompts(width, height, source.name))
             except InferenceError as error:
-                failed[source.name] = str(error)
+                failed.append(_failure(source, error))
                 continue
             yield _Item(source, prompts, results['img'], packed)
+
+    def _segment(
+        self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
+    ) -> Iterator[tuple[_Item, SegDataSample]]:
+        """The predicted sample of each image; those that do not fit the model go to `failed`."""
+        if not items:
+            return
+        try:
+            with self._multimask(multimask):
+                samples = self.model.test_step(pseudo_collate([item.packed for item in items]))
+        except ValueError as error:
+            if len(items) == 1:
+                failed.append(_failure(items[0].source, error))
+                return
+            for item in items:  # which of them it was is known when each goes by itself
+                yield from self._segment([item], multimask, failed)
+            return
+        yield from zip(items, samples, strict=True)
 
     def _overlay(self, item: _Item, sample: SegDataSample) -> np.ndarray:
         """(H', W', 3) uint8 RGB: image and prompts beside the prediction."""
@@ -226,15 +303,18 @@ class PromptSegInferencer:
     # ---------------------------------------------------------------- both
 
     def _check_given(self, prompts: PromptSet, name: str) -> None:
-        if not prompts and not len(self.model.prompt_stages):
+        creates = any(getattr(stage, 'creates_prompt', False) for stage in self.model.prompt_stages)
+        if not prompts and not creates:
             raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
 
     @contextmanager
     def _multimask(self, choice: bool | str | None) -> Iterator[None]:
-        """The model's ``test_cfg.multimask`` is `choice` for a while; None leaves it."""
+        """The model's ``test_cfg.multimask`` is `choice` for a while; None leaves it, but not 'oracle' (no truth)."""
         if choice not in (None, False, True, 'ambiguous'):
             raise InferenceError(f"multimask is {choice!r}, expected None, False, True or 'ambiguous'")
         kept = self.model.test_cfg
+        if choice is None and kept.get('multimask') == 'oracle':
+            choice = 'ambiguous'
         if choice is not None:
             self.model.test_cfg = {**kept, 'multimask': choice}
         try:
@@ -261,13 +341,16 @@ def _prediction(item: _Item, sample: SegDataSample, with_logits: bool) -> dict[s
     return prediction | (dict(logits=_numpy(instances.mask_logits)) if with_logits else {})
 
 
-def _report(failed: dict[str, str], done: int) -> None:
-    """Log the images that failed.
+def _failure(source: Source, error: Exception) -> dict[str, Any]:
+    return dict(path=source.path, name=source.name, error=name_error(error, source.name))
+
+
+def _report(reasons: list[str], done: int) -> None:
+    """Log why images failed.
 
     Raises:
         InferenceError: all did.
     """
-    reasons = list(failed.values())
     if len(reasons) == 1 and not done:
         raise InferenceError(reasons[0])
     listing = '\n  '.join(reasons[:SHOWN] + [f'and {len(reasons) - SHOWN} more'] * (len(reasons) > SHOWN))

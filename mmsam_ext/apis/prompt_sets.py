@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptKind, Prompts
 
 from .errors import InferenceError
 
@@ -29,7 +29,7 @@ class PromptSet:
     Attributes:
         boxes: (P, 4) x1 y1 x2 y2 in pixels of the original image, or None.
         points: (P, N, 2) x y, likewise.
-        point_labels: (P, N) 1 foreground, 0 background, -1 padding.
+        point_labels: (P, N) 1 foreground, 0 background, -1 padding. A row of padding alone is a prompt without points.
         masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them.
     """
 
@@ -73,7 +73,7 @@ class PromptSet:
         """
         if not self:
             return Prompts.empty()
-        fields = dict(boxes=self.boxes, points=self.points, point_labels=self.point_labels)
+        fields = dict(boxes=self.boxes, points=self.points, point_labels=self.point_labels, kinds=self._kinds())
         masks = None if self.masks is None else self.masks[:, None]
         try:
             return Prompts.create(**fields, masks=masks, modes=(self.kind,), sample=name).check_inside(
@@ -81,6 +81,21 @@ class PromptSet:
             )
         except ValueError as error:
             raise InferenceError(str(error)) from error
+
+    def _kinds(self) -> np.ndarray:
+        """(P,) PromptKind of each prompt. Points that are all padding count only where there is nothing else."""
+        kinds = np.full(self._number, PromptKind.NONE, dtype=np.int64)
+        kinds |= PromptKind.BOX if self.boxes is not None else 0
+        kinds |= PromptKind.MASK if self.masks is not None else 0
+        if self.point_labels is not None:
+            pointed = (self.point_labels >= 0).any(1) | (kinds == PromptKind.NONE)
+            kinds[pointed] |= PromptKind.POINTS
+        return kinds
+
+    @property
+    def _number(self) -> int:
+        """P."""
+        return next(len(field) for field in (self.boxes, self.points, self.masks) if field is not None)
 
     @property
     def kind(self) -> str:
@@ -92,8 +107,7 @@ class PromptSet:
         """Each prompt in words, for tables."""
         if not self:
             return ['none']
-        number = next(len(field) for field in (self.boxes, self.points, self.masks) if field is not None)
-        return [' + '.join(self._parts(row)) for row in range(number)]
+        return [' + '.join(self._parts(row)) for row in range(self._number)]
 
     def _parts(self, row: int) -> list[str]:
         parts = []
@@ -104,7 +118,7 @@ class PromptSet:
             points, labels = self.points[row, real], self.point_labels[row, real]
             if len(points) == 1:
                 parts.append(f'point {points[0, 0]:g} {points[0, 1]:g} label {labels[0]}')
-            else:
+            elif len(points):
                 parts.append(f'{(labels == 1).sum()} points on and {(labels == 0).sum()} off the object')
         if self.masks is not None:
             parts.append('mask')

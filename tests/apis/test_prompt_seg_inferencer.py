@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import weakref
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from segment_anything import SamPredictor
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.engine.checkpoint_loaders import ASSETS
+from mmsam_ext.models.prompt_stages import PromptLearningModule, SSMODCPromptHead
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.apis.conftest import PIPELINE, picture
 from tests.models.small import SIZE, config, segmentor, segmentor_of, stock_sam
@@ -206,6 +208,86 @@ def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
         inferencer(image, **point, multimask='all')
 
 
+def test_oracle_without_truth_is_ambiguous(small_files, encodings) -> None:
+    """What the mini SAM's own training configs say."""
+    settings = Config(dict(model=config(test_cfg=dict(multimask='oracle'))))
+    inferencer = PromptSegInferencer(settings, small_files[1], 'cpu')
+    point = dict(points=[[70, 40]], point_labels=[1])
+    want = inferencer(picture(), **point, multimask='ambiguous')['predictions'][0]['masks']
+    assert not np.array_equal(want, inferencer(picture(), **point, multimask=False)['predictions'][0]['masks'])
+    np.testing.assert_array_equal(inferencer(picture(), **point)['predictions'][0]['masks'], want)
+    inferencer.set_image(picture())
+    np.testing.assert_array_equal(inferencer.predict(**point)[0], want)
+    assert inferencer.model.test_cfg == dict(multimask='oracle')
+
+
+@pytest.mark.parametrize('shape', [(30, 50), (90, 150), (400, 300)], ids=['enlarged', 'as it is', 'made smaller'])
+def test_coordinates_half_a_pixel_beside_the_image(inferencer, shape) -> None:
+    """-0.5 is the border of the first pixel; the bound scales with the image."""
+    height, width = shape
+    image = picture(height, width)
+    inferencer.set_image(image)
+    for prompt in (
+        dict(boxes=[-0.4, -0.5, width, height]),
+        dict(points=[[-0.4, 5], [width, height]], point_labels=[1, 0]),
+    ):
+        called = inferencer(image, **prompt, return_logits=True)['predictions'][0]['logits']
+        np.testing.assert_allclose(inferencer.predict(**prompt, return_logits=True)[0], called, atol=1e-4)
+    for ask in (inferencer.predict, lambda **prompt: inferencer(image, **prompt)):
+        with pytest.raises(InferenceError, match=f'-0.6.*outside the image of {width} x {height}'):
+            ask(boxes=[-0.6, 0, 9, 9])
+
+
+def test_iterate_yields_one_image_at_a_time(inferencer, encodings, save) -> None:
+    path, other = save('a.png'), save('b.png', seed=1)
+    want = inferencer([path, other], boxes=BOX, show_progress=False, return_vis=True)
+    encodings.clear()
+    results = inferencer.iterate([path, 'none.png', other], boxes=BOX, return_vis=True)
+    assert encodings == []
+    for number, index in ((1, 0), (2, 1)):
+        got = next(results)
+        if 'error' in got:
+            assert got['path'] == got['name'] == 'none.png' and 'no such image file' in got['error']
+            got = next(results)
+        assert encodings == [1] * number
+        np.testing.assert_array_equal(got['masks'], want['predictions'][index]['masks'])
+        np.testing.assert_array_equal(got['overlay'], want['visualization'][index])
+    assert list(results) == []
+    with pytest.raises(InferenceError, match='no prompt given'):
+        inferencer.iterate(path)  # at once
+
+
+def test_iterate_keeps_nothing(inferencer) -> None:
+    kept = []
+    for result in inferencer.iterate([picture(seed=seed) for seed in range(3)], boxes=BOX):
+        assert [one for one in kept if one() is not None] == []
+        kept = [weakref.ref(result['masks'])]
+        del result
+    assert len(kept) == 1
+
+
+def test_progress_is_shown_on_stderr(inferencer, capsys) -> None:
+    inferencer([picture(), picture()], boxes=BOX)
+    printed = capsys.readouterr()
+    assert 'Segmenting' in printed.err and printed.out == ''
+
+
+def test_files_of_an_earlier_run(inferencer, save, tmp_path: Path) -> None:
+    """Fewer prompts leave no older mask beside the new; files of other images stay."""
+    path, out = save('in/a.png'), tmp_path / 'out'
+    inferencer(path, boxes=[BOX, OTHER, BOX], out_dir=out)
+    for name in ('a_mask1.jpg', 'a_mask01.png', 'b_mask1.png', 'a_mask.png'):
+        (out / name).write_text('of somebody else')
+    inferencer(path, boxes=OTHER, out_dir=out)
+    names = {'a.png', 'a_mask0.png', 'a_overlay.png', 'scores.csv'}
+    assert {file.name for file in out.iterdir()} == names | {'a_mask1.jpg', 'a_mask01.png', 'b_mask1.png', 'a_mask.png'}
+    # A union of this run that has the name of an older mask of another image stays.
+    other, out = save('in/a_mask1.png', seed=1), tmp_path / 'other'
+    inferencer(path, boxes=[BOX, OTHER], out_dir=out)
+    inferencer([other, path], boxes=OTHER, out_dir=out, show_progress=False)
+    assert (out / 'a_mask1.png').exists() and (out / 'a_mask0.png').exists()
+
+
 def test_folder_with_mixed_files(inferencer, save, tmp_path: Path, monkeypatch) -> None:
     """Good images are done, bad ones named together at the end; same stems do not overwrite one another."""
     from mmsam_ext.apis import prompt_seg_inferencer
@@ -225,8 +307,8 @@ def test_folder_with_mixed_files(inferencer, save, tmp_path: Path, monkeypatch) 
     result = inferencer(folder, boxes=[BOX, OTHER], out_dir=out, batch_size=3, show_progress=False, return_vis=True)
     names = [Path(one['path']).name for one in result['predictions']]
     assert names == ['a.jpg', 'a.png', 'a_mask0.png']
-    assert {Path(name).name for name in result['failed']} == {'small.png', 'cut.jpg', 'notes.txt', 'broken.png'}
-    reasons = {Path(name).name: reason for name, reason in result['failed'].items()}
+    reasons = {Path(one['path']).name: one['error'] for one in result['failed']}
+    assert set(reasons) == {'small.png', 'cut.jpg', 'notes.txt', 'broken.png'}
     assert 'outside the image of 40 x 40' in reasons['small.png'] and 'truncated' in reasons['cut.jpg']
     assert 'unreadable or truncated image' in reasons['notes.txt'] and str(folder) in reasons['broken.png']
     assert len(logged) == 1 and logged[0].startswith('4 of 7 images could not be used')
@@ -269,12 +351,14 @@ def test_overlay_draws_the_prompt_and_the_mask(inferencer) -> None:
 
 
 def test_prompt_free_models_need_no_prompt(small_files, tmp_path: Path) -> None:
-    """With a prompt stage the empty prompt is legal, and is what a sample without prompts gets."""
+    """With a stage that creates prompts the empty prompt is legal, and is what a sample without prompts gets."""
     from mmseg.registry import MODELS
 
     from mmsam_ext.models.prompt_stages import PromptStage
 
     class PassingStage(PromptStage):
+        creates_prompt = True
+
         def forward(self, features, prompts):
             return prompts
 
@@ -287,6 +371,17 @@ def test_prompt_free_models_need_no_prompt(small_files, tmp_path: Path) -> None:
     want = segmentor().test_step(data)[0].pred_instances.mask_logits
     np.testing.assert_allclose(got['predictions'][0]['logits'], want.numpy(), atol=1e-4)
     assert got['predictions'][0]['prompts'] == ['none'] and len(got['visualization']) == 1
+
+
+def test_stages_that_edit_prompts_need_one(small_files) -> None:
+    """PLM moves the prompt of a user, SSMODC makes one."""
+    assert SSMODCPromptHead.creates_prompt and not PromptLearningModule.creates_prompt
+    settings = Config(dict(model=config(prompt_stages=[dict(type='PromptLearningModule', dim=32)])))
+    inferencer = PromptSegInferencer(settings, small_files[1], 'cpu')
+    inferencer.set_image(picture())
+    for ask in (inferencer.predict, lambda: inferencer(picture())):
+        with pytest.raises(InferenceError, match='array 0: no prompt given'):
+            ask()
 
 
 def test_a_pipeline_that_moves_the_image_is_refused(small_files) -> None:

@@ -84,7 +84,29 @@ def test_folder_with_a_bad_file(files: Path, capsys) -> None:
     code = run(files, '', '--box', '5', '6', '70', '50', '--batch-size', '2')
     printed = capsys.readouterr()
     assert code == 1 and 'a.png' in printed.out and 'b.png' in printed.out
-    assert printed.err.strip() == f'1 of 3 images could not be used: {files / "pictures" / "notes.txt"}'
+    *_, last = printed.err.strip().splitlines()
+    assert last == f'1 of 3 images could not be used: {files / "pictures" / "notes.txt"}'
+    assert 'unreadable or truncated image' in printed.err
+
+
+def test_stdout_has_the_table_alone_row_by_row(files: Path, capsys, monkeypatch) -> None:
+    """Messages go to stderr; the rows of an image are there before the next is segmented."""
+    kept = []
+    iterate = PromptSegInferencer.iterate
+
+    def watched(*args, **arguments):
+        for result in iterate(*args, **arguments):
+            yield result
+            kept.append(capsys.readouterr())
+
+    monkeypatch.setattr(PromptSegInferencer, 'iterate', watched)
+    assert run(files, '', '--box', '5', '6', '70', '50') == 1
+    first, second, third, last = *kept, capsys.readouterr()
+    assert 'Loads checkpoint' in first.err
+    head, row = first.out.splitlines()
+    assert head.split() == ['image', 'prompt', 'score', 'area'] and 'a.png' in row and len(head) == len(row)
+    assert 'b.png' in second.out and second.out.count('\n') == 1 and third.out == ''
+    assert last.out == 'Nothing was written (no --out DIR).\n'
 
 
 @pytest.mark.parametrize(
@@ -97,12 +119,16 @@ def test_folder_with_a_bad_file(files: Path, capsys) -> None:
         ('notes.txt', ['--box', *'1234'], 'notes.txt: unreadable or truncated image'),
         ('none.png', ['--box', *'1234'], 'none.png: no such image file'),
         ('a.png', ['--box', *'1234', '--device', 'gpu'], "device 'gpu' cannot be used"),
+        ('a.png', ['--box', *'1234', '--out', '~nouser/out'], 'out_dir ~nouser/out: '),
+        ('a.png', ['--box', *'1234', '--weights', 'http://127.0.0.1:9/a.pth'], 'http://127.0.0.1:9/a.pth: cannot be'),
     ],
 )
 def test_errors_are_one_line(files: Path, capsys, what: str, arguments: list[str], error: str) -> None:
     assert run(files, what, *arguments) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith('infer.py: error: ') and error in printed and printed.count('\n') == 1
+    *before, last = printed.splitlines()
+    assert last.startswith('infer.py: error: ') and error in last
+    assert all(line.startswith(('Loads checkpoint', 'Downloading')) for line in before)
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ class PromptStage(BaseModule):
 
     #: Missing from a checkpoint of plain SAM without an error.
     added_to_sam = True
+    #: Whether it makes a prompt from the image alone, so that a user need not give one. Adapters do not.
+    creates_prompt = False
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """sparse (P, K, C), dense (P, C, h, w) -> sparse (P, K', C), dense (P, C, h, w)."""

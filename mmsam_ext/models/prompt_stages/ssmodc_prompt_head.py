@@ -44,6 +44,8 @@ class SSMODCPromptHead(PromptStage):
             small for it, or an embedding that does not have `embed_dim` channels.
     """
 
+    creates_prompt = True
+
     def __init__(
         self,
         feature_encoder: dict,
