@@ -5,7 +5,8 @@
 
 The file written has Meta's key names: ``segment_anything`` loads it (``sam_model_registry['vit_b'](checkpoint=...)``),
 and so does any config of this project. A self-draft decoder or a plugin is no part of SAM: with --ours they are kept,
-and the file is for the same config with every rule of `model.peft` set to None; with --drop they are left out.
+and the file is for the same config with every rule of `model.peft` set to None, and `model.trainable=()` where that
+names PEFT layers alone; with --drop they are left out.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmsam_ext.engine.base_checkpoint import KEY, file_hash, trained_keys
 from tests.models.small import CHANNELS, DECODER, config, images, stock_sam
 
 PATH = Path(__file__).resolve().parents[2] / 'tools' / 'merge_peft.py'
@@ -79,6 +80,49 @@ def test_lora_comes_out_again(tmp_path: Path) -> None:
         merge(path, checkpoint, tmp_path / 'no.pth', '--undo', checkpoint)
     with pytest.raises(SystemExit, match='no weights of PEFT layers in it; expected those that were merged'):
         merge(path, tmp_path / 'back.pth', tmp_path / 'no.pth', '--undo', tmp_path / 'merged.pth')
+
+
+def test_the_trained_part_alone_on_its_base(tmp_path: Path) -> None:
+    """As TrainableCheckpointHook writes it: what is written is what the whole checkpoint gives."""
+    path, checkpoint, model = adapted(tmp_path, 'LoRA')
+    base, part = tmp_path / 'sam.pth', tmp_path / 'part.pth'
+    torch.save(stock_sam().state_dict(), base)
+    start = dict(init_cfg=dict(type='Pretrained', checkpoint=str(base)), trainable=['lora_'])
+    Config(dict(model=settings('LoRA', **start))).dump(path)
+    trained = trained_keys(MODELS.build(settings('LoRA', **start)))
+    state = model.state_dict()
+    for key in [key for key in state if key not in trained]:
+        del state[key]
+    assert state and all('.lora_' in key for key in state)
+    state._metadata[''][KEY] = dict(file=str(base), sha256=file_hash(str(base)))
+    torch.save(dict(state_dict=state, meta={}), part)
+
+    merge(path, part, tmp_path / 'merged.pth')
+    merge(path, checkpoint, tmp_path / 'expected.pth')
+    merged, expected = torch.load(tmp_path / 'merged.pth'), torch.load(tmp_path / 'expected.pth')
+    assert merged.keys() == expected.keys()
+    assert all(torch.equal(merged[key], expected[key]) for key in merged)
+    merge(path, part, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
+    back = torch.load(tmp_path / 'back.pth')
+    assert all(torch.allclose(back[key], value, atol=1e-6) for key, value in stock_sam().state_dict().items())
+    base.unlink()
+    with pytest.raises(SystemExit, match='merge_peft.py: .*sam.pth: no such file'):
+        merge(path, part, tmp_path / 'no.pth')
+
+
+@torch.no_grad()
+def test_ours_is_for_the_config_that_the_help_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """With PEFT layers alone to train, the config without rules has no match for `trainable`."""
+    path, checkpoint, model = adapted(tmp_path, 'LoRA')
+    merge(path, checkpoint, tmp_path / 'ours.pth', '--ours')
+    with pytest.raises(ValueError, match='lora_'):
+        MODELS.build(config(trainable=['lora_']))
+    plain = MODELS.build(config(trainable=())).eval()
+    plain.load_state_dict(torch.load(tmp_path / 'ours.pth'))
+    assert torch.allclose(plain._forward(images()).logits, model._forward(images()).logits, atol=1e-3)
+    with pytest.raises(SystemExit):
+        merge('--help')
+    assert '`model.trainable=()`' in capsys.readouterr().out
 
 
 def test_what_does_not_merge(tmp_path: Path) -> None:

@@ -19,6 +19,15 @@ tool = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tool)
 
 RANK = 8
+#: One of each kind of parameter.
+ONE_EACH = [
+    'image_encoder.blocks.1.attn.qkv.lora_A',
+    'image_encoder.blocks.2.attn.qkv.lora_B',
+    'draft_decoder.transformer.layers.1.self_attn.q_proj.lora_A',
+    'mask_decoder.transformer.final_attn_token_to_image.v_proj.lora_B',
+    'mask_decoder.transformer.layers.1.lora_sim_scale',
+    'draft_decoder.transformer.layers.0.lora_sim_scale',
+]
 IOU, QKV = 'mask_decoder.iou_token.weight', 'image_encoder.blocks.0.attn.qkv.lora_A'
 
 
@@ -107,8 +116,12 @@ def drop(state: dict[str, Tensor], part: str) -> None:
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        (lambda state: drop(state, 'lora_sim_scale'), 'no mask_decoder.*lora_sim_scale'),
+        (
+            lambda state: drop(state, 'lora_sim_scale'),
+            'no mask_decoder.*lora_sim_scale, .*, 4 missing in all; expected',
+        ),
         (lambda state: drop(state, 'draft_decoder'), 'no draft_decoder.*lora_A'),
+        *[(lambda state, key=key: drop(state, key), f'no {key} in it, 1 missing in all; expected') for key in ONE_EACH],
         (lambda state: state.update(optimizer=torch.ones(1)), "unknown key optimizer; expected SPT's authors'"),
         (lambda state: state.update({'mask_decoder.hf.weight': torch.ones(1)}), 'unknown key mask_decoder.hf.weight'),
         (lambda state: state.update({IOU: torch.ones(1, CHANNELS)}), f'{IOU} is not that of the base'),

@@ -34,6 +34,9 @@ ADDED = {
     r'\.transformer\.layers\.(\d+)\.lora_sim_scale$': r'.plugins.0.beta.\1',
 }
 EXPECTED = "expected SPT's authors', with lora_A, lora_B and lora_sim_scale in mask_decoder and draft_decoder"
+#: Where SAM's key names have LoRA, as the authors put it: the encoder's qkv, q and v of all attentions of a decoder.
+WITH_LORA = re.compile(r'(image_encoder\..*\.qkv|mask_decoder\..*\.[qv]_proj)\.weight$')
+LAYER = re.compile(r'mask_decoder\.transformer\.layers\.\d+\.')
 
 
 def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -45,17 +48,16 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
         sam: Of the SAM that it was trained from, with Meta's names.
 
     Raises:
-        ValueError: `theirs` is no such checkpoint, or does not stand on `sam`.
+        ValueError: `theirs` is no such checkpoint, lacks a part of what was trained, or does not stand on `sam`.
     """
     theirs = {key.removeprefix('module.'): value for key, value in theirs.items()}
-    parts = [('mask_decoder.', 'lora_A'), ('draft_decoder.', 'lora_A'), ('mask_decoder.', 'lora_sim_scale')]
-    for prefix, end in [*parts, ('draft_decoder.', 'lora_sim_scale'), ('image_encoder.', 'lora_A')]:
-        if not any(key.startswith(prefix) and key.endswith(end) for key in theirs):
-            raise ValueError(f'no {prefix}*.{end} in it; {EXPECTED}')
     if 'image_encoder.pos_embed' not in sam:
         raise ValueError(
             'the base has no image_encoder.pos_embed; expected a checkpoint of Meta as sam_vit_b_01ec64.pth'
         )
+    missing = [key for key in expected_keys(sam) if key not in theirs]
+    if missing:
+        raise ValueError(f'no {", ".join(missing[:3])} in it, {len(missing)} missing in all; {EXPECTED}')
     plain = {our_name(key): value for key, value in sam.items() if key.startswith(tuple(PREFIXES))}
     plain |= {our_name(f'draft_{key[5:]}'): value for key, value in sam.items() if key.startswith('mask_decoder.')}
     ours = dict(plain)
@@ -75,6 +77,18 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
         if weight is None or weight.shape[1] != ours[name].shape[1]:
             raise ValueError(f'{name} {tuple(ours[name].shape)} does not fit the base; another size of SAM?')
     return ours
+
+
+def expected_keys(sam: dict[str, Tensor]) -> list[str]:
+    """What the authors train, under their names, on a `sam` with Meta's names: LoRA, and a scale for each layer."""
+    keys = []
+    for key in sam:
+        if WITH_LORA.match(key):
+            keys += [key.removesuffix('weight') + part for part in ('lora_A', 'lora_B')]
+        if layer := LAYER.match(key):
+            keys.append(f'{layer[0]}lora_sim_scale')
+    keys = list(dict.fromkeys(keys))  # a layer has many keys
+    return keys + [f'draft_{key[5:]}' for key in keys if key.startswith('mask_decoder.')]
 
 
 def our_name(key: str) -> str:
