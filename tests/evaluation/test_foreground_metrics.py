@@ -71,11 +71,19 @@ def test_other_segmentors_of_mmseg() -> None:
 
 
 @pytest.mark.parametrize('make', [DiceIoU, AnomalyMetric])
-def test_empty_category_is_undefined(make: type, caplog: pytest.LogCaptureFixture) -> None:
+def test_empty_category_is_undefined(make: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out of the means, and said once for the category."""
+    logged: list[str] = []
+    monkeypatch.setattr(
+        'mmsam_ext.evaluation.metrics.foreground.print_log', lambda text, *args, **_: logged.append(text)
+    )
     logits, target = random(0)
     samples = [sample(logits, target, 'A'), sample(logits, torch.zeros_like(target), 'B')]
     results = evaluate(make(), samples)
     assert {key for key in results if key.startswith('B/')} == set()
+    warnings = [text for text in logged if f'{", ".join(make.names)} undefined for B: its 1 images lack' in text]
+    assert len(warnings) == 1 and not any('undefined for A' in text and 'pixel' in text for text in logged)
+    assert 'undefined' in logged[-1], 'in the table, too'
     alone = evaluate(make(), samples[:1])
     assert all(results[name] == results[f'A/{name}'] == value for name, value in alone.items())
     assert evaluate(make(), samples[1:]) == {}
@@ -92,7 +100,10 @@ def test_e_measure_of_empty_masks_is_defined() -> None:
         (dict(seg_logits=dict(data=torch.zeros(3, 12, 9))), r'one: field `seg_logits` has shape \(3, 12, 9\)'),
         (dict(seg_logits=dict(data=torch.full((1, 12, 9), torch.nan))), 'one: field `seg_logits` holds NaN'),
         (dict(seg_logits=dict(data=torch.zeros(1, 12, 8))), r'one: prediction of \(12, 8\) and target of \(12, 9\)'),
-        (dict(gt_sem_seg=dict(data=torch.full((1, 12, 9), 255))), r'one: field `gt_sem_seg` holds \[255\]'),
+        (
+            dict(gt_sem_seg=dict(data=torch.full((1, 12, 9), 2))),
+            r'`gt_sem_seg` holds \[2\], expected only 0, 1 and 255',
+        ),
     ],
 )
 def test_bad_samples(change: dict, message: str) -> None:
@@ -103,6 +114,21 @@ def test_bad_samples(change: dict, message: str) -> None:
     del unpredicted['seg_logits']
     with pytest.raises(ValueError, match='one: no `seg_logits`'):
         EMeasure().process({}, [unpredicted])
+
+
+@pytest.mark.parametrize('make', [MAE, EMeasure, DiceIoU, AnomalyMetric])
+def test_ignored_pixels_do_not_count(make: type) -> None:
+    """A column of them, predicted wildly: the numbers are those of the image without it."""
+    (logits, target), (_, other) = random(0), random(1)
+    target[:, -1] = False
+    wild = torch.cat([logits, torch.full((12, 3), 9.0)], 1)
+    labels = torch.cat([target.long(), torch.full((12, 3), 255)], 1)
+    normal = torch.zeros_like(other)
+    given = sample(wild, labels, gt_sem_seg=dict(data=labels[None]))
+    expected = evaluate(make(), [sample(logits, target), sample(logits, normal)])
+    assert expected and evaluate(make(), [given, sample(logits, normal)]) == pytest.approx(expected)
+    nothing = sample(wild, labels, gt_sem_seg=dict(data=torch.full_like(labels, 255)[None]))
+    assert evaluate(make(), [given, nothing, sample(logits, normal)]) == pytest.approx(expected)
 
 
 def test_bad_arguments() -> None:

@@ -215,6 +215,19 @@ def test_mmsegs_iou_metric_takes_our_output(masks: Masks) -> None:
     assert metric.evaluate(1) == pytest.approx({'aAcc': 66.67, 'mIoU': 50.0, 'mAcc': 75.0})
 
 
+@pytest.mark.parametrize('scale', [1, 2])
+def test_ignored_pixels_have_no_iou(masks: Masks, sample: Sample, scale: int) -> None:
+    """Without the last pixel 1 of 2, with it 1 of 3; labels may have the size of the network's input."""
+    labels = torch.tensor([[[1, 1, 0, 255]]]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    one = sample(masks('#..#'), masks('##..'), sample_id='tile/7') | dict(gt_sem_seg=dict(data=labels))
+    assert evaluate(PromptIoUMetric(boundary=False), [one])['mIoU'] == pytest.approx(50)
+    if scale == 1:
+        del one['gt_masks']
+        assert evaluate(PromptIoUMetric(boundary=False), [one])['mIoU'] == pytest.approx(50)
+    with pytest.raises(ValueError, match=r'tile/7: field `gt_sem_seg` holds 255 .* PromptIoUMetric\(boundary=False\)'):
+        PromptIoUMetric().process({}, [one])
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

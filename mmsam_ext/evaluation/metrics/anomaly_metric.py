@@ -23,6 +23,7 @@ from ..functional import (
     score_histogram,
 )
 from .foreground import check_grouping, foreground_logits, foreground_target, group_name, report
+from .prompt_groups import ignored_pixels
 
 
 def _histogram() -> Tensor:
@@ -47,11 +48,14 @@ class GroupScores:
     number_regions: int = 0
     number: int = 0
 
-    def add(self, bins: Tensor, target: Tensor) -> None:
-        """Count an image: (H, W) bins of its scores, (H, W) bool. Its own score is that of its highest pixel."""
+    def add(self, bins: Tensor, target: Tensor, ignored: Tensor | None = None) -> None:
+        """Count an image: (H, W) bins of its scores, (H, W) bool, and (H, W) pixels that do not count. Its own score is
+        that of its highest pixel; without any that counts it has none."""
+        counted = torch.ones_like(target) if ignored is None else ~ignored
         for label, histogram in enumerate(self.pixels):
-            histogram += score_histogram(bins[target == bool(label)]).cpu()
-        self.images[int(target.any())][int(bins.max())] += 1
+            histogram += score_histogram(bins[counted & (target == bool(label))]).cpu()
+        if counted.any():
+            self.images[int(target.any())][int(bins[counted].max())] += 1
         if target.any():
             regions, number = region_histogram(bins, target)
             self.regions += regions.cpu()
@@ -88,6 +92,8 @@ class AnomalyMetric(BaseMetric):
     Scores of images need images without a defect, which readers of benchmarks leave out: ``normal=True`` of
     ``MVTecADDataset`` and its kin loads them. Without any there is no ``image_AUROC``, and ``image_AP`` is 100.
 
+    Ignored pixels (255) do not count; regions end where they begin.
+
     Memory is bounded: scores (logits) are counted in histograms of all 65,536 numbers of fp16, 2.5 MB a group,
     whatever the number of images. Scores that fp16 tells apart are ranked exactly.
 
@@ -115,20 +121,21 @@ class AnomalyMetric(BaseMetric):
         self.by = check_grouping(type(self).__name__, by)
         self._groups: dict[str, GroupScores] = {}
         self._seen = 0
-        self._last: tuple[str, Tensor, Tensor] | None = None
+        self._last: tuple[str, Tensor, Tensor, Tensor | None] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Count images; the last one is held back, as a sampler may have added it to make ranks even."""
         for sample in data_samples:
             logits = foreground_logits(sample)
             self._count_last()
-            self._last = (group_name(sample, self.by), score_bins(logits), foreground_target(sample, logits))
+            target, ignored = foreground_target(sample, logits), ignored_pixels(sample, logits)
+            self._last = (group_name(sample, self.by), score_bins(logits), target, ignored)
             self._seen += 1
 
     def _count_last(self) -> None:
         if self._last is not None:
-            group, bins, target = self._last
-            self._groups.setdefault(group, GroupScores()).add(bins, target)
+            group, *image = self._last
+            self._groups.setdefault(group, GroupScores()).add(*image)
             self._last = None
 
     def evaluate(self, size: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .prompt_groups import sample_labels, sample_name, target_masks
+from .prompt_groups import ignored_pixels, sample_labels, sample_name, target_masks
 
 GROUPINGS = ('dataset', 'category')
 
@@ -114,7 +114,8 @@ def report(owner: str, names: Sequence[str], by_group: Mapping[str, tuple[int, M
 
 
 class ForegroundMetric(BaseMetric):
-    """Numbers of each image, averaged over the images of a group, then over groups.
+    """Numbers of each image, averaged over the images of a group, then over groups. Ignored pixels (255) do not count;
+    an image that has no others has no say.
 
     Args:
         by: What a group is: 'dataset' (`dataset_name`) or 'category' (`defect_class` up to its first '/').
@@ -130,11 +131,12 @@ class ForegroundMetric(BaseMetric):
 
     @abstractmethod
     def measure(self, logits: Tensor, target: Tensor) -> Tensor | None:
-        """Numbers of an image, whose means :meth:`summarize` takes; None where the image has no say.
+        """Numbers of an image, whose means :meth:`summarize` takes; None where the image has no say. They may not
+        depend on where a pixel is.
 
         Args:
-            logits: (H, W) of the foreground.
-            target: (H, W) bool.
+            logits: (H, W) of the foreground, or (1, n) of those pixels that count, where not all do.
+            target: Bool of the same shape.
         """
 
     @abstractmethod
@@ -145,7 +147,10 @@ class ForegroundMetric(BaseMetric):
         """Append exactly one record per sample: results of several ranks are interleaved by it."""
         for sample in data_samples:
             logits = foreground_logits(sample)
-            numbers = self.measure(logits, foreground_target(sample, logits))
+            target, ignored = foreground_target(sample, logits), ignored_pixels(sample, logits)
+            if ignored is not None:
+                logits, target = logits[~ignored][None], target[~ignored][None]  # (1, n)
+            numbers = self.measure(logits, target) if logits.numel() else None
             numbers = None if numbers is None else numbers.double().cpu()
             self.results.append(dict(group=group_name(sample, self.by), numbers=numbers))
 

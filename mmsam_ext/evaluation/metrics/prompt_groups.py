@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+#: MMSegmentation's label of pixels that do not count.
+IGNORE_LABEL = 255
 
 
 class PromptGroup(NamedTuple):
@@ -69,10 +73,11 @@ def _united(logits: Tensor, rows: list[int], name: str) -> Tensor:
 
 
 def target_masks(sample: Mapping[str, Any]) -> Tensor:
-    """The (T, H, W) bool target masks of a sample: `gt_masks`, or else the foreground (label 1) of `gt_sem_seg`.
+    """The (T, H, W) bool target masks of a sample: `gt_masks`, or else the foreground (label 1) of `gt_sem_seg`, false
+    where pixels are ignored.
 
     Raises:
-        ValueError: no ground truth, or values other than 0 and 1 (an ignore label has no place in a boundary).
+        ValueError: no ground truth, or values other than 0 and 1, and 255 in `gt_sem_seg`.
     """
     name = sample_name(sample)
     field = 'gt_masks' if 'gt_masks' in sample else 'gt_sem_seg'
@@ -81,9 +86,29 @@ def target_masks(sample: Mapping[str, Any]) -> Tensor:
     masks: Tensor = sample[field]['data']
     if masks.ndim != 3:
         raise ValueError(f'{name}: field `{field}` has shape {tuple(masks.shape)}, expected (T, H, W)')
-    if ((masks != 0) & (masks != 1)).any():
-        raise ValueError(f'{name}: field `{field}` holds {masks.unique().tolist()}, expected only 0 and 1')
-    return masks.bool()
+    bad = (masks != 0) & (masks != 1)
+    if field == 'gt_sem_seg':
+        bad &= masks != IGNORE_LABEL
+    if bad.any():
+        expected = 'only 0 and 1' if field == 'gt_masks' else f'only 0, 1 and {IGNORE_LABEL} (ignored)'
+        raise ValueError(f'{name}: field `{field}` holds {masks.unique().tolist()}, expected {expected}')
+    return masks == 1
+
+
+def ignored_pixels(sample: Mapping[str, Any], like: Tensor) -> Tensor | None:
+    """(H, W) bool, the pixels that do not count (255 in `gt_sem_seg`), on the device of `like`; None without any.
+
+    Args:
+        like: (..., H, W). Where `gt_masks` kept the original size and `gt_sem_seg` did not, that one is brought back.
+    """
+    if 'gt_sem_seg' not in sample:
+        return None
+    ignored = sample['gt_sem_seg']['data'] == IGNORE_LABEL  # (1, H, W)
+    if not ignored.any():
+        return None
+    if ignored.shape[-2:] != like.shape[-2:]:
+        ignored = F.interpolate(ignored[None].float(), like.shape[-2:], mode='nearest')[0] > 0
+    return ignored[0].to(like.device)
 
 
 def sample_name(sample: Mapping[str, Any]) -> str:

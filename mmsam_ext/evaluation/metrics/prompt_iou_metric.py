@@ -16,7 +16,7 @@ from mmseg.registry import METRICS
 
 from ..functional import boundary_iou, mask_iou, stability
 from .breakdown import Breakdown, Score
-from .prompt_groups import prompt_groups, sample_labels, sample_name, target_masks
+from .prompt_groups import IGNORE_LABEL, ignored_pixels, prompt_groups, sample_labels, sample_name, target_masks
 
 
 @METRICS.register_module()
@@ -28,6 +28,9 @@ class PromptIoUMetric(BaseMetric):
     ``mIoU/<mode>`` and ``mBIoU/<mode>``, the same for each of `mode_groups`, ``mIoU`` and ``mBIoU`` (mean over modes)
     and, where there are several datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` when MMSeg's IoUMetric,
     which has a key ``mIoU`` too, is in the same evaluator.
+
+    Ignored pixels (255 in `gt_sem_seg`) do not count for IoU. Boundary IoU has no meaning with them, as the contour
+    next to them is not known: with `boundary` they are an error.
 
     Targets that are empty are not scored (the paper drops such images); they are counted and logged.
 
@@ -89,6 +92,14 @@ class PromptIoUMetric(BaseMetric):
         name = sample_name(sample)
         dataset, defect_class = sample_labels(sample)
         targets = target_masks(sample)  # (T, H, W)
+        ignored = ignored_pixels(sample, targets)
+        if ignored is not None:
+            if self.boundary:
+                raise ValueError(
+                    f'{name}: field `gt_sem_seg` holds {IGNORE_LABEL} (ignored pixels), and boundary IoU has no '
+                    'meaning next to them; expected only 0 and 1, or PromptIoUMetric(boundary=False)'
+                )
+            targets = targets & ~ignored
         scores: list[Score] = []
         empty: set[int] = set()
         for mode, target, masks in prompt_groups(sample):
@@ -105,7 +116,8 @@ class PromptIoUMetric(BaseMetric):
             if not truth.any():
                 empty.add(target)
                 continue
-            values = [mask_iou(masks, truth)]
+            counted = masks if ignored is None else masks & ~ignored.to(masks.device)
+            values = [mask_iou(counted, truth)]
             if self.boundary:
                 values.append(boundary_iou(masks, truth, self.dilation_ratio))
             # exactly rounded, so that the number of draws that agree cannot shift the last digit
