@@ -24,17 +24,16 @@ def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | No
         The names of the layers replaced, in the order of the model.
 
     Raises:
-        ValueError: a rule without ``modules`` or that matches no linear layer, two rules for one layer, or arguments
-            that do not fit the layer; the error names the rule and the layer.
+        ValueError: a rule without ``modules`` and ``type`` or that matches no linear layer, two rules for one layer, or
+            arguments that do not fit the layer; the error names the rule and the layer.
     """
     if isinstance(rules, Mapping):
         rules = [rule for rule in rules.values() if rule is not None]
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     chosen: dict[str, dict] = {}
     for rule in rules:
-        if 'modules' not in rule:
-            raise ValueError(f'PEFT rule {rule}: field `modules` is missing, expected a regular expression')
-        matches = [name for name in linears if re.search(rule['modules'], name)]
+        pattern = _check_rule(rule)
+        matches = [name for name in linears if pattern.search(name)]
         if not matches:
             raise ValueError(f'PEFT rule {rule}: matches none of the {len(linears)} linear layers')
         twice = [name for name in matches if name in chosen or isinstance(linears[name], PEFTLinear)]
@@ -50,6 +49,27 @@ def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | No
             raise ValueError(f'PEFT rule {chosen[name]} on {name}: {error}') from error
         _replace(model, name, layer)
     return names
+
+
+def _check_rule(rule: dict) -> re.Pattern:
+    """The pattern of a rule's ``modules``.
+
+    Raises:
+        ValueError: there is none, or no type of PEFT layer; the error names the rule.
+    """
+    if 'modules' not in rule:
+        raise ValueError(f'PEFT rule {rule}: field `modules` is missing, expected a regular expression')
+    if 'type' not in rule:
+        raise ValueError(f"PEFT rule {rule}: field `type` is missing, expected 'LoRA', 'DoRA' or 'Adapter'")
+    kind = MODELS.get(rule['type']) if isinstance(rule['type'], str) else rule['type']
+    if not (isinstance(kind, type) and issubclass(kind, PEFTLinear)):
+        raise ValueError(
+            f"PEFT rule {rule}: type={rule['type']!r}, expected 'LoRA', 'DoRA', 'Adapter' or another PEFTLinear"
+        )
+    try:
+        return re.compile(rule['modules'])
+    except (TypeError, re.error) as error:
+        raise ValueError(f'PEFT rule {rule}: modules={rule["modules"]!r} is no regular expression: {error}') from error
 
 
 def merge_peft(model: nn.Module) -> list[str]:

@@ -58,7 +58,8 @@ class LoRA(PEFTLinear):
         slices: Which of them are adapted; None: all.
 
     Raises:
-        ValueError: a rank below 1, an output that is not divisible by `num_slices`, or a slice that does not exist.
+        ValueError: a rank below 1, an output that is not divisible by `num_slices`, or slices that are none, not
+            different or do not exist.
     """
 
     added_to_sam = ('lora_a', 'lora_b')
@@ -73,13 +74,18 @@ class LoRA(PEFTLinear):
         slices: Sequence[int] | None = None,
     ) -> None:
         super().__init__(linear)
-        self.slices = tuple(range(num_slices)) if slices is None else tuple(slices)
         if rank < 1:
             raise ValueError(f'LoRA: rank={rank}, expected 1 or more')
+        if num_slices < 1:
+            raise ValueError(f'LoRA: num_slices={num_slices}, expected 1 or more')
         if self.out_features % num_slices:
             raise ValueError(f'LoRA: {self.out_features} outputs cannot be cut into num_slices={num_slices} parts')
-        if len(set(self.slices)) != len(self.slices) or not all(0 <= index < num_slices for index in self.slices):
-            raise ValueError(f'LoRA: slices={self.slices}, expected different numbers below num_slices={num_slices}')
+        self.slices = tuple(range(num_slices)) if slices is None else tuple(slices)
+        there = all(isinstance(index, int) and 0 <= index < num_slices for index in self.slices)
+        if not self.slices or not there or len(set(self.slices)) != len(self.slices):
+            raise ValueError(
+                f'LoRA: slices={self.slices}, expected different whole numbers from 0 below num_slices={num_slices}'
+            )
         self.rank, self.scale, self.num_slices = rank, alpha / rank, num_slices
         self.width = self.out_features // num_slices
         kind = dict(device=self.weight.device, dtype=self.weight.dtype)

@@ -126,16 +126,31 @@ def test_model_with_peft_starts_as_the_plain_one_loads_it_and_merges_back():
     ('rules', 'message'),
     [
         ([dict(type='LoRA')], 'field `modules` is missing'),
+        ([dict(modules='qkv')], "field `type` is missing, expected 'LoRA'"),
+        ([QKV | dict(type='Lora')], "type='Lora', expected 'LoRA', 'DoRA', 'Adapter' or another PEFTLinear"),
+        ([QKV | dict(type='SAMMaskDecoder')], "type='SAMMaskDecoder', expected 'LoRA'"),
+        ([QKV | dict(type=nn.Linear)], "type=<class '.*Linear'>, expected 'LoRA'"),
+        ([QKV | dict(modules='(qkv')], r"modules='\(qkv' is no regular expression: missing \), unterminated"),
+        ([QKV | dict(modules=['qkv'])], r"modules=\['qkv'\] is no regular expression"),
         ([dict(type='LoRA', modules='nothing')], 'matches none of the .* linear layers'),
         ([QKV, QKV], 'has a PEFT layer already'),
         ([QKV | dict(num_slices=7)], 'outputs cannot be cut into num_slices=7'),
-        ([QKV | dict(slices=(0, 3))], r'slices=\(0, 3\), expected different numbers below num_slices=3'),
+        ([QKV | dict(num_slices=0)], 'LoRA: num_slices=0, expected 1 or more'),
+        ([QKV | dict(num_slices=-3, slices=None)], 'LoRA: num_slices=-3, expected 1 or more'),
+        ([QKV | dict(slices=(0, 3))], r'slices=\(0, 3\), expected different whole numbers from 0 below num_slices=3'),
+        ([QKV | dict(slices=(0, 0))], r'slices=\(0, 0\), expected different whole numbers'),
+        ([QKV | dict(slices=(0, 2.0))], r'slices=\(0, 2.0\), expected different whole numbers'),
+        ([QKV | dict(slices=())], r'slices=\(\), expected different whole numbers'),
         ([QKV | dict(rank=0)], 'rank=0, expected 1 or more'),
     ],
 )
 def test_rules_that_do_not_fit(rules, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f'PEFT rule {{.*{message}'):
         inject_peft(segmentor(), rules)
+
+
+def test_a_rule_may_name_the_class_itself():
+    assert inject_peft(segmentor(), [QKV | dict(type=LoRA)])
 
 
 def test_adapters_do_not_merge_and_nothing_is_changed():
