@@ -6,7 +6,7 @@ _base_ = [
     '_base_/runtime/ods_sam.py',
 ]
 data_root = 'data/industrial'
-train_cfg = dict(max_iters=4000, val_interval=500)  # 200 epochs are 20 steps for each image
+train_cfg = dict(max_iters=2500, val_interval=500)  # 200 epochs of 200 images on 8 GPUs; on one GPU see the schedule
 
 dataset = dict(type='BinaryDefectDataset', data_root=data_root)
 train_dataloader = dict(dataset=dict(ann_file='train.txt', **dataset))

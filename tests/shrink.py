@@ -72,7 +72,8 @@ def _shrink_model(model: dict) -> None:
     if model['type'] == 'EncoderDecoder':  # MMSegmentation's own: its images are small already
         return
     model['init_cfg'] = None
-    model['data_preprocessor']['size'] = (SIZE, SIZE)
+    if model['data_preprocessor']['size'] is not None:
+        model['data_preprocessor']['size'] = (SIZE, SIZE)
     model['backbone'].update(arch=ARCH, conv_stem=model['backbone'].get('arch') == 'tiny')
     for node in _dicts(model['mask_decoder']):
         if node.get('type') == 'SAMMaskDecoder':

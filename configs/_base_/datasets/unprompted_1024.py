@@ -14,7 +14,7 @@ test_pipeline = [
     dict(type='PackPromptInputs'),
 ]
 train_dataloader = dict(
-    batch_size=10,
+    batch_size=2,  # of each of 8 GPUs
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
