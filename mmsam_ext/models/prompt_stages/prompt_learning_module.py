@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 
+from ..layers.parameter_versions import parameter_versions
 from .base import PromptStage
 
 
@@ -59,7 +60,7 @@ class PromptLearningModule(PromptStage):
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """Move the tokens: sparse (P, K, C) -> (P, K, C); dense stays."""
         if not prompts.sparse.shape[1]:
-            return prompts
+            return self._connected(prompts)
         padding = self._padding(prompts)  # (P, K)
         tokens = prompts.sparse
         keys, values = self.self_attention.project(tokens, tokens)
@@ -68,6 +69,14 @@ class PromptLearningModule(PromptStage):
         tokens = self.norm3(tokens + self.mlp(tokens))
         offset = self.output(tokens).masked_fill(padding[..., None], 0.0)
         return replace(prompts, sparse=prompts.sparse + offset)
+
+    def _connected(self, prompts: PromptEmbedding) -> PromptEmbedding:
+        """The same for prompts without tokens; with gradients, no tokens depend on all parameters: theirs is zero, and
+        DDP, which waits for it, goes on where all prompts of a rank are empty."""
+        if not torch.is_grad_enabled():
+            return prompts
+        nothing = 0.0 * sum(parameter.sum() for parameter in self.parameters())
+        return replace(prompts, sparse=prompts.sparse + nothing)
 
     def _padding(self, prompts: PromptEmbedding) -> Tensor:
         """(P, K) bool: which tokens stand for no point."""
@@ -85,16 +94,24 @@ class PromptLearningModule(PromptStage):
 
     def _look_at_image(self, tokens: Tensor, features: SAMFeatures, prompts: PromptEmbedding) -> Tensor:
         """(P, K, C) -> (P, K, C). All tokens of an image attend to it together: its keys are never copied."""
-        # With and without gradients apart: a graph must not miss what was computed outside of it.
-        key = ('prompt learning', id(self), torch.is_grad_enabled())
-        keys, values = features.once(
-            key, lambda: self._project_image(features.embedding.to(tokens.dtype), prompts.image_pe)
-        )
+        keys, values = self._image_keys(features, prompts.image_pe, tokens.dtype)
         slot, most = _slots(prompts.image_index, len(features.embedding))
         queries = tokens.new_zeros(len(features.embedding), most, *tokens.shape[1:])  # (B, S, K, C)
         queries = queries.index_put((prompts.image_index, slot), tokens)
         attended = self.image_attention(queries.flatten(1, 2), keys, values)  # (B, S * K, C)
         return attended.unflatten(1, (most, -1))[prompts.image_index, slot]
+
+    def _image_keys(self, features: SAMFeatures, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Keys and values of the image attention, (B, heads, N, C / heads) twice, projected once for an image."""
+
+        def project() -> tuple[Tensor, Tensor]:
+            return self._project_image(features.embedding.to(dtype), position)
+
+        versions = parameter_versions(self.image_attention)
+        if versions is None:
+            return project()
+        # With and without gradients apart: a graph must not miss what was computed outside of it.
+        return features.once(('prompt learning', id(self), versions, torch.is_grad_enabled()), project)
 
     def _project_image(self, embedding: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) and (1, C, h, w) -> keys and values of the image attention."""
@@ -130,4 +147,6 @@ def _slots(image_index: Tensor, images: int) -> tuple[Tensor, int]:
     """(P,) images of prompts -> (P,) the how-manieth of its image each prompt is, and the most of an image."""
     belongs = image_index[:, None] == torch.arange(images, device=image_index.device)  # (P, B)
     slot = (belongs.cumsum(0) - 1).gather(1, image_index[:, None])[:, 0]
+    if images == 1:  # without waiting for a GPU
+        return slot, len(image_index)
     return slot, int(belongs.sum(0).max())

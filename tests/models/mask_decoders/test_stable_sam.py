@@ -146,6 +146,24 @@ def test_the_whole_grid_comes_back_bit_for_bit():
     )
 
 
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+@pytest.mark.parametrize('grad', [False, True])
+def test_nan_in_gives_nan_out_and_nothing_worse(bad, grad):
+    """As plain SAM does: mixed precision skips such a step, while an index out of range ends a process on a GPU."""
+    model, _ = stable(DSP_DRP)
+    features = model.extract_feat(images())
+    features.embedding = features.embedding.detach().clone()
+    features.embedding[0, 0, 3, 3] = bad
+    with torch.set_grad_enabled(grad):
+        logits = model.decode(features, boxes(2), (SIZE, SIZE)).logits
+    assert logits.isnan().all()
+    if grad:
+        logits.sum().backward()
+    points = torch.tensor([[[float('nan'), 0], [1, 0.5]]])
+    sampled = sample_bilinear(torch.ones(1, 6, 1), points, (2, 3))[0, :, 0]
+    assert sampled[0].isnan() and sampled[1] == 1
+
+
 def numpy_stable(plugin: DeformableSamplingPlugin, queries: np.ndarray, values: np.ndarray, size) -> np.ndarray:
     """alpha_1 x*_{p + dp} + alpha_2 x_p of one prompt, written out: queries (K, C), values (N, C)."""
     w = {name: p.detach().double().numpy() for name, p in plugin.sampling[0].named_parameters()}
@@ -249,6 +267,16 @@ def test_before_the_first_block_an_image_is_sampled_once(monkeypatch):
     assert torch.equal(again, decode(model, boxes(5, 1))) and not torch.allclose(again, first, atol=1e-3)
 
 
+def test_a_model_made_in_inference_mode():
+    """Its parameters have no versions, so nothing is kept: changed weights are heard all the same."""
+    with torch.inference_mode():
+        model, _ = stable(DSP_DRP)
+        features = model.extract_feat(images())
+        before = model.decode(features, boxes(3), (SIZE, SIZE)).logits
+        model.mask_decoder.plugins[0].sampling[0].gate.mul_(-1)
+        assert not torch.allclose(model.decode(features, boxes(3), (SIZE, SIZE)).logits, before, atol=1e-3)
+
+
 @torch.no_grad()
 def test_prompts_with_masks_are_not_shared():
     model, _ = stable(DSP)
@@ -316,6 +344,10 @@ def test_recording():
     kept = len(records)
     decode(model, boxes(2, 1))
     assert len(records) == kept  # nothing is kept outside of the context
+    with plugin.recording(sampling=False) as routed:
+        decode(model, boxes(2, 1))
+    for one, other in zip(records, routed, strict=True):
+        assert other.offsets is None and other.amplitudes is None and torch.equal(one.alphas, other.alphas)
 
 
 @torch.no_grad()
@@ -368,6 +400,23 @@ def test_the_papers_count():
 def test_arguments(kind, arguments, message):
     with pytest.raises(ValueError, match=message):
         kind(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('plugin', 'message'),
+    [
+        (DSP | dict(dim=64), 'DeformableSamplingPlugin: dim=64, expected 32, the transformer_dim of the decoder'),
+        (DSP | dict(router=ROUTER | dict(dim=64)), 'DynamicRoutingPlugin: dim=64, expected 32, the transformer_dim'),
+        (
+            DSP | dict(router=ROUTER | dict(mask_token=4)),
+            "DynamicRoutingPlugin: mask_token=4, expected 0 to 3, the decoder's mask tokens",
+        ),
+    ],
+)
+def test_a_decoder_that_does_not_fit(plugin, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(config(decoder=dict(plugins=[plugin])))
+    MODELS.build(config(decoder=dict(plugins=[DSP | dict(router=ROUTER | dict(mask_token=3))])))
 
 
 def test_a_number_of_modules_that_the_decoder_has_no_attentions_for():

@@ -127,6 +127,60 @@ def test_image_keys_are_projected_once_and_gradients_are_not_lost(monkeypatch):
         assert 'k_proj.bias' in name or parameter.grad.abs().sum() > 0, name
 
 
+@torch.no_grad()
+def test_image_keys_of_changed_weights():
+    """Features that are encoded once see a PLM that was trained on, or loaded, in between."""
+    model = with_plm(segmentor(), trained=True)
+    prompts = [Prompts.create(boxes=[[10, 20, 60, 70]])]
+    features = model.extract_feat(images())
+    before = model.decode(features, prompts, (SIZE, SIZE)).logits
+    model.prompt_stages[0].image_attention.v_proj.weight.mul_(-1)
+    again = model.decode(features, prompts, (SIZE, SIZE)).logits
+    fresh = model.decode(model.extract_feat(images()), prompts, (SIZE, SIZE)).logits
+    assert torch.equal(again, fresh) and not torch.allclose(again, before, atol=1e-3)
+    with torch.inference_mode():  # parameters without versions
+        made = with_plm(segmentor(), trained=True)
+        assert torch.equal(made.decode(made.extract_feat(images()), prompts, (SIZE, SIZE)).logits, before)
+
+
+@pytest.mark.parametrize('prompts', [Prompts.empty(2), Prompts.create(masks=torch.zeros(1, 1, 32, 32))])
+def test_prompts_without_tokens_give_every_parameter_a_gradient(prompts):
+    """Of zero: DDP waits for it. The dense prompt stays one for all, so that decoders may share."""
+    model = with_plm(segmentor(), trained=True)
+    (group,) = model.prompt_encoder([prompts], (SIZE, SIZE), (8, 8))
+    after = model.prompt_stages[0](model.extract_feat(images()), group)
+    assert after.dense is group.dense
+    logits = model.decode(model.extract_feat(images()), [prompts], (SIZE, SIZE)).logits
+    assert torch.equal(logits, segmentor().decode(model.extract_feat(images()), [prompts], (SIZE, SIZE)).logits)
+    logits.sum().backward()
+    for name, parameter in model.prompt_stages[0].named_parameters():
+        assert parameter.grad is not None and not parameter.grad.any(), name
+
+
+@torch.no_grad()
+def test_prompts_of_one_image_are_in_their_order():
+    from mmsam_ext.models.prompt_stages.prompt_learning_module import _slots
+
+    slot, most = _slots(torch.zeros(3, dtype=torch.long), 1)
+    assert slot.tolist() == [0, 1, 2] and most == 3
+    slot, most = _slots(torch.tensor([1, 0, 1, 1]), 3)
+    assert slot.tolist() == [0, 0, 1, 2] and most == 3
+
+
+@pytest.mark.parametrize('grad', [False, True])
+def test_compiles_as_one_graph(grad):
+    model = with_plm(segmentor(), trained=True)
+    (group,) = model.prompt_encoder([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE), (8, 8))
+    embedding = model.extract_feat(images()).embedding
+
+    def move(embedding, sparse):
+        return model.prompt_stages[0](SAMFeatures(embedding), replace(group, sparse=sparse)).sparse
+
+    with torch.set_grad_enabled(grad):
+        moved = torch.compile(move, backend='eager', fullgraph=True)(embedding, group.sparse)
+        torch.testing.assert_close(moved, move(embedding, group.sparse))
+
+
 def test_trains_from_the_identity_with_sam_frozen():
     model = segmentor(prompt_stages=[PLM], trainable=[r'^prompt_stages\.'])
     nn.init.zeros_(model.prompt_stages[0].output.weight)

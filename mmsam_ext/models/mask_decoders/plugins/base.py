@@ -54,6 +54,9 @@ class DecoderPlugin(BaseModule):
     def check_attentions(self, number: int) -> None:
         """Called when installed in a decoder with so many token-to-image attentions; raises where that does not fit."""
 
+    def check_decoder(self, decoder: SAMMaskDecoder) -> None:
+        """Called when installed, of whatever else must fit; raises where it does not. `dim` is checked anyway."""
+
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,6 +145,7 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
                 f'{type(plugin).__name__}: dim={plugin.dim}, expected {decoder.transformer_dim}, the transformer_dim '
                 'of the decoder'
             )
+        plugin.check_decoder(decoder)
     transformer.register_forward_pre_hook(_Start(decoder), with_kwargs=True)
     for site, attention in enumerate(attentions):
         attention.register_forward_pre_hook(_BeforeTokenToImage(decoder, site), with_kwargs=True)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...layers.parameter_versions import parameter_versions
 from .base import DecoderContext, DecoderPlugin
+from .dynamic_routing import DynamicRoutingPlugin
+
+if TYPE_CHECKING:
+    from ..sam_mask_decoder import SAMMaskDecoder
 
 
 @dataclass
@@ -22,16 +28,17 @@ class SamplingRecord:
         site: Which attention.
         image_index: (P,) the image of each prompt.
         size: (h, w).
-        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it.
-        amplitudes: (P, N, C), from 0 to 2.
+        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it; None where
+            only routing was asked for.
+        amplitudes: (P, N, C), from 0 to 2; None as offsets.
         alphas: (P, 2), weights of the deformable and of the regular features; 1 and 0 without a router.
     """
 
     site: int
     image_index: Tensor
     size: tuple[int, int]
-    offsets: Tensor
-    amplitudes: Tensor
+    offsets: Tensor | None
+    amplitudes: Tensor | None
     alphas: Tensor
 
 
@@ -54,7 +61,8 @@ class DeformableSamplingPlugin(DecoderPlugin):
             or one for each, the decoder's blocks and the final one.
 
     Raises:
-        ValueError: an argument out of its range, or (when installed) a number of modules that is neither.
+        ValueError: an argument out of its range, or (when installed) a number of modules that is neither, or `dim` or a
+            router that does not fit the decoder.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class DeformableSamplingPlugin(DecoderPlugin):
         num_modules: int = 1,
     ) -> None:
         super().__init__()
+        self.dim = dim
         if not max_offset > 0:
             raise ValueError(f'DeformableSamplingPlugin: max_offset={max_offset}, expected more than 0')
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -76,6 +85,7 @@ class DeformableSamplingPlugin(DecoderPlugin):
         routers = [] if router is None else [MODELS.build(router) for _ in range(num_modules)]
         self.routers = nn.ModuleList(routers)
         self._records: list[SamplingRecord] | None = None
+        self._record_sampling = True
 
     def check_attentions(self, number: int) -> None:
         """Refuse a transformer with another number of attentions than modules."""
@@ -85,10 +95,17 @@ class DeformableSamplingPlugin(DecoderPlugin):
                 "the decoder's token-to-image attentions"
             )
 
+    def check_decoder(self, decoder: SAMMaskDecoder) -> None:
+        """Refuse a decoder that the router does not fit."""
+        for router in self.routers:
+            if isinstance(router, DynamicRoutingPlugin):
+                router.check_decoder(decoder)
+
     @contextmanager
-    def recording(self) -> Iterator[list[SamplingRecord]]:
-        """Within this context offsets, amplitudes and routing weights are kept, in the order of computation."""
-        self._records = records = []
+    def recording(self, sampling: bool = True) -> Iterator[list[SamplingRecord]]:
+        """Within this context offsets, amplitudes and routing weights are kept, in the order of computation; without
+        `sampling` routing weights alone, which costs nothing."""
+        self._records, self._record_sampling = (records := []), sampling
         try:
             yield records
         finally:
@@ -126,13 +143,17 @@ class DeformableSamplingPlugin(DecoderPlugin):
         if torch.is_grad_enabled():  # kept results would break checkpointed activations, which are computed anew
             return sample()
         dense, module = context.dense, self.sampling[which]
-        versions = tuple(parameter._version for parameter in module.parameters())
+        versions = parameter_versions(module)
+        if versions is None:
+            return sample()
         key = ('deformable sampling', id(module), versions, dense.data_ptr())
         return context.features.once(key, lambda: (sample(), dense))[0]  # held, so that its address stays its own
 
     @torch.no_grad()
     def _record(self, site: int, values: Tensor, alphas: Tensor | None, context: DecoderContext) -> None:
-        offsets, amplitudes = self.sampling[site if len(self.sampling) > 1 else 0].predict(values, context.size)
+        offsets = amplitudes = None
+        if self._record_sampling:
+            offsets, amplitudes = self.sampling[site if len(self.sampling) > 1 else 0].predict(values, context.size)
         if alphas is None:
             alphas = values.new_tensor([[1.0, 0.0]]).expand(len(values), 2)
         record = SamplingRecord(site, context.image_index, context.size, offsets, amplitudes, alphas.detach())
@@ -178,7 +199,7 @@ def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Te
 
     Args:
         tokens: (B, N, C) of a map of h x w pixels, row by row.
-        points: (B, M, 2), x and y in pixels, (0, 0) the first; clamped to the map.
+        points: (B, M, 2), x and y in pixels, (0, 0) the first; clamped to the map. At a NaN the sample is NaN.
         size: (h, w).
 
     Returns:
@@ -188,7 +209,9 @@ def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Te
     batch, number, channels = tokens.shape
     x = points[..., 0].float().clamp(0, width - 1)
     y = points[..., 1].float().clamp(0, height - 1)
-    left, top = x.detach().floor(), y.detach().floor()
+    # Of a NaN, the place is any and the weights are NaN: as an index it would end the process on a GPU, while NaN comes
+    # out as NaN and mixed precision skips the step.
+    left, top = x.detach().nan_to_num().floor(), y.detach().nan_to_num().floor()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     dx, dy = x - left, y - top
     corners = [top * width + left, top * width + right, bottom * width + left, bottom * width + right]

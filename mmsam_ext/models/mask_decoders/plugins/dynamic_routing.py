@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ..sam_mask_decoder import SAMMaskDecoder
 
 
 @MODELS.register_module()
@@ -21,7 +26,7 @@ class DynamicRoutingPlugin(BaseModule):
         mask_token: t_o is the query of this one of the mask tokens; 0 is that of the single-mask output.
 
     Raises:
-        ValueError: a negative `mask_token`.
+        ValueError: a negative `mask_token`; when installed, one that the decoder does not have, or another `dim`.
     """
 
     #: Missing from a checkpoint of plain SAM without an error.
@@ -37,7 +42,20 @@ class DynamicRoutingPlugin(BaseModule):
         nn.init.zeros_(self.mlp[-1].weight)
         nn.init.zeros_(self.mlp[-1].bias)
         self.scale = nn.Parameter(torch.ones(()))  # s
-        self.mask_token = mask_token
+        self.dim, self.mask_token = dim, mask_token
+
+    def check_decoder(self, decoder: SAMMaskDecoder) -> None:
+        """Refuse a decoder of other channels, or without that mask token."""
+        if self.dim != decoder.transformer_dim:
+            raise ValueError(
+                f'DynamicRoutingPlugin: dim={self.dim}, expected {decoder.transformer_dim}, the transformer_dim of the '
+                'decoder'
+            )
+        if self.mask_token >= decoder.num_mask_tokens:
+            raise ValueError(
+                f'DynamicRoutingPlugin: mask_token={self.mask_token}, expected 0 to {decoder.num_mask_tokens - 1}, the '
+                "decoder's mask tokens"
+            )
 
     def forward(self, queries: Tensor) -> Tensor:
         """Route each prompt.
