@@ -75,8 +75,6 @@ class PointMatchingModule(PromptAuxiliaryHead):
         self.parts, self.min_pixels, self.max_border = parts, min_pixels, max_border
         self.loss_weight = loss_weight
         node = in_channels + 2
-        # Training only: there are no running statistics to keep.
-        self.norm = nn.BatchNorm1d(node, affine=False, track_running_stats=False)
         self.embed = nn.Linear(node, dim)
         self.blocks = nn.Sequential(*(_BoundaryBlock(dim, ffn_dim, num_heads) for _ in range(num_blocks)))
         self.shortcut = nn.Linear(node, dim)
@@ -151,7 +149,10 @@ class PointMatchingModule(PromptAuxiliaryHead):
         grid = grid.index_put((matches.rows, matches.slots), position)
         sampled = F.grid_sample(upscaled.float(), grid, mode='bilinear', padding_mode='border', align_corners=True)
         sampled = sampled.permute(0, 2, 3, 1)[matches.rows, matches.slots]  # (P, C, S, N) -> (R, N, C)
-        nodes = self.norm(torch.cat([sampled, position], 2).transpose(1, 2)).transpose(1, 2)  # (R, N, C + 2)
+        # By statistics of the rank alone: with a BatchNorm, a Runner's `sync_bn` would wait for ranks that skipped
+        # all of their boundaries.
+        nodes = torch.cat([sampled, position], 2).transpose(1, 2)
+        nodes = F.batch_norm(nodes, None, None, training=True).transpose(1, 2)  # (R, N, C + 2)
         encoded = self.blocks(self.embed(nodes))  # (R, N, dim)
         return matches.points + self.offset(torch.cat([encoded, self.shortcut(nodes)], 2))
 

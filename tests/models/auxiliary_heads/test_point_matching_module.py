@@ -7,6 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.model import convert_sync_batchnorm
 from mmseg.registry import MODELS
 
 from mmsam_ext.models.auxiliary_heads import PointMatchingModule
@@ -103,8 +105,10 @@ def test_features_are_sampled_where_the_points_are(monkeypatch):
     prediction = prediction_of(box_mask(5, 5), two)
     y, x = torch.meshgrid(torch.arange(MAP), torch.arange(MAP), indexing='ij')
     prediction.upscaled = torch.stack([torch.stack([x, y, 0 * x, 0 * x + row]) for row in range(2)]).float()
-    head, seen = still(parts='all'), []
-    head.norm.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    head, seen, stock = still(parts='all'), [], F.batch_norm
+    monkeypatch.setattr(
+        F, 'batch_norm', lambda nodes, *args, **options: seen.append(nodes) or stock(nodes, *args, **options)
+    )
     matches = head.match(prediction.logits[:, 0] > 0, torch.stack([box_mask(5, 5), two]) > 0.5)
     head.refine(prediction.upscaled, matches)
     sampled = seen[0].transpose(1, 2)
@@ -170,6 +174,26 @@ def test_learns_to_move_points_by_their_features():
         optimizer.step()
         values.append(float(loss.detach()))
     assert values[0] > 0.8 and values[-1] < 0.1
+
+
+def test_sync_bn_leaves_it_alone():
+    """The Runner's conversion finds nothing: a rank that skips all of its boundaries must not be waited for."""
+    head = PointMatchingModule(4)
+    assert not [layer for layer in head.modules() if isinstance(layer, torch.nn.modules.batchnorm._NormBase)]
+    before = [type(layer) for layer in head.modules()]
+    assert [type(layer) for layer in convert_sync_batchnorm(head).modules()] == before
+
+
+def test_nodes_are_normalised_over_boundaries_and_points():
+    head, prediction = still(), prediction_of(box_mask(5, 5), box_mask(9, 9))
+    seen = []
+    head.embed.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    truth = torch.stack([box_mask(7, 5), box_mask(9, 9)])
+    head.loss(None, prediction, truth, torch.zeros(2, dtype=torch.long))
+    (nodes,) = seen  # (R, N, C + 2)
+    assert nodes.mean((0, 1)).abs().max() < 1e-5
+    torch.testing.assert_close(nodes.var((0, 1), unbiased=False), torch.ones(6), atol=1e-3, rtol=0)
+    assert nodes.mean(1).abs().max() > 0.01  # not each boundary by itself
 
 
 # ---------------------------------------------------------------- in the model
