@@ -153,11 +153,11 @@ class LoadFaceParts(BaseTransform):
     Required keys: img, part_paths (part -> file).
 
     Added keys: gt_masks (T, H, W) uint8 {0, 1}, of the parts that have foreground; gt_seg_map (H, W) uint8, their
-    union, and its name in seg_fields.
+    union, and its name in seg_fields. A face whose masks are all blank has none and is logged: GeneratePrompts takes
+    another in training, and refuses it in evaluation.
 
     Raises:
-        ValueError: a file that is no binary mask, or not of the image's proportions, or no part with foreground; names
-            the file or the sample.
+        ValueError: a file that is no binary mask, or not of the image's proportions; names the file.
     """
 
     def transform(self, results: dict) -> dict:
@@ -176,12 +176,14 @@ class LoadFaceParts(BaseTransform):
             if mask.any():
                 masks.append(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST))
         if not masks:
-            raise ValueError(
+            print_log(
                 f'{results["img_path"]}: none of the masks of its parts {", ".join(results["part_paths"])} has '
-                'foreground, expected at least one (> 127)'
+                'foreground (> 127)',
+                'current',
+                logging.WARNING,
             )
-        results['gt_masks'] = np.stack(masks)
-        results['gt_seg_map'] = results['gt_masks'].max(0)
+        results['gt_masks'] = np.stack(masks) if masks else np.zeros((0, height, width), np.uint8)
+        results['gt_seg_map'] = results['gt_masks'].max(0, initial=0)
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 

@@ -11,6 +11,7 @@ import pytest
 
 from mmsam_ext.datasets import CelebAMaskHQDataset, DatasetNotFoundError, celebamask_hq
 from mmsam_ext.datasets.celebamask_hq import MAPPING, MASKS, PARTS
+from mmsam_ext.datasets.transforms import GeneratePrompts
 from tests.layouts import write_celebamask_hq
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadFaceParts')]
@@ -101,8 +102,12 @@ def test_masks_without_foreground_and_of_another_shape(root: Path) -> None:
     assert len(dataset[0]['gt_masks']) == 2  # an empty one is no target
     shutil.copy(folder / '00002_l_eye.png', folder / '00002_skin.png')
     shutil.copy(folder / '00002_l_eye.png', folder / '00002_hair.png')
-    with pytest.raises(ValueError, match=r'2\.jpg: none of the masks of its parts skin, l_eye, hair has foreground'):
-        dataset[0]
+    blank = dataset[0]
+    assert blank['gt_masks'].shape == (0, 64, 64) and not blank['gt_seg_map'].any()
+    modes = {'1 point': dict(kind='points', targets='parts')}
+    assert GeneratePrompts(modes, num_prompts=2)(dict(blank)) is None  # in training another sample is taken
+    with pytest.raises(ValueError, match='the mask has no foreground, so no prompt can be drawn'):
+        GeneratePrompts(modes, seed=0)(dict(blank))
     cv2.imwrite(str(folder / '00002_hair.png'), np.full((32, 40, 3), 255, np.uint8))
     with pytest.raises(ValueError, match=r'00002_hair\.png: mask is 40 x 32 .* proportions of its image .*64 x 64'):
         dataset[0]

@@ -105,6 +105,8 @@ class GeneratePrompts(BaseTransform):
         if seed is not None and num_prompts is not None:
             raise ValueError('GeneratePrompts: num_prompts is for training, seed for evaluation; expected one of them')
         self.modes = [PromptMode(name=name, **fields) for name, fields in modes.items()]
+        if num_prompts is not None and not any(mode.weight for mode in self.modes):
+            raise ValueError(f'GeneratePrompts: weight of all modes {list(modes)} is 0, expected one above 0')
         self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
         self.replace = seed is None if replace is None else replace
 
@@ -220,7 +222,8 @@ class GeneratePrompts(BaseTransform):
         name = sample_key(results)
         if self.seed is not None:
             raise ValueError(
-                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset'
+                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset, '
+                'where it has that, or take the sample out'
             )
         print_log(f'{name}: no foreground, another sample is taken', logger='current', level=logging.WARNING)
         return None

@@ -100,7 +100,11 @@ class PerturbPrompts(BaseTransform):
 
 
 def noisy_box(box: np.ndarray, noise: float, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A box x1 y1 x2 y2 with uniform noise on its centre and its sides, clipped to an image of `size` (H, W)."""
+    """A box x1 y1 x2 y2 with uniform noise on its centre and its sides, clipped to an image of `size` (H, W).
+
+    Sides are x2 - x1, without the + 1 of :func:`box_of_iou`: a box one pixel wide stays as it is along that axis. With
+    it every box of existing tables would change.
+    """
     shift, growth = rng.uniform(-noise, noise, (2, 2))
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     centre = centre + shift * half

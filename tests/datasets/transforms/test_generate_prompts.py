@@ -257,6 +257,8 @@ def test_empty_masks():
 def test_errors_of_arguments():
     with pytest.raises(ValueError, match='modes is empty'):
         build({})
+    with pytest.raises(ValueError, match=r"weight of all modes \['a', 'b'\] is 0, expected one above 0"):
+        build(dict(a=dict(weight=0), b=dict(weight=0)), num_prompts=2)
     with pytest.raises(ValueError, match='num_prompts is for training, seed for evaluation'):
         build(dict(one=dict()), seed=0, num_prompts=3)
     with pytest.raises(
