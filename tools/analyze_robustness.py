@@ -6,13 +6,15 @@ Usage: python tools/analyze_robustness.py --model NAME CONFIG [WEIGHTS] [--model
 Takes the test data of each config, and in the place of its prompts boxes with noise of every scale and so many points,
 `--draws` of each (a clean box has one). Prompts are the same for all models. WEIGHTS is a checkpoint; the config's own
 (`init_cfg`) where left out. Every image is encoded once. Writes DIR/robustness.json and DIR/robustness.png: mIoU, mBIoU
-and ST (stability, which needs no ground truth) over noise scale and over number of points, a line for each model.
+and ST (stability, which needs no ground truth) over noise scale and over number of points, a line for each model. Of
+models with dynamic routing also alpha1, the weight of the deformable features: mean over prompts and attentions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,16 +26,22 @@ import mmsam_ext  # noqa: F401  (before mmseg)
 
 # isort: split
 import matplotlib
+import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+from torch import Tensor
 
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import load_config, load_model
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
+from mmsam_ext.models.segmentors import PromptableSegmentor
 
 METRIC_NAMES = ('mIoU', 'mBIoU', 'ST')
+ALPHA = 'alpha1'
 #: Kind of sweep -> (name of a mode by its value, label of its axis).
 SWEEPS = {'noise': ('box noise {:g}', 'noise scale of the box'), 'points': ('{:g} points', 'points')}
 
@@ -66,7 +74,8 @@ def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], dr
     if not found:
         raise ValueError('test_dataloader has no pipeline with GeneratePrompts; expected a config of this project')
     if images is not None:
-        loader['dataset']['indices'] = images
+        for dataset in loader['dataset'].get('datasets', [loader['dataset']]):  # of a suite: each of its own
+            dataset['indices'] = images
     return loader
 
 
@@ -83,26 +92,56 @@ def _pipelines(node: Any) -> Iterator[list[dict]]:
 
 
 def evaluate(config: Config, weights: str | None, loader: dict, device: str | None) -> dict[str, float]:
-    """Percent by ``<metric>/<mode>``, of one pass over the data."""
+    """Percent by ``<metric>/<mode>``, and ``alpha1/<mode>`` of a model with dynamic routing, of one pass over the
+    data."""
     model = load_model(config, weights, device)
     data = Runner.build_dataloader(loader, seed=0)
     metrics = [METRICS.build(dict(type=kind)) for kind in ('PromptIoUMetric', 'StabilityMetric')]
     evaluator = Evaluator(metrics)
+    routed: dict[str, list[float]] = {}
     for batch in data:
-        evaluator.process(model.test_step(batch), batch)
-    return {key: float(value) for key, value in evaluator.evaluate(len(data.dataset)).items()}
+        samples, alphas = predict(model, batch)
+        evaluator.process(samples, batch)
+        if alphas is not None:
+            modes = [sample.prompts.modes[mode] for sample in samples for mode in sample.prompts.mode_ids.tolist()]
+            for mode, alpha in zip(modes, alphas.tolist(), strict=True):
+                routed.setdefault(mode, []).append(alpha)
+    results = {key: float(value) for key, value in evaluator.evaluate(len(data.dataset)).items()}
+    return results | {f'{ALPHA}/{mode}': sum(values) / len(values) for mode, values in routed.items()}
+
+
+def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample], Tensor | None]:
+    """The predicted samples of a batch, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask,
+    mean over attentions; None of a model without dynamic routing."""
+    decoder: SAMMaskDecoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
+    plugins = [plugin for plugin in decoder.plugins if isinstance(plugin, DeformableSamplingPlugin)]
+    if not plugins or not len(plugins[0].routers):
+        return model.test_step(batch), None
+    orders: list[Tensor] = []  # prompts are decoded by their number of tokens
+    hook = decoder.register_forward_pre_hook(lambda module, args: orders.append(args[1].order))
+    try:
+        with plugins[0].recording(sampling=False) as records:
+            samples = model.test_step(batch)
+    finally:
+        hook.remove()
+    sites = sorted({record.site for record in records})
+    decoded = [torch.cat([record.alphas[:, 0] for record in records if record.site == site]) for site in sites]
+    return samples, torch.stack(decoded).float().mean(0)[torch.cat(orders).argsort()]
 
 
 def curves(results: dict[str, float], noise: Sequence[float], points: Sequence[int]) -> dict[str, dict[str, list]]:
-    """Sweep -> metric -> values. The clean box, of which there is one draw, agrees with itself: its ST is 100."""
-    swept = {'noise': noise, 'points': points}
+    """Sweep -> metric (and alpha1, where it is) -> values. The clean box, of which there is one draw, agrees with
+    itself: its ST is 100. What has no value otherwise is NaN."""
+    names = [*METRIC_NAMES, *[ALPHA] * any(key.startswith(f'{ALPHA}/') for key in results)]
     return {
-        sweep: {
-            metric: [results.get(f'{metric}/{SWEEPS[sweep][0].format(value)}', 100.0) for value in values]
-            for metric in METRIC_NAMES
-        }
-        for sweep, values in swept.items()
+        sweep: {name: [_value(results, name, sweep, value) for value in values] for name in names}
+        for sweep, values in (('noise', noise), ('points', points))
     }
+
+
+def _value(results: dict[str, float], metric: str, sweep: str, value: float) -> float:
+    of_itself = metric == 'ST' and sweep == 'noise' and value == 0
+    return results.get(f'{metric}/{SWEEPS[sweep][0].format(value)}', 100.0 if of_itself else math.nan)
 
 
 def draw(report: dict, path: Path) -> None:
@@ -111,12 +150,17 @@ def draw(report: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     sweeps = [sweep for sweep in SWEEPS if report[sweep]]
-    figure, axes = plt.subplots(len(sweeps), 3, figsize=(12, 3.4 * len(sweeps)), squeeze=False)
+    names = _names(report)
+    figure, axes = plt.subplots(len(sweeps), len(names), figsize=(4 * len(names), 3.4 * len(sweeps)), squeeze=False)
     for row, sweep in zip(axes, sweeps, strict=True):
-        for axis, metric in zip(row, METRIC_NAMES, strict=True):
-            for name, model in report['models'].items():
-                axis.plot(report[sweep], model[sweep][metric], marker='o', label=name)
-            axis.set(xlabel=SWEEPS[sweep][1], ylabel=f'{metric} (%)', ylim=(0, 100))
+        for axis, metric in zip(row, names, strict=True):
+            for number, (name, model) in enumerate(report['models'].items()):
+                if metric in model[sweep]:
+                    axis.plot(report[sweep], model[sweep][metric], marker='o', color=f'C{number}', label=name)
+            percent = metric in METRIC_NAMES
+            axis.set(xlabel=SWEEPS[sweep][1], ylabel=f'{metric} (%)' if percent else metric)
+            if percent:
+                axis.set_ylim(0, 100)
             axis.grid(alpha=0.3)
     axes[0][0].legend()
     figure.tight_layout()
@@ -126,13 +170,25 @@ def draw(report: dict, path: Path) -> None:
 
 def table(report: dict) -> str:
     """A row for each model and prompt."""
-    lines = ['model'.ljust(20) + 'prompt'.ljust(18) + ''.join(metric.rjust(9) for metric in METRIC_NAMES)]
+    names = _names(report)
+    lines = ['model'.ljust(20) + 'prompt'.ljust(18) + ''.join(metric.rjust(9) for metric in names)]
     for name, model in report['models'].items():
         for sweep, (mode, _) in SWEEPS.items():
             for place, value in enumerate(report[sweep]):
-                numbers = ''.join(f'{model[sweep][metric][place]:9.2f}' for metric in METRIC_NAMES)
+                numbers = ''.join(
+                    f'{model[sweep][metric][place]:9.{2 if metric in METRIC_NAMES else 3}f}'
+                    if metric in model[sweep]
+                    else '-'.rjust(9)
+                    for metric in names
+                )
                 lines.append(name.ljust(20) + mode.format(value).ljust(18) + numbers)
     return '\n'.join(lines)
+
+
+def _names(report: dict) -> list[str]:
+    """Metrics, and alpha1 where a model has it."""
+    routed = any(ALPHA in sweep for model in report['models'].values() for sweep in model.values())
+    return [*METRIC_NAMES, *[ALPHA] * routed]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -142,7 +198,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--noise', nargs='*', type=float, default=[0, 0.2, 0.4, 0.6, 0.8, 1.0], help='of the box')
     parser.add_argument('--points', nargs='*', type=int, default=[1, 2, 3, 5, 10, 20], help='numbers of points')
     parser.add_argument('--draws', type=int, default=20, help='of each prompt but the clean box')
-    parser.add_argument('--images', type=int, help='use the first so many')
+    parser.add_argument('--images', type=int, help='use the first so many of each dataset')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
     args = parser.parse_args(arguments)

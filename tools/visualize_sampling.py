@@ -5,14 +5,17 @@ Usage: python tools/visualize_sampling.py IMAGE CONFIG --box X1 Y1 X2 Y2 --out P
            [--block 1] [--top 80]
 
 Draws the image with the prompt, the mask, and the image features that the mask token attends to most in a two-way
-block: a circle at each place that is sampled, its area by the attention weight (mean over heads). On the left the
-decoder without plugins, on the right with them. Coordinates are pixels of the image.
+block: a circle at each place that is sampled, its area by the attention weight (mean over heads). On the left without
+deformable sampling in any decoder, on the right with it. Coordinates are pixels of the image. Places in the padding of
+the network's input are not drawn.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.apis.encoded_image import EncodedImage
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.visualization.drawing import Color, draw_box, draw_mask, draw_point, line_width, text_bar
@@ -40,6 +44,7 @@ class Look(NamedTuple):
     Attributes:
         mask: (H, W) bool at the image's size.
         points: (N, 2) x, y where features are sampled, in pixels of the feature map.
+        places: (N, 2) the same in pixels of the image; those in the padding lie beyond it.
         weights: (N,) attention of the mask token, sum 1.
         size: (h, w) of the feature map.
         alpha: alpha_1, the weight of the deformable features; None without a plugin.
@@ -47,6 +52,7 @@ class Look(NamedTuple):
 
     mask: np.ndarray
     points: Tensor
+    places: Tensor
     weights: Tensor
     size: tuple[int, int]
     alpha: float | None
@@ -75,14 +81,10 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
     hook = attention.register_forward_pre_hook(  # after the plugins' own
         lambda module, args, kwargs: seen.append(attention_weights(module, kwargs['q'], kwargs['k'])), with_kwargs=True
     )
-    kept = decoder.plugins
-    if not deformable:
-        decoder.plugins = nn.ModuleList([other for other in kept if other is not plugin])
     try:
-        with plugin.recording() as records:
+        with plugin.recording() as records, nullcontext() if deformable else without_sampling(inferencer.model):
             masks, _, low_res = inferencer.predict(**prompt)
     finally:
-        decoder.plugins = kept
         hook.remove()
     size = low_res.shape[-2] // 4, low_res.shape[-1] // 4
     y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing='ij')
@@ -91,7 +93,28 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
         if record.site == block:
             points = (points + record.offsets[0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
             alpha = float(record.alphas[0, 0])
-    return Look(masks[0], points, seen[0].cpu(), size, alpha)
+    return Look(masks[0], points, to_image(points, size, inferencer._encoded), seen[0].cpu(), size, alpha)
+
+
+@contextmanager
+def without_sampling(model: PromptableSegmentor) -> Iterator[None]:
+    """Within this context no decoder has deformable sampling: neither the final one nor those that draft."""
+    kept = {part: part.plugins for part in model.modules() if isinstance(part, SAMMaskDecoder)}
+    for decoder, plugins in kept.items():
+        decoder.plugins = nn.ModuleList([one for one in plugins if not isinstance(one, DeformableSamplingPlugin)])
+    try:
+        yield
+    finally:
+        for decoder, plugins in kept.items():
+            decoder.plugins = plugins
+
+
+def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Tensor:
+    """Points (N, 2) in pixels of the feature map of `size` (h, w) -> in pixels of the image as it was read."""
+    (height, width), meta = encoded.input_size, encoded.meta  # of the network input, padded
+    (old_h, old_w), (new_h, new_w) = meta['ori_shape'][:2], meta['img_shape'][:2]  # before and after resizing
+    stride = torch.tensor([width / size[1], height / size[0]])
+    return (points + 0.5) * stride * torch.tensor([old_w / new_w, old_h / new_h]) - 0.5
 
 
 def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
@@ -106,10 +129,10 @@ def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, t
     """One panel: `image` (H, W, 3) uint8 RGB with mask, prompt and the `top` places of most weight."""
     canvas = image.copy()
     draw_mask(canvas, seen.mask, BLUE, 0.35)
-    scale = torch.tensor([image.shape[1] / seen.size[1], image.shape[0] / seen.size[0]])
-    places = ((seen.points + 0.5) * scale - 0.5).round().long().tolist()
+    places = seen.places.round().long().tolist()
     largest = 0.035 * max(image.shape[:2])
-    for index in seen.weights.argsort(descending=True)[:top].tolist():
+    on_image = _on_image(seen, image.shape[:2])
+    for index in [i for i in seen.weights.argsort(descending=True).tolist() if on_image[i]][:top]:
         radius = max(1, round(largest * float(seen.weights[index] / seen.weights.max()) ** 0.5))
         cv2.circle(canvas, places[index], radius, ORANGE, max(1, line_width(image) // 2), cv2.LINE_AA)
     for box in prompt.get('boxes', ()):
@@ -172,9 +195,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _inside(seen: Look, shape: tuple[int, int]) -> np.ndarray:
     """(N,) bool: whether a sampled place lies on the mask."""
-    x = ((seen.points[:, 0].numpy() + 0.5) * shape[1] / seen.size[1]).astype(int).clip(0, shape[1] - 1)
-    y = ((seen.points[:, 1].numpy() + 0.5) * shape[0] / seen.size[0]).astype(int).clip(0, shape[0] - 1)
-    return seen.mask[y, x]
+    x, y = seen.places.round().long().numpy().T
+    return seen.mask[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)] & _on_image(seen, shape)
+
+
+def _on_image(seen: Look, shape: tuple[int, int]) -> np.ndarray:
+    """(N,) bool: whether a sampled place lies on the image of `shape` (H, W), and not in the padding."""
+    limit = torch.tensor([shape[1], shape[0]]) - 0.5
+    return ((seen.places >= -0.5) & (seen.places < limit)).all(1).numpy()
 
 
 if __name__ == '__main__':

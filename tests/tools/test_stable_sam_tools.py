@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.registry import METRICS, MODELS
 
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
-from tests.models.small import randomise
+from tests.models.small import CHANNELS, DECODER, randomise
+from tests.models.small import config as small_config
 from tests.shrink import CONFIGS, shrink
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -61,11 +63,51 @@ def test_curves_and_picture(stable, tmp_path, capsys):
     assert report['noise'] == [0, 0.4] and report['points'] == [1, 5] and list(report['models']) == ['one', 'two']
     one = report['models']['one']
     assert one == report['models']['two']
-    assert one['noise']['ST'][0] == 100 and all(
-        0 <= v <= 100 for sweep in one.values() for m in sweep.values() for v in m
-    )
+    percents = [value for sweep in one.values() for name in analyze.METRIC_NAMES for value in sweep[name]]
+    assert one['noise']['ST'][0] == 100 and all(0 <= value <= 100 for value in percents)
     assert cv2.imread(str(tmp_path / 'robustness.png')).shape[1] > 1000
-    assert 'box noise 0.4' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'box noise 0.4' in printed and 'alpha1' in printed
+    # A cell by the metric itself, and alpha_1 of each prompt as recorded with that prompt alone.
+    config = Config.fromfile(path)
+    model = analyze.load_model(config, weights, 'cpu')
+    data = analyze.Runner.build_dataloader(analyze.sweep_data(config, [0, 0.4], [1, 5], 2, 2), seed=0)
+    metric = METRICS.build(dict(type='PromptIoUMetric'))
+    plugin, alphas = model.mask_decoder.plugins[0], {}
+    for batch in data:
+        metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
+        ready = model.data_preprocessor(batch, False)
+        for image, sample in zip(ready['inputs'], ready['data_samples'], strict=True):
+            prompts = sample.prompts
+            for row in range(len(prompts)):
+                with torch.no_grad(), plugin.recording() as records:
+                    model.decode(model.extract_feat(image[None]), [prompts[row : row + 1]], image.shape[-2:])
+                alpha = np.mean([float(record.alphas[0, 0]) for record in records])
+                alphas.setdefault(prompts.modes[prompts.mode_ids[row]], []).append(alpha)
+    expected = metric.evaluate(2)
+    assert one['noise']['mIoU'][1] == pytest.approx(expected['mIoU/box noise 0.4'])
+    assert one['points']['mBIoU'][0] == pytest.approx(expected['mBIoU/1 points'])
+    means = {mode: np.mean(values) for mode, values in alphas.items()}
+    assert one['noise']['alpha1'] == pytest.approx([means['box noise 0'], means['box noise 0.4']], abs=1e-5)
+    assert one['points']['alpha1'] == pytest.approx([means['1 points'], means['5 points']], abs=1e-5)
+    assert np.ptp(list(means.values())) > 1e-3
+
+
+def test_what_has_no_value_is_nan_and_not_100():
+    found = analyze.curves({'mIoU/box noise 0': 50.0}, [0, 0.4], [1])
+    assert found['noise']['mIoU'][0] == 50 and found['noise']['ST'][0] == 100
+    rest = [*found['noise']['mIoU'][1:], *found['noise']['mBIoU'], found['noise']['ST'][1]]
+    assert np.isnan(rest + [value for values in found['points'].values() for value in values]).all()
+    assert 'alpha1' not in found['noise']  # no dynamic routing
+
+
+def test_so_many_images_of_each_dataset_of_a_suite(stable):
+    loader = Config.fromfile(stable[0]).test_dataloader.to_dict()
+    pipeline = loader['dataset'].pop('pipeline')
+    loader['dataset'] = dict(type='BenchmarkSuite', datasets=[loader['dataset'], loader['dataset']], pipeline=pipeline)
+    swept = analyze.sweep_data(Config(dict(test_dataloader=loader)), [0], [], 2, 1)
+    analyze.init_default_scope('mmseg')
+    assert len(analyze.Runner.build_dataloader(swept, seed=0).dataset) == 2
 
 
 def test_the_sweep_replaces_the_configs_prompts(stable):
@@ -141,6 +183,41 @@ def test_attention_and_sampled_places(stable):
             per_head.append(torch.exp(k @ q / q.numel() ** 0.5))
     expected = torch.stack([one / one.sum() for one in per_head]).mean(0)
     torch.testing.assert_close(weights, expected)
+
+
+def test_places_on_an_image_that_is_padded(stable):
+    """A wide image fills the upper half of a square input: the map's pixels come back where they are in the image."""
+    config = Config.fromfile(stable[0])
+    for step in config.test_dataloader.dataset.pipeline:
+        if step['type'] == 'Resize':
+            step['keep_ratio'] = True
+    inferencer = visualize.PromptSegInferencer(config, stable[1], 'cpu')
+    inferencer.set_image(np.random.default_rng(0).integers(0, 255, (60, 120, 3), dtype=np.uint8))
+    assert inferencer._encoded.input_size == (64, 64) and inferencer._encoded.meta['img_shape'][:2] == (32, 64)
+    seen = visualize.look(inferencer, dict(boxes=np.array([[5.0, 5, 40, 50]])), 1, deformable=False)
+    centres = [14.5, 44.5, 74.5, 104.5]  # of 4 x 4 places, each 30 pixels wide
+    assert seen.places[:4].tolist() == [[x, 14.5] for x in centres]
+    assert seen.places[4:8].tolist() == [[x, 44.5] for x in centres]
+    assert visualize._on_image(seen, (60, 120)).tolist() == [True] * 8 + [False] * 8
+    whole = seen._replace(mask=np.ones((60, 120), bool))
+    assert visualize._inside(whole, (60, 120)).tolist() == [True] * 8 + [False] * 8
+    image = np.zeros((60, 120, 3), np.uint8)
+    shown = visualize.picture(image, seen, {}, 'title', 16)
+    few = visualize.picture(
+        image, seen._replace(weights=seen.weights * torch.tensor([1.0] * 8 + [0.0] * 8)), {}, 'title', 16
+    )
+    assert np.array_equal(shown, few)  # what lies in the padding is not drawn
+
+
+def test_without_sampling_is_without_it_in_drafts_too():
+    plugins = [dict(type=kind, dim=CHANNELS) for kind in ('DeformableSamplingPlugin', 'VRAAdapter')]
+    decoder = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER, plugins=plugins)
+    model = MODELS.build(small_config() | dict(mask_decoder=dict(type='SelfDraftDecoder', decoder=decoder)))
+    decoders = [model.mask_decoder.refine, model.mask_decoder.drafts[0]]
+    kept = [list(one.plugins) for one in decoders]
+    with visualize.without_sampling(model):
+        assert [[type(plugin).__name__ for plugin in one.plugins] for one in decoders] == [['VRAAdapter']] * 2
+    assert [list(one.plugins) for one in decoders] == kept
 
 
 def test_ratios_of_the_benchmark():
