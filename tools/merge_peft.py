@@ -6,7 +6,9 @@
 The file written has Meta's key names: ``segment_anything`` loads it (``sam_model_registry['vit_b'](checkpoint=...)``),
 and so does any config of this project. A self-draft decoder or a plugin is no part of SAM: with --ours they are kept,
 and the file is for the same config with every rule of `model.peft` set to None, and `model.trainable=()` where that
-names PEFT layers alone; with --drop they are left out.
+names PEFT layers alone; with --drop they are left out. Auxiliary heads, which only training needs, are never written.
+With --ours a config without `model.peft` will do: PLM trained with PMM becomes one file of SAM and PLM, also where the
+checkpoint holds the trained part alone.
 """
 
 from __future__ import annotations
@@ -79,7 +81,14 @@ def run(args: argparse.Namespace) -> dict[str, Tensor]:
     init_default_scope(config.get('default_scope', 'mmseg'))
     model = MODELS.build(config.model).eval()
     adapted = load(args.checkpoint)
-    state = undo(model, adapted, load(args.undo)) if args.undo else merge(model, adapted)
+    if args.undo:
+        state = undo(model, adapted, load(args.undo))
+    elif args.ours and not config.model.get('peft'):
+        model.load_state_dict(adapted)  # with its base
+        state = dict(model.state_dict())
+    else:
+        state = merge(model, adapted)
+    state = {key: value for key, value in state.items() if not key.startswith('auxiliary_heads.')}
     if args.ours:
         return state
     plain, left_out = plain_sam(state)

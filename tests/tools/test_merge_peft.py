@@ -125,6 +125,34 @@ def test_ours_is_for_the_config_that_the_help_names(tmp_path: Path, capsys: pyte
     assert '`model.trainable=()`' in capsys.readouterr().out
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('peft', [False, True])
+def test_ours_is_without_the_heads_of_training(tmp_path: Path, peft: bool) -> None:
+    """PLM trained with PMM, on a base, with LoRA or without any: a whole model without PMM."""
+    stage = dict(type='PromptLearningModule', dim=CHANNELS, num_heads=4, mlp_dim=64)
+    head = dict(type='PointMatchingModule', in_channels=CHANNELS // 8, dim=16, ffn_dim=32)
+    torch.save(stock_sam().state_dict(), tmp_path / 'sam.pth')
+    trained = settings('LoRA', prompt_stages=[stage], auxiliary_heads=[head])
+    trained |= dict(trainable=[r'^prompt_stages', r'^auxiliary_heads'] + ['lora_'] * peft)
+    if not peft:
+        trained['peft'] = []
+    model = MODELS.build(trained).eval()
+    model.load_state_dict(stock_sam().state_dict(), strict=False)
+    torch.nn.init.normal_(model.prompt_stages[0].output.weight)
+    part = type(model.state_dict())((key, model.state_dict()[key]) for key in trained_keys(model))
+    part._metadata = {'': {KEY: dict(file=str(tmp_path / 'sam.pth'), sha256=file_hash(str(tmp_path / 'sam.pth')))}}
+    torch.save(dict(state_dict=part, meta={}), tmp_path / 'run.pth')
+    Config(dict(model=trained)).dump(tmp_path / 'config.py')
+    merge(tmp_path / 'config.py', tmp_path / 'run.pth', tmp_path / 'ours.pth', '--ours')
+    state = torch.load(tmp_path / 'ours.pth')
+    assert not [key for key in state if key.startswith('auxiliary_heads')]
+    plain = MODELS.build(config(prompt_stages=[stage])).eval()
+    assert set(state) == set(plain.state_dict())
+    plain.load_state_dict(state)
+    assert torch.equal(plain.prompt_stages[0].output.weight, model.prompt_stages[0].output.weight)
+    torch.testing.assert_close(plain._forward(images()).logits, model._forward(images()).logits, atol=1e-3, rtol=0)
+
+
 def test_what_does_not_merge(tmp_path: Path) -> None:
     path, checkpoint, _ = adapted(tmp_path, 'Adapter')
     with pytest.raises(SystemExit, match=r'backbone.*: Adapter cannot be merged into a linear layer: it is not linear'):
