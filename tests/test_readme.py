@@ -68,7 +68,8 @@ def test_components_are_what_is_registered() -> None:
 def test_tools_are_all_named() -> None:
     """Tools, and what benchmark.py and reproduce.py can do."""
     named = set(re.findall(r'`(tools/[\w/]+\.\w+)`', ' '.join(row[0] for row in rows('Tools'))))
-    files = [*(REPO / 'tools').glob('*.*'), *(REPO / 'tools/checkpoint_converters').glob('*.*')]
+    folders = [REPO / 'tools', *(REPO / 'tools').glob('*_converters')]
+    files = [path for folder in folders for path in folder.glob('*.*')]
     assert named == {str(path.relative_to(REPO)) for path in files if path.is_file() and path.name[0] != '_'}
     what = {row[0]: set(re.findall(r'`(\w+)`', row[1])) for row in rows('Tools')}
     tree = ast.parse((REPO / 'tools/benchmark.py').read_text())

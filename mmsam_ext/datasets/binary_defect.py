@@ -150,7 +150,9 @@ class BinaryDefectDataset(BaseSegDataset):
             total = len(keep)
             self._log(f'{len(dropped)} of {total} samples dropped, their masks are empty (no pixel > 127)', dropped)
         if len(dropped) == len(keep):
-            raise ValueError(f'{self.dataset_name}: no sample is left, all {len(keep)} masks are empty')
+            raise ValueError(
+                f'{self.dataset_name}: no sample is left, all {len(keep)} masks are empty (drop_empty=False keeps them)'
+            )
         return [info for info, kept in zip(self.data_list, keep, strict=True) if kept]
 
     def _check_files(self, info: dict) -> bool:

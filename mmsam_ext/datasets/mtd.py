@@ -23,19 +23,22 @@ class MTDDataset(BinaryDefectDataset):
         data_root/MT_Blowhole/Imgs/exp1_num_108719.jpg   and the mask exp1_num_108719.png beside it
         data_root/train.txt                              lines like MT_Blowhole/Imgs/exp1_num_108719
 
-    `defect_class` is the first folder. The dataset has no split of its own, hence the lists. Some masks are empty under
+    `defect_class` is the first folder. The dataset has no split of its own, hence the lists, which
+    ``tools/dataset_converters/mtd_split.py`` makes of the images that are there. Some masks are empty under
     the rule "foreground is > 127"; by default these samples are dropped, counted and logged. Images without a defect
-    (MT_Free) have empty masks: load them with ``drop_empty=False``.
+    (MT_Free) have empty masks: load them with ``drop_empty=False``, by a list or ``defect_classes=['MT_Free']``.
 
     Args:
         data_root: Folder of the dataset.
-        ann_file: List of samples in `data_root`; all defective samples there (not MT_Free) where empty.
-        defect_classes: Names of folders, as 'MT_Crack'; samples of others are left out. None: all.
+        ann_file: List of samples in `data_root`; where empty, all samples there of `defect_classes`.
+        defect_classes: Names of folders, as 'MT_Crack'; samples of others are left out. None: all that are listed, or
+            without a list all but MT_Free.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
         DatasetNotFoundError: says where the dataset was expected and where to get it.
-        ValueError: an unknown class; lists the known ones.
+        FileNotFoundError: the list or a folder is missing, or an image or mask that is listed.
+        ValueError: an unknown class (lists the known ones), or no sample of those chosen.
     """
 
     def __init__(
@@ -56,9 +59,7 @@ class MTDDataset(BinaryDefectDataset):
         root = self.data_prefix['img_path']
         if not os.path.isdir(root):
             raise not_found('MTD', 'its folders MT_Blowhole, MT_Break, ...', root, f'{SOURCE} (git clone {SOURCE}.git)')
-        names = read_list(self.ann_file) if self.ann_file else self._all(root)
-        if self.defect_classes:
-            names = [name for name in names if name.split('/')[0] in self.defect_classes]
+        names = self._listed_names() if self.ann_file else samples_of(root, self.defect_classes)
         missing = [name for name in names if not os.path.isfile(os.path.join(root, f'{name}.jpg'))]
         if missing:
             raise FileNotFoundError(
@@ -72,19 +73,48 @@ class MTDDataset(BinaryDefectDataset):
         ]
         return [self._info(*pair) for pair in self._with_masks(pairs)]
 
-    @staticmethod
-    def _all(root: str) -> list[str]:
-        """Names of all samples with a defect, sorted."""
-        folders = [name for name in CLASSES if name != 'MT_Free']
-        absent = [name for name in folders if not os.path.isdir(os.path.join(root, name, 'Imgs'))]
-        if absent:
+    def _listed_names(self) -> list[str]:
+        """Names in `ann_file`, of `defect_classes`."""
+        if not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
-                f'MTD is half there: no folder {os.path.join(os.path.abspath(root), absent[0], "Imgs")} '
-                f'({len(absent)} of {len(folders)} are missing); get it from {SOURCE}'
+                f'MTD: no list {os.path.abspath(self.ann_file)}. The dataset is published without a split: python '
+                f'tools/dataset_converters/mtd_split.py {self.data_root} makes train.txt and val.txt; or write a list, '
+                "one sample a line as MT_Blowhole/Imgs/exp1_num_108719, or set ann_file='' for all samples"
             )
-        return [
-            f'{folder}/Imgs/{os.path.splitext(file)[0]}'
-            for folder in folders
-            for file in sorted(os.listdir(os.path.join(root, folder, 'Imgs')))
-            if file.endswith('.jpg')
-        ]
+        names = read_list(self.ann_file)
+        kept = [name for name in names if not self.defect_classes or name.split('/')[0] in self.defect_classes]
+        if not kept:
+            raise ValueError(
+                f'{self.ann_file}: none of {len(names)} samples is of defect_classes={list(self.defect_classes)}'
+            )
+        return kept
+
+
+def samples_of(root: str, classes: Sequence[str] | None = None) -> list[str]:
+    """Names of all samples of `classes`, class by class and sorted, as MT_Blowhole/Imgs/exp1_num_108719.
+
+    Args:
+        root: Folder of the dataset.
+        classes: Names of folders; None: all with defects, not MT_Free.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or there is no image in them.
+    """
+    folders = [name for name in CLASSES if (name in classes if classes else name != 'MT_Free')]
+    absent = [name for name in folders if not os.path.isdir(os.path.join(root, name, 'Imgs'))]
+    if absent:
+        raise FileNotFoundError(
+            f'MTD is half there: no folder {os.path.join(os.path.abspath(root), absent[0], "Imgs")} '
+            f'({len(absent)} of {len(folders)} are missing); get it from {SOURCE}'
+        )
+    names = [
+        f'{folder}/Imgs/{os.path.splitext(file)[0]}'
+        for folder in folders
+        for file in sorted(os.listdir(os.path.join(root, folder, 'Imgs')))
+        if file.endswith('.jpg')
+    ]
+    if not names:
+        raise FileNotFoundError(
+            f'MTD: no image in {", ".join(folders)} of {os.path.abspath(root)}, expected Imgs/*.jpg'
+        )
+    return names

@@ -6,6 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS, TRANSFORMS
@@ -192,6 +193,39 @@ def test_classes_of_mtd(tmp_path: Path) -> None:
         DATASETS.build(dict(type='MTDDataset', data_root=root, defect_classes=['crack']))
     shutil.rmtree(tmp_path / 'MT_Fray')
     with pytest.raises(FileNotFoundError, match='MTD is half there: no folder .*MT_Fray/Imgs'):
+        DATASETS.build(settings)
+
+
+def test_mtd_without_a_defect(tmp_path: Path) -> None:
+    """MT_Free alone, as the docstring says, and no need of the folders of defects."""
+    folder = tmp_path / 'MT_Free' / 'Imgs'
+    folder.mkdir(parents=True)
+    for index in range(2):
+        write_pair(folder / f'exp1_num_{index}.jpg', folder / f'exp1_num_{index}.png', index)
+        cv2.imwrite(str(folder / f'exp1_num_{index}.png'), 0 * cv2.imread(str(folder / f'exp1_num_{index}.png'), 0))
+    settings = dict(type='MTDDataset', data_root=str(tmp_path), ann_file='', defect_classes=['MT_Free'], **UNSERIALIZED)
+    free = DATASETS.build(dict(settings, drop_empty=False))
+    assert [free.get_data_info(index)['sample_id'] for index in range(2)] == [
+        'MT_Free/Imgs/exp1_num_0', 'MT_Free/Imgs/exp1_num_1',
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r'all 2 masks are empty \(drop_empty=False keeps them\)'):
+        DATASETS.build(settings)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match='MTD: no image in MT_Free of .*, expected Imgs/'):
+        DATASETS.build(settings)
+
+
+def test_lists_of_mtd(tmp_path: Path) -> None:
+    root = write_mtd(tmp_path)
+    settings = dict(type='MTDDataset', data_root=str(root), **UNSERIALIZED)
+    with pytest.raises(ValueError, match=r"train.txt: none of 4 samples is of defect_classes=\['MT_Break'\]"):
+        DATASETS.build(dict(settings, defect_classes=['MT_Break']))
+    (root / 'train.txt').unlink()
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf'no list {root}/train.txt. .* published without a split: python .*mtd_split.py {root}',
+    ):
         DATASETS.build(settings)
 
 

@@ -1,0 +1,74 @@
+"""Writes train.txt and val.txt for magnetic-tile defects (MTD), which is published without a split.
+
+    python tools/dataset_converters/mtd_split.py data/mtd
+
+Every class of defect is split at the same share, by the seed, and lists are sorted: the same images and seed give the
+same lists. They hold what is there, one sample a line, as MT_Blowhole/Imgs/exp1_num_108719; MT_Free is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmsam_ext.datasets.mtd import samples_of
+
+
+def split(names: list[str], val: float, seed: int) -> tuple[list[str], list[str]]:
+    """Samples to train on and to evaluate on, both sorted.
+
+    Args:
+        names: As MT_Blowhole/Imgs/exp1_num_108719; the first folder is the class.
+        val: Share of each class to evaluate on, rounded.
+        seed: Of the drawing.
+    """
+    generator = random.Random(seed)
+    drawn: set[str] = set()
+    for kind in sorted({name.split('/')[0] for name in names}):
+        of_kind = sorted(name for name in names if name.split('/')[0] == kind)
+        drawn.update(generator.sample(of_kind, round(val * len(of_kind))))
+    return sorted(set(names) - drawn), sorted(drawn)
+
+
+def run(root: Path, val: float, seed: int) -> dict[Path, list[str]]:
+    """The lists to write.
+
+    Raises:
+        ValueError: a share that leaves one of them without a sample.
+        FileExistsError: a list is there already.
+        FileNotFoundError: folders of MTD are missing.
+    """
+    names = samples_of(str(root))
+    lists = dict(
+        zip((root / 'train.txt', root / 'val.txt'), split(names, val, seed) if 0 < val < 1 else ([], []), strict=True)
+    )
+    if not all(lists.values()):
+        raise ValueError(f'--val {val} of {len(names)} samples leaves a list empty, expected a share between 0 and 1')
+    there = [path for path in lists if path.exists()]
+    if there:
+        raise FileExistsError(f'{there[0]} is there already; remove it to make another split')
+    return lists
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', type=Path, nargs='?', default=Path('data/mtd'), help='the folder of MT_Blowhole, ...')
+    parser.add_argument('--val', type=float, default=0.25, help='share of each class in val.txt')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args(arguments)
+    try:
+        lists = run(args.root, args.val, args.seed)
+    except (OSError, ValueError) as error:
+        sys.exit(f'mtd_split.py: {error}')
+    for path, names in lists.items():
+        path.write_text('\n'.join(names) + '\n', encoding='utf-8')
+        print(f'{path}: {len(names)} samples')
+
+
+if __name__ == '__main__':
+    main()
