@@ -59,7 +59,8 @@ def report(study: Study, runs: Sequence[Run], work_dir: Path, line: str, speeds:
     if missing:
         notes.append(f'**{missing} of {len(runs)} runs are absent (-).**')
     blocks.append(' '.join(notes))
-    claims = [check(claim, data, found) for claim in study.claims for data in study.data]
+    digits = {column.key: column.digits for column in study.columns}
+    claims = [check(claim, data, found, digits[claim.key]) for claim in study.claims for data in study.data]
     if any(claims):
         blocks.append('\n'.join(['Claims, by differences between runs of the same seed:', '', *filter(None, claims)]))
     return '\n\n'.join(filter(None, blocks))
@@ -94,7 +95,7 @@ def _thousands(number: int | None) -> str:
     return '-' if number is None else f'{number:,}'
 
 
-def check(claim: Claim, data: str, found: Mapping[Run, dict]) -> str | None:
+def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int) -> str | None:
     """A line on whether a claim holds: for all seeds, for none of them (reversed), or for some (open)."""
     better, worse = (
         {
@@ -114,7 +115,6 @@ def check(claim: Claim, data: str, found: Mapping[Run, dict]) -> str | None:
     if not gains:
         return None
     verdict = 'holds' if min(gains) > 0 else 'reversed' if max(gains) < 0 else 'open'
-    digits = 3 if max(map(abs, gains)) < 0.5 else 1
     direction = 'lower' if claim.lower else 'higher'
     return (
         f'- {data}: {claim.better} over {claim.worse}, {claim.key} {direction} by '
