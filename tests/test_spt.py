@@ -75,7 +75,7 @@ def test_counts_of_the_paper(name: str, text: str, model_cost) -> None:
 
 def test_counts_in_the_readme(model_cost) -> None:
     rows = re.findall(r'^\| `([\w-]+)\.py` \| [^|]+ \| ([\d,]+) \| ([\d,]+) \|$', README, re.MULTILINE)
-    assert len(rows) == 8
+    assert len(rows) == 13  # of SPT and of PLM
     for name, total, trained in rows:
         expected = tuple(int(number.replace(',', '')) for number in (total, trained))
         assert sizes(model_cost, name, '') == expected, name
