@@ -367,7 +367,7 @@ def test_stable_sam_variants_are_what_they_say() -> None:
 
 
 def test_plm_variants_are_what_they_say() -> None:
-    dataset = run_of('plm', 'PLM, 10 % of the data', 'parts').config.train_dataloader.dataset
+    dataset = run_of('plm', 'SAM-F, 10 % of the data', 'parts').config.train_dataloader.dataset
     assert dataset.length == 2000 and dataset.indices == list(range(0, 2000, 10))
     indices = run_of('plm', 'SAM-F, 50 % of the data', 'mtd').config.train_dataloader.dataset.indices
     assert len(set(indices)) == 116 and max(indices) < 232
