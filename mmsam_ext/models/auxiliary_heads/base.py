@@ -13,6 +13,8 @@ class PromptAuxiliaryHead(BaseModule):
 
     #: Missing from a checkpoint of plain SAM without an error.
     added_to_sam = True
+    #: Learns from the single-mask output, which ``train_cfg.multimask=True`` does not train.
+    needs_single_mask = False
 
     def loss(
         self, features: SAMFeatures, prediction: MaskPrediction, targets: Tensor, image_index: Tensor

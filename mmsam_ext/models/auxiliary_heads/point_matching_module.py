@@ -48,6 +48,8 @@ class PointMatchingModule(PromptAuxiliaryHead):
         ValueError: an argument out of its range; in `loss`, an upscaled map of other channels.
     """
 
+    needs_single_mask = True
+
     def __init__(
         self,
         in_channels: int = 32,

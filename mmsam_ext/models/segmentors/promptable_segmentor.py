@@ -58,7 +58,7 @@ class PromptableSegmentor(BaseSegmentor):
 
     Raises:
         ValueError: a `trainable` pattern without a match, a checkpoint that does not fit, a prompt stage that changes
-            what it must not, no target to learn from.
+            what it must not, an auxiliary head whose mask is not trained, no target to learn from.
     """
 
     def __init__(
@@ -93,9 +93,18 @@ class PromptableSegmentor(BaseSegmentor):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         _check_choice('train_cfg', self.train_cfg, (False, True, 'both'))
         _check_choice('test_cfg', self.test_cfg, (False, True, 'ambiguous', 'oracle'))
+        self._check_heads()
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
+
+    def _check_heads(self) -> None:
+        for index, head in enumerate(self.auxiliary_heads):
+            if head.needs_single_mask and self.train_cfg.get('multimask') is True:
+                raise ValueError(
+                    f'auxiliary_heads[{index}] ({type(head).__name__}) learns from the single-mask output, which '
+                    "train_cfg.multimask=True does not train; expected multimask False or 'both'"
+                )
 
     # ---------------------------------------------------------------- the way of the data
 

@@ -269,3 +269,9 @@ def test_bad_options(options, message):
 def test_channels_that_do_not_fit():
     with pytest.raises(ValueError, match=r'upscaled features of 4 channels, expected in_channels=32 \(an eighth'):
         loss_of(PointMatchingModule(), prediction_of(box_mask(5, 5)), box_mask(5, 5))
+
+
+def test_error_where_its_mask_is_not_trained():
+    with pytest.raises(ValueError, match=r'auxiliary_heads\[0\] \(PointMatchingModule\) learns from the single-mask'):
+        segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask=True))
+    segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask='both'))
