@@ -40,12 +40,14 @@ class Variant:
         options: Differences from the study's config.
         share: Of the study's training steps, where it takes more or fewer of them.
         trained: False: it is tested as the weights are, once, as no seed has a say.
+        data: The data that it is run on; empty: all of the study's.
     """
 
     name: str
     options: Options = field(default_factory=dict)
     share: float = 1.0
     trained: bool = True
+    data: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Study:
             for seed in seeds
             for name in chosen
             for variant in variants
-            if variant.trained or seed == seeds[0]
+            if (variant.trained or seed == seeds[0]) and (not variant.data or name in variant.data)
         ]
 
 

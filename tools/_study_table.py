@@ -67,13 +67,15 @@ def report(study: Study, runs: Sequence[Run], work_dir: Path, line: str, speeds:
 
 
 def table(study: Study, data: str, found: Mapping[Run, dict], runs: Sequence[Run], speeds: Speeds) -> str:
-    """Rows are variants; columns their steps, parameters trained, speed, operations and results."""
+    """Rows are variants that have runs; columns their steps, parameters trained, speed, operations and results."""
     head = ['variant', 'steps', 'trained']
     head += ['GFLOPs', 'of these trained'] if study.flops else []
     head += ['speed'] if speeds else []
     rows = [[*head, *(column.title for column in study.columns)]]
     for variant in study.variants:
         mine = [run for run in runs if run.variant == variant]
+        if not mine:
+            continue
         there = [found[run] for run in mine if run in found]
         cost = there[0]['cost'] if there else {}
         row = [variant.name, str(mine[0].iterations) if variant.trained else '0', _thousands(cost.get('trained'))]

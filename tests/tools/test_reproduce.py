@@ -243,6 +243,16 @@ def test_config_of_a_run() -> None:
     assert zero.config.train_dataloader is None and zero.fingerprint == again.fingerprint != one.fingerprint
 
 
+def test_a_variant_on_some_data_alone(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no run and no row elsewhere, and nothing is missing."""
+    variants = (*TOY.variants[:2], replace(TOY.variants[2], data=('mtd',)))
+    monkeypatch.setitem(reproduce.STUDIES, 'toy', replace(TOY, variants=variants))
+    _, fake = run(page)
+    assert len(fake.asked) == 11 and not [one for one in fake.asked if one.startswith('synthetic: tuned, half')]
+    assert {data: len(table) for data, table in rows(page).items()} == {'mtd': 3, 'synthetic': 2}
+    assert 'absent' not in page.read_text() and 'synthetic: tuned, half' not in page.read_text()
+
+
 def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Zero-shot and tuned are made of the same, so they are one measurement."""
     seconds = iter([2.0, 4.0])
@@ -277,7 +287,8 @@ def variants() -> Iterator[tuple[str, str, str]]:
     """Every variant of every study, on the one data set and on the other in turn."""
     for study in reproduce.STUDIES.values():
         for index, variant in enumerate(study.variants):
-            yield study.name, variant.name, study.data[index % len(study.data)]
+            data = variant.data or study.data
+            yield study.name, variant.name, data[index % len(data)]
 
 
 @pytest.mark.parametrize('study', reproduce.STUDIES.values(), ids=lambda study: study.name)
@@ -352,10 +363,11 @@ def test_stable_sam_variants_are_what_they_say() -> None:
     """An epoch is 232 images in batches of 4; robust training has occlusion and sloppy boxes, the other has neither."""
     steps = {name: run_of('stable_sam', name, 'mtd').iterations for name in ('DSP + RTS', 'DSP + RTS, 1 epoch')}
     assert steps == {'DSP + RTS': 696, 'DSP + RTS, 1 epoch': 58}
-    quarter = run_of('stable_sam', 'PT-SAM + RTS, 1/4 of the data', 'synthetic')
+    quarter = run_of('stable_sam', 'PT-SAM + RTS, 1/4 of the data', 'mtd')
     assert quarter.iterations == 696 // 4
     dataset = quarter.config.train_dataloader.dataset
-    assert (dataset.dataset.length, len(dataset.dataset.indices), dataset.dataset.indices[-1]) == (232, 58, 228)
+    assert (len(dataset.dataset.indices), dataset.dataset.indices[-1]) == (58, 228)
+    assert run_of('stable_sam', 'DSP', 'synthetic').config.train_dataloader.dataset.dataset.length == 232
     robust = {'SynthesizeOcclusion', 'PerturbPrompts'}
     for name in ('LoRA', 'DSP'):
         for data in ('mtd', 'synthetic'):

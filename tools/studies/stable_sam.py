@@ -1,6 +1,7 @@
 """Stable-SAM's comparison (Tables 2, 6, 7 and 8): deformable sampling against tuning, with and without robust training.
 
-An epoch is the 232 images of MTD's train split in batches of 4, and as many procedural ones: 58 steps.
+An epoch is the 232 images of MTD's train split in batches of 4, and as many procedural ones: 58 steps. Images are of
+256 x 256. One epoch, and a quarter of the data, are on MTD alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from mmengine.config import Config
 IMAGES, EPOCH, EPOCHS = 232, 58, 12
 MODES = read_config('_base_/prompts/prompt_quality').test_modes
 TESTED = ('box', 'box noise 0.4', '1 point', '3 points')
+SIZE = (256, 256)
 NO_PLUGINS = {'model.mask_decoder.plugins': []}
 
 #: What is trained: as in configs/{dt,pt,lora,adapter}_sam_rts_vitl_hqseg44k.py, and deformable sampling.
@@ -40,7 +42,23 @@ def on_data(config: Config) -> dict[str, Any]:
     kept = [step for step in pipeline if not set(step.get('modes', ())).isdisjoint(TESTED) or 'modes' not in step]
     modes = {mode: MODES[mode].to_dict() for mode in TESTED}
     steps = [dict(step, modes=modes) if step['type'] == 'GeneratePrompts' else step for step in kept]
-    return {'test_dataloader.dataset.pipeline': steps}
+    return {'test_dataloader.dataset.pipeline': resized(steps)}
+
+
+def resized(pipeline: list[dict]) -> list[dict]:
+    """A pipeline at the procedural images' size."""
+    return [dict(step, scale=SIZE) if step['type'] == 'Resize' else step for step in pipeline]
+
+
+def small_tiles(config: Config) -> dict[str, Any]:
+    """As :func:`on_data`, of MTD at the procedural images' size."""
+    pipeline = resized(config.train_dataloader.dataset.pipeline)
+    return {
+        **on_data(config),
+        'model.data_preprocessor.size': SIZE,
+        'train_dataloader.dataset.pipeline': pipeline,
+        'clean_pipeline': resized(config.clean_pipeline),
+    }
 
 
 def as_many_images(config: Config) -> dict[str, Any]:
@@ -67,7 +85,8 @@ def variant(name: str, method: str, robust: bool, epochs: int = EPOCHS, every: i
             changed['train_dataloader.dataset.dataset.indices'] = list(range(0, IMAGES, every))
         return changed
 
-    return Variant(name, options, share=epochs / EPOCHS / every)
+    short = epochs < EPOCHS or every > 1
+    return Variant(name, options, share=epochs / EPOCHS / every, data=('mtd',) if short else ())
 
 
 def name(method: str, robust: bool) -> str:
@@ -82,7 +101,7 @@ STABLE_SAM = Study(
     config='stable_sam_tiny_{data}',
     data=('mtd', 'synthetic'),
     iterations=EPOCH * EPOCHS,
-    options=dict(mtd=on_data, synthetic=as_many_images),
+    options=dict(mtd=small_tiles, synthetic=as_many_images),
     variants=(
         Variant('zero-shot', {**NO_PLUGINS, 'model.trainable': ()}, trained=False),
         *(variant(name(*pair), *pair) for pair in PAIRS),
