@@ -1,6 +1,6 @@
 """ODS-SAM's comparison (Tables 4, 5 and 6), and MMSegmentation's own U-Net and SegFormer-B0 from scratch beside it.
 
-Training is short, 160 steps of 4 images at 256 x 256, so that all of it takes an hour on two cores.
+Training is short, 120 steps of 4 images at 256 x 256, so that all of it takes an hour on two cores.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ ODS_SAM = Study(
     name='ods_sam',
     config='ods_sam_tiny_{data}',
     data=('mtd', 'synthetic'),
-    iterations=160,
+    iterations=120,
     options=dict(mtd=small_tiles, synthetic=BATCH),
     variants=(
         Variant('zero-shot, no prompt', {'model.prompt_stages': [], 'model.trainable': ()}, trained=False),
