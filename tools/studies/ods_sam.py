@@ -12,8 +12,8 @@ from mmengine.config import Config
 
 #: Steps, as a share of ODS-SAM's, that take the CPU time of its training, data loading left out. As said by
 #: `python tools/reproduce.py ods_sam --speed train --data synthetic --repeats 2 --only 'ODS-SAM (1 OD-SSM, 2 ODConv)'
-#: U-Net 'U-Net, 16 wide' SegFormer-B0`, with OMP_NUM_THREADS=1: 0.81 s a step of ODS-SAM, of these 29.7, 2.71, 1.76 s.
-SHARES = {'U-Net': 0.027, 'U-Net, 16 wide': 0.3, 'SegFormer-B0': 0.46}
+#: U-Net 'U-Net, 16 wide' SegFormer-B0`, with OMP_NUM_THREADS=1: 0.415 s a step of ODS-SAM, of these 16.4, 1.16, 0.895 s.
+SHARES = {'U-Net': 0.025, 'U-Net, 16 wide': 0.36, 'SegFormer-B0': 0.46}
 
 
 def head(**settings: Any) -> dict[str, Any]:
