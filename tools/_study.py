@@ -77,7 +77,7 @@ class Study:
         name: On the command line, and of its place in configs/README.md.
         config: Shipped config that the variants differ from, with '{data}' for the name of the data.
         data: Names of the data, each with a table.
-        iterations: Training steps.
+        iterations: Training steps, on all data or on each.
         variants: Rows; the speed of others is relative to the first one's.
         columns: Results.
         claims: What the paper says, checked under the tables.
@@ -89,7 +89,7 @@ class Study:
     name: str
     config: str
     data: Sequence[str]
-    iterations: int
+    iterations: int | Mapping[str, int]
     variants: Sequence[Variant]
     columns: Sequence[Column]
     claims: Sequence[Claim] = ()
@@ -104,6 +104,10 @@ class Study:
             ValueError: there is none; lists those there are.
         """
         return self.variants[pick('variant', [name], [variant.name for variant in self.variants])[0]]
+
+    def steps(self, data: str) -> int:
+        """Training steps on some data."""
+        return self.iterations if isinstance(self.iterations, int) else self.iterations[data]
 
     def runs(
         self,
@@ -126,7 +130,7 @@ class Study:
         chosen = [self.data[index] for index in pick('data', data, self.data)]
         variants = [self.variants[index] for index in pick('variant', only, names)]
         return [
-            Run(self, variant, name, seed, round(variant.share * (iterations or self.iterations)) or 1)
+            Run(self, variant, name, seed, round(variant.share * (iterations or self.steps(name))) or 1)
             for seed in seeds
             for name in chosen
             for variant in variants

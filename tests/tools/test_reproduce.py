@@ -239,6 +239,8 @@ def test_config_of_a_run() -> None:
         config.train_dataloader.dataset.ann_file == 'train.txt' and config.test_dataloader.dataset.ann_file == 'val.txt'
     )
     assert _study.read_config('sam_tiny_mtd').to_dict() == before
+    (short,) = replace(TOY, iterations=dict(mtd=50, synthetic=9)).runs([7], None, ['mtd'], ['tuned, half'])
+    assert short.iterations == short.config.train_cfg.max_iters == 25
     zero, again = (TOY.runs([0], steps, ['mtd'], ['zero-shot'])[0] for steps in (100, 200))
     assert zero.config.train_dataloader is None and zero.fingerprint == again.fingerprint != one.fingerprint
 
