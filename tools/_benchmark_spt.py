@@ -3,19 +3,23 @@
 The parts: the image encoder; what LoRA adds to its qkv layers (one layer with and without, times the number of blocks);
 the relation matrix of the VRA-Adapter; and, for one and more prompts, the decoder of SAM and that of SPT: draft, mask
 prompt, refinement, LoRA, and the relation, computed once an image. Weights are random. The speed of SPT relative to
-zero-shot SAM is (encoder + decoder of SAM) / (encoder + LoRA in it + decoder of SPT).
+zero-shot SAM is (encoder + decoder of SAM) / (encoder + LoRA in it + decoder of SPT). Then the peak memory of training
+steps of SPT and of LoRA alone, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from _by_parts import medians, time_parts
+from _measure import run_child
 from torch import nn
 
 CHANNELS, STRIDE = 256, 16
+TRAINING_MEMORY = Path(__file__).resolve().with_name('_training_memory.py')
 LORA = dict(type='LoRA', modules=r'\.(q|v)_proj$')
 
 
@@ -89,8 +93,25 @@ def ratios(seconds: dict[str, float], blocks: int, prompts: list[int]) -> dict[s
     return result
 
 
+def training_memory(arch: str, size: int, prompts: list[int], device: torch.device, dtype: str) -> dict[str, float]:
+    """MB at the peak of training, and SPT's over LoRA's: of the whole process, and of what training adds to it."""
+    result = {}
+    for number in prompts:
+        lora, spt = (
+            run_child(TRAINING_MEMORY, [arch, method, str(size), str(number), str(device), dtype])
+            for method in ('LoRA', 'SPT')
+        )
+        result |= {
+            f'training memory of LoRA, {number} prompts, MB': lora['peak_mb'],
+            f'training memory of SPT, {number} prompts, MB': spt['peak_mb'],
+            f'training memory of SPT / LoRA, {number} prompts': spt['peak_mb'] / lora['peak_mb'],
+            f'training memory of SPT / LoRA, {number} prompts, added': spt['extra_mb'] / lora['extra_mb'],
+        }
+    return result
+
+
 def spt(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """dtype -> medians of seconds and CPU seconds of the parts, and `ratios` of both."""
+    """dtype -> medians of seconds and CPU seconds of the parts, `ratios` of both, and `memory`."""
     results = {}
     for dtype in args.dtype:
         works, blocks = parts(args.arch, args.size, args.prompts, device, dtype)
@@ -98,6 +119,8 @@ def spt(args: argparse.Namespace, device: torch.device, say: Callable[[str], Non
         results[dtype] = dict(seconds=seconds, ratios=ratios(seconds, blocks, args.prompts))
         if device.type == 'cpu':
             results[dtype] |= dict(cpu_seconds=cpu, cpu_ratios=ratios(cpu, blocks, args.prompts))
+        say('training memory ...')
+        results[dtype]['memory'] = training_memory(args.arch, args.size, args.prompts, device, dtype)
     return results
 
 
@@ -106,7 +129,7 @@ def table(results: dict[str, dict]) -> str:
     lines = []
     for dtype, result in results.items():
         lines.append(f'{dtype:<66}{"clock":>10}{"CPU time":>10}')
-        for kind in ('seconds', 'ratios'):
+        for kind in ('seconds', 'ratios', 'memory'):
             by_cpu = result.get(f'cpu_{kind}', {})
             for name, value in result[kind].items():
                 lines.append(f'{name:<66}{value:>10.4f}' + (f'{by_cpu[name]:>10.4f}' if by_cpu else ''))

@@ -47,7 +47,22 @@ def test_parts_of_spt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 2  # one an image, whatever the number of prompts, decoders and blocks
     results = {
         'fp32': dict(
-            seconds=dict(encoder=1.0), ratios=dict(a=2.0), cpu_seconds=dict(encoder=3.0), cpu_ratios=dict(a=4.0)
+            seconds=dict(encoder=1.0),
+            ratios=dict(a=2.0),
+            cpu_seconds=dict(encoder=3.0),
+            cpu_ratios=dict(a=4.0),
+            memory=dict(b=5.0),
         )
     }
-    assert ['1.0000', '3.0000'] == _benchmark_spt.table(results).splitlines()[1].split()[1:]
+    rows = [line.split()[1:] for line in _benchmark_spt.table(results).splitlines()[1:]]
+    assert rows == [['1.0000', '3.0000'], ['2.0000', '4.0000'], ['5.0000']]
+
+
+def test_training_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both train, in processes of their own; the ratios are the right way up."""
+    memory = _benchmark_spt.training_memory('tiny', 64, [1], torch.device('cpu'), 'fp32')
+    assert 0.9 < memory['training memory of SPT / LoRA, 1 prompts'] < 1.2
+    answers = {'LoRA': dict(peak_mb=100.0, extra_mb=50.0), 'SPT': dict(peak_mb=110.0, extra_mb=60.0)}
+    monkeypatch.setattr(_benchmark_spt, 'run_child', lambda script, arguments: answers[arguments[1]])
+    memory = _benchmark_spt.training_memory('base', 1024, [4], torch.device('cpu'), 'fp32')
+    assert list(memory.values()) == pytest.approx([100.0, 110.0, 1.1, 1.2])
