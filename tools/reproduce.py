@@ -62,12 +62,12 @@ def say(line: str) -> None:
 
 
 def execute(run: Run, folder: Path) -> dict:
-    """Train where it is trained, test, count.
+    """Count, train where it is trained, test.
 
     Raises:
-        RunError: one of the tools failed.
+        RunError: the model cannot be counted, or one of the tools failed.
     """
-    config, seconds = folder / 'config.py', {}
+    config, seconds, costs = folder / 'config.py', {}, cost(run.config)
     run.config.dump(config)
     weights = run.study.weights
     if run.variant.trained:
@@ -75,7 +75,7 @@ def execute(run: Run, folder: Path) -> dict:
         weights = folder / 'train' / f'iter_{run.iterations}.pth'
     seconds['test'] = call(folder / 'test.log', 'test.py', config, weights, '--work-dir', folder / 'test')
     (path,) = (folder / 'test').glob('*/*.json')
-    return dict(metrics=json.loads(path.read_text()), cost=cost(run.config), seconds=seconds)
+    return dict(metrics=json.loads(path.read_text()), cost=costs, seconds=seconds)
 
 
 def call(log: Path, tool: str, *arguments: object) -> float:
@@ -94,15 +94,22 @@ def call(log: Path, tool: str, *arguments: object) -> float:
 
 
 def cost(config: Config) -> dict[str, int]:
-    """Parameters that a model trains, its operations, and those of its modules that train something."""
+    """Parameters that a model trains, its operations, and those of its modules that train something.
+
+    Raises:
+        RunError: the config does not say the input size.
+    """
     init_default_scope('mmseg')
-    result = model_cost.cost(config)
-    trained = [name for name, number in result['params_trainable_by_module'].items() if number]
+    try:
+        result = model_cost.cost(config)
+    except model_cost.ConfigError as error:
+        raise RunError(str(error)) from error
+    frozen = [name for name, number in result['params_trainable_by_module'].items() if not number]
     by_module = result['flops_by_module']
     return dict(
         trained=result['params_trainable'],
         flops=result['flops'],
-        flops_trained=sum(by_module[name] for name in trained if name in by_module),
+        flops_trained=result['flops'] - sum(by_module.get(name, 0) for name in frozen),
     )
 
 

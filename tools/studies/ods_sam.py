@@ -11,6 +11,7 @@ from typing import Any
 from _study import Claim, Column, Study, Variant, read_config
 from mmengine.config import Config
 
+SIZE = (256, 256)
 #: Steps, as a share of ODS-SAM's, that take the CPU time of its training, data loading left out. As said by
 #: `python tools/reproduce.py ods_sam --speed train --data synthetic --repeats 2 --only 'ODS-SAM (1 OD-SSM, 2 ODConv)'
 #: U-Net 'U-Net, 16 wide' SegFormer-B0`, with OMP_NUM_THREADS=1: 0.42 s a step of ODS-SAM, of these 16.4, 1.16, 0.90 s.
@@ -23,9 +24,11 @@ def head(**settings: Any) -> dict[str, Any]:
 
 
 def from_scratch(title: str, name: str, **optimizer: Any) -> Variant:
-    """A model of configs/_base_/models, all of it trained, in place of ODS-SAM."""
+    """A model of configs/_base_/models, all of it trained, in place of ODS-SAM; at a size, as operations are counted."""
+    model = read_config(f'_base_/models/{name}').model.to_dict()
+    model['data_preprocessor'].update(size=SIZE, size_divisor=None)
     options = {
-        'model': dict(read_config(f'_base_/models/{name}').model.to_dict(), _delete_=True),
+        'model': dict(model, _delete_=True),
         'custom_hooks': read_config('_base_/runtime/default').custom_hooks,
     }
     if optimizer:
@@ -34,7 +37,6 @@ def from_scratch(title: str, name: str, **optimizer: Any) -> Variant:
 
 
 BATCH = {'train_dataloader.batch_size': 4}
-SIZE = (256, 256)
 
 
 def small_tiles(config: Config) -> dict[str, Any]:
