@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -355,6 +356,28 @@ def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path)
     else:
         with torch.no_grad():
             assert model.eval()(torch.randn(1, 3, 64, 64), None, mode='tensor') is not None
+
+
+def test_operations_of_what_is_trained() -> None:
+    """All those of a model from scratch, of ODS-SAM the prompt head's alone, and none of what is not trained."""
+    costs = {
+        name: reproduce.cost(run_of('ods_sam', name, 'mtd').config)
+        for name in ('zero-shot, no prompt', 'OD-SSM alone', 'U-Net, 16 wide', 'SegFormer-B0')
+    }
+    shares = {name: cost['flops_trained'] / cost['flops'] for name, cost in costs.items()}
+    assert shares['zero-shot, no prompt'] == 0 < shares['OD-SSM alone'] < 0.2
+    assert shares['U-Net, 16 wide'] == shares['SegFormer-B0'] == 1
+    # U-Net's first convolution alone, 3 x 3 from 3 to 16 channels at 256 x 256: a lower bound
+    assert costs['U-Net, 16 wide']['flops'] > 2 * 9 * 3 * 16 * 256 * 256
+
+
+def test_a_model_that_cannot_be_counted_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run_of('ods_sam', 'U-Net, 16 wide', 'mtd').config
+    config.model.data_preprocessor.pop('size')
+    config.model.data_preprocessor.size_divisor = 32
+    monkeypatch.setattr(reproduce, 'call', lambda *arguments: pytest.fail('it was trained'))
+    with pytest.raises(reproduce.RunError, match=r'data_preprocessor\.size'):
+        reproduce.execute(SimpleNamespace(config=config), tmp_path)
 
 
 def run_of(study: str, variant: str, data: str) -> _study.Run:

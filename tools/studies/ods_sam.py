@@ -24,7 +24,7 @@ def head(**settings: Any) -> dict[str, Any]:
 
 
 def from_scratch(title: str, name: str, **optimizer: Any) -> Variant:
-    """A model of configs/_base_/models, all of it trained, in place of ODS-SAM; at a size, as operations are counted."""
+    """A model of configs/_base_/models, all of it trained, in place of ODS-SAM; of a size, for counting operations."""
     model = read_config(f'_base_/models/{name}').model.to_dict()
     model['data_preprocessor'].update(size=SIZE, size_divisor=None)
     options = {
