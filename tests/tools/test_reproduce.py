@@ -385,14 +385,18 @@ def run_of(study: str, variant: str, data: str) -> _study.Run:
 
 
 def test_stable_sam_variants_are_what_they_say() -> None:
-    """An epoch is 232 images in batches of 4; robust training has occlusion and sloppy boxes, the other has neither."""
+    """An epoch is 232 images in batches of 4, or half as many.
+
+    Robust training has occlusion and sloppy boxes, the other has neither.
+    """
     steps = {name: run_of('stable_sam', name, 'mtd').iterations for name in ('DSP + RTS', 'DSP + RTS, 1 epoch')}
     assert steps == {'DSP + RTS': 696, 'DSP + RTS, 1 epoch': 58}
     quarter = run_of('stable_sam', 'PT-SAM + RTS, 1/4 of the data', 'mtd')
     assert quarter.iterations == 696 // 4
     dataset = quarter.config.train_dataloader.dataset
     assert (len(dataset.dataset.indices), dataset.dataset.indices[-1]) == (58, 228)
-    assert run_of('stable_sam', 'DSP', 'synthetic').config.train_dataloader.dataset.dataset.length == 232
+    procedural = run_of('stable_sam', 'DSP', 'synthetic')
+    assert (procedural.config.train_dataloader.dataset.dataset.length, procedural.iterations) == (116, 348)
     robust = {'SynthesizeOcclusion', 'PerturbPrompts'}
     for name in ('LoRA', 'DSP'):
         for data in ('mtd', 'synthetic'):
