@@ -1,4 +1,4 @@
-# MMSegmentation's SegFormer-B0 (segformer_mit-b0), for two classes, with the losses of ODS-SAM.
+# MMSegmentation's SegFormer-B0 (segformer_mit-b0), for two classes, with cross entropy and Dice, over both, half each.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
