@@ -123,8 +123,18 @@ STABLE_SAM = Study(
     ),
     claims=(
         *(Claim('DSP', 'zero-shot', f'{metric}/box noise 0.4') for metric in ('mIoU', 'ST')),
-        *(Claim(name(method, True), method, 'ST/box noise 0.4') for method in METHODS if method != 'DSP + DRP'),
-        *(Claim('DSP + DRP + RTS', 'DSP + RTS', f'{metric}/1 point') for metric in ('mIoU', 'ST')),
+        *(
+            Claim(name(method, True), method, f'{metric}/{mode}')
+            for mode in ('box noise 0.4', '1 point')
+            for metric in ('mIoU', 'ST')
+            for method in METHODS
+            if method != 'DSP + DRP'
+        ),
+        *(
+            Claim('DSP + DRP + RTS', 'DSP + RTS', f'{metric}/{mode}')
+            for mode in ('box noise 0.4', '1 point')
+            for metric in ('mIoU', 'ST')
+        ),
         Claim('DSP + DRP + RTS, 1/4 of the data', 'PT-SAM + RTS, 1/4 of the data', 'mIoU/box noise 0.4'),
     ),
 )
