@@ -177,8 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     image = cv2.cvtColor(cv2.imread(args.image), cv2.COLOR_BGR2RGB)
     panels = [
-        picture(image, plain, prompt, 'without deformable sampling', args.top),
-        picture(image, stable, prompt, f'with deformable sampling, alpha_1 {stable.alpha:.3f}', args.top),
+        picture(image, plain, prompt, 'without DSP', args.top),
+        picture(image, stable, prompt, f'with DSP, alpha_1 {stable.alpha:.3f}', args.top),
     ]
     gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
     out = np.concatenate([panels[0], gap, panels[1]], 1)
