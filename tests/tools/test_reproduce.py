@@ -387,7 +387,7 @@ def run_of(study: str, variant: str, data: str) -> _study.Run:
 def test_stable_sam_variants_are_what_they_say() -> None:
     """An epoch is 232 images in batches of 4, or half as many.
 
-    Robust training has occlusion and sloppy boxes, the other has neither.
+    Robust training has occlusion and sloppy boxes, the other has neither, and without occlusion it has all but that.
     """
     steps = {name: run_of('stable_sam', name, 'mtd').iterations for name in ('DSP + RTS', 'DSP + RTS, 1 epoch')}
     assert steps == {'DSP + RTS': 696, 'DSP + RTS, 1 epoch': 58}
@@ -405,6 +405,10 @@ def test_stable_sam_variants_are_what_they_say() -> None:
                 for one in (name, f'{name} + RTS')
             )
             assert robust <= sloppy and not robust & clean
+            if name == 'LoRA':
+                unoccluded = run_of('stable_sam', 'LoRA + RTS without occlusion', data).config
+                steps = {step['type'] for step in unoccluded.train_dataloader.dataset.pipeline}
+                assert sloppy - steps == {'SynthesizeOcclusion'} and steps < sloppy
 
 
 def test_plm_variants_are_what_they_say() -> None:

@@ -75,13 +75,16 @@ def few_images(config: Config) -> dict[str, Any]:
     return {**on_data(config), 'train_dataloader.dataset.dataset.length': EPOCH['synthetic']}
 
 
-def variant(name: str, method: str, robust: bool, epochs: int = EPOCHS, every: int = 1) -> Variant:
+def variant(
+    name: str, method: str, robust: bool, occlusion: bool = True, epochs: int = EPOCHS, every: int = 1
+) -> Variant:
     """A row.
 
     Args:
         name: Its name.
         method: One of METHODS.
         robust: With robust training; otherwise with good prompts alone.
+        occlusion: Synthetic occlusion is a part of robust training.
         epochs: Passes over the training images.
         every: Train on every so many of the images.
     """
@@ -90,6 +93,10 @@ def variant(name: str, method: str, robust: bool, epochs: int = EPOCHS, every: i
         changed = dict(METHODS[method])
         if not robust:
             changed['train_dataloader.dataset.pipeline'] = config.clean_pipeline
+        elif not occlusion:
+            steps = config.train_dataloader.dataset.pipeline
+            kept = [step for step in steps if step['type'] != 'SynthesizeOcclusion']
+            changed['train_dataloader.dataset.pipeline'] = kept
         if every > 1:
             changed['train_dataloader.dataset.dataset.indices'] = list(range(0, IMAGES, every))
         return changed
@@ -102,8 +109,15 @@ def name(method: str, robust: bool) -> str:
     return f'{method} + RTS' if robust else method
 
 
+def unoccluded(method: str) -> str:
+    return f'{name(method, True)} without occlusion'
+
+
 #: DRP comes with robust training, as in Table 6.
 PAIRS = [(method, robust) for method in METHODS for robust in (False, True) if robust or method != 'DSP + DRP']
+
+#: Which part of robust training costs good boxes: asked after the results of two seeds.
+UNOCCLUDED = ('LoRA', 'Adapter')
 
 STABLE_SAM = Study(
     name='stable_sam',
@@ -114,6 +128,7 @@ STABLE_SAM = Study(
     variants=(
         Variant('zero-shot', {**NO_PLUGINS, 'model.trainable': ()}, trained=False),
         *(variant(name(*pair), *pair) for pair in PAIRS),
+        *(variant(unoccluded(method), method, robust=True, occlusion=False) for method in UNOCCLUDED),
         *(variant(f'{name(*pair)}, 1 epoch', *pair, epochs=1) for pair in PAIRS),
         *(variant(f'{name(*pair)}, 1/4 of the data', *pair, every=4) for pair in PAIRS if pair[1]),
     ),
@@ -134,6 +149,11 @@ STABLE_SAM = Study(
             Claim('DSP + DRP + RTS', 'DSP + RTS', f'{metric}/{mode}')
             for mode in ('box noise 0.4', '1 point')
             for metric in ('mIoU', 'ST')
+        ),
+        *(
+            Claim(unoccluded(method), name(method, True), key)
+            for key in ('mIoU/box', 'mIoU/box noise 0.4', 'ST/box noise 0.4', 'mIoU/1 point')
+            for method in UNOCCLUDED
         ),
         Claim('DSP + DRP + RTS, 1/4 of the data', 'PT-SAM + RTS, 1/4 of the data', 'mIoU/box noise 0.4'),
     ),
