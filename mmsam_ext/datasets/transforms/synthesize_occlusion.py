@@ -22,6 +22,9 @@ class SynthesizeOcclusion(BaseTransform):
     `overlap`; the image stays as it is where none of 50 places does. (The paper leaves these details to a supplement
     that is not public.)
 
+    It is for targets that are one object among others. Where the target is all that is defective in an image, it costs
+    accuracy and stability (configs/README.md, Stable-SAM's study).
+
     It stands in the pipeline of :class:`PromptMixDataset` (or MMSegmentation's ``MultiImageMixDataset``), before the
     geometry and GeneratePrompts; the dataset inside has loaded images and masks. Random numbers come from NumPy's
     global state, which mmengine seeds in each worker.
