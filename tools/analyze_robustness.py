@@ -205,8 +205,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     names = [model[0] for model in args.model]
     if any(len(model) not in (2, 3) for model in args.model) or len(set(names)) < len(names):
         parser.error(f'--model {args.model}: expected NAME CONFIG [WEIGHTS] each time, names all different')
-    if any(scale < 0 for scale in args.noise) or any(number < 1 for number in args.points) or args.draws < 2:
-        parser.error(f'--noise {args.noise}, --points {args.points}, --draws {args.draws}; expected 0, 1 and 2 or more')
+    for name, values, least in (('noise', args.noise, 0), ('points', args.points, 1), ('draws', [args.draws], 2)):
+        for value in values:
+            if value < least:
+                parser.error(f'--{name} {value:g}: expected {least} or more')
     if not args.noise and not args.points:
         parser.error('--noise and --points are both empty, expected one of them')
     return args

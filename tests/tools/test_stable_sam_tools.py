@@ -131,7 +131,9 @@ def test_the_sweep_replaces_the_configs_prompts(stable):
     [
         (['--model', 'a'], 'expected NAME CONFIG'),
         (['--model', 'a', 'b', '--model', 'a', 'c'], 'names all different'),
-        (['--model', 'a', 'b', '--noise', '-0.1'], 'expected 0, 1 and 2 or more'),
+        (['--model', 'a', 'b', '--noise', '0', '-0.1'], '--noise -0.1: expected 0 or more'),
+        (['--model', 'a', 'b', '--points', '0'], '--points 0: expected 1 or more'),
+        (['--model', 'a', 'b', '--draws', '1'], '--draws 1: expected 2 or more'),
         (['--model', 'a', 'b', '--noise', '--points'], 'both empty'),
     ],
 )
