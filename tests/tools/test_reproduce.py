@@ -389,6 +389,10 @@ def test_stable_sam_variants_are_what_they_say() -> None:
 
     Robust training has occlusion and sloppy boxes, the other has neither, and without occlusion it has all but that.
     """
+
+    def types(name: str, data: str) -> set[str]:
+        return {step['type'] for step in run_of('stable_sam', name, data).config.train_dataloader.dataset.pipeline}
+
     steps = {name: run_of('stable_sam', name, 'mtd').iterations for name in ('DSP + RTS', 'DSP + RTS, 1 epoch')}
     assert steps == {'DSP + RTS': 696, 'DSP + RTS, 1 epoch': 58}
     quarter = run_of('stable_sam', 'PT-SAM + RTS, 1/4 of the data', 'mtd')
@@ -400,15 +404,12 @@ def test_stable_sam_variants_are_what_they_say() -> None:
     robust = {'SynthesizeOcclusion', 'PerturbPrompts'}
     for name in ('LoRA', 'DSP'):
         for data in ('mtd', 'synthetic'):
-            clean, sloppy = (
-                {step['type'] for step in run_of('stable_sam', one, data).config.train_dataloader.dataset.pipeline}
-                for one in (name, f'{name} + RTS')
-            )
+            clean, sloppy = types(name, data), types(f'{name} + RTS', data)
             assert robust <= sloppy and not robust & clean
-            if name == 'LoRA':
-                unoccluded = run_of('stable_sam', 'LoRA + RTS without occlusion', data).config
-                steps = {step['type'] for step in unoccluded.train_dataloader.dataset.pipeline}
-                assert sloppy - steps == {'SynthesizeOcclusion'} and steps < sloppy
+    for name in studies.stable_sam.UNOCCLUDED:
+        for data in ('mtd', 'synthetic'):
+            sloppy, rest = types(f'{name} + RTS', data), types(f'{name} + RTS without occlusion', data)
+            assert rest == sloppy - {'SynthesizeOcclusion'} and rest < sloppy
 
 
 def test_plm_variants_are_what_they_say() -> None:

@@ -116,7 +116,7 @@ def unoccluded(method: str) -> str:
 #: DRP comes with robust training, as in Table 6.
 PAIRS = [(method, robust) for method in METHODS for robust in (False, True) if robust or method != 'DSP + DRP']
 
-#: Which part of robust training costs good boxes: asked after the results of two seeds.
+#: What synthetic occlusion has to do with what robust training costs boxes: asked after the results of two seeds.
 UNOCCLUDED = ('LoRA', 'Adapter')
 
 STABLE_SAM = Study(
