@@ -9,8 +9,18 @@ from . import compat
 
 compat.apply()
 
-from . import datasets, engine, evaluation, models, structures, visualization  # noqa: E402
+from . import checkpoints, datasets, engine, evaluation, models, structures, visualization  # noqa: E402
 
 __version__ = '0.1.0'
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization']
+__all__ = [
+    '__version__',
+    'checkpoints',
+    'compat',
+    'datasets',
+    'engine',
+    'evaluation',
+    'models',
+    'structures',
+    'visualization',
+]

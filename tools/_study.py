@@ -15,8 +15,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmsam_ext.engine.base_checkpoint import file_hash
-from mmsam_ext.engine.checkpoint_loaders import PACKAGED, asset_path
+from mmsam_ext.checkpoints.base import file_hash
+from mmsam_ext.checkpoints.loaders import PACKAGED, asset_path
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'

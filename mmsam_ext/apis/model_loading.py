@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 
-from mmsam_ext.engine.base_checkpoint import base_file
-from mmsam_ext.engine.checkpoint_loaders import CheckpointError
+from mmsam_ext.checkpoints.base import base_file
+from mmsam_ext.checkpoints.loaders import CheckpointError
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError

@@ -3,21 +3,19 @@ from .benchmark import BenchmarkDataset, DatasetNotFoundError, MVTecLayoutDatase
 from .benchmark_suite import BenchmarkSuite
 from .binary_defect import BinaryDefectDataset
 from .btad import BTADDataset
-from .celebamask_hq import CelebAMaskHQDataset, LoadFaceParts
+from .celebamask_hq import CelebAMaskHQDataset
 from .glas import GlaSDataset
 from .hqseg44k import HQSeg44KDataset
 from .ksdd2 import KSDD2Dataset
-from .loading import LoadBinaryMask, check_image_file, read_binary_mask
-from .monuseg import CropTile, LoadNucleiMask, MoNuSegDataset
+from .monuseg import MoNuSegDataset
 from .mpdd import MPDDDataset
 from .mtd import MTDDataset
 from .mvtec_ad import MVTecADDataset
 from .mvtec_ad_split import MVTecADSplitDataset
 from .polyp import PolypDataset
 from .prompt_mix import PromptMixDataset
-from .synthetic_defects import SyntheticDefectDataset
-from .synthetic_objects import SyntheticObjectsDataset
-from .synthetic_parts import SyntheticPartsDataset
+from .synthetic import SyntheticDefectDataset, SyntheticObjectsDataset, SyntheticPartsDataset
+from .transforms import CropTile, LoadBinaryMask, LoadFaceParts, LoadNucleiMask, check_image_file, read_binary_mask
 from .visa import VisADataset
 
 __all__ = [

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .loading import check_image_file, read_binary_mask, size_error
+from .transforms.loading import check_image_file, read_binary_mask, size_error
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 _THREADS = 4
@@ -31,7 +31,7 @@ class BinaryDefectDataset(BaseSegDataset):
     The first sub-folder, if there is one, is the `defect_class` ('defect' otherwise). Every file is checked once, when
     the dataset is made: all images are there, complete, and of the size of their masks. The pipeline loads them with
     ``LoadImageFromFile``, which makes 8-bit BGR of 1 and 4 channels and 16 bits (the upper eight of them), and
-    :class:`~mmsam_ext.datasets.loading.LoadBinaryMask`.
+    :class:`~mmsam_ext.datasets.transforms.loading.LoadBinaryMask`.
 
     Args:
         data_root: Folder of the dataset.

@@ -1,4 +1,4 @@
-from . import checkpoint_loaders, hooks, optimizers
+from . import hooks, optimizers
 from .optim_wrapper_constructor import TrainableOptimWrapperConstructor
 
-__all__ = ['TrainableOptimWrapperConstructor', 'checkpoint_loaders', 'hooks', 'optimizers']
+__all__ = ['TrainableOptimWrapperConstructor', 'hooks', 'optimizers']

@@ -17,7 +17,7 @@ from mmseg.registry import DATASETS, METRICS
 from segment_anything import SamPredictor
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
-from mmsam_ext.engine.checkpoint_loaders import ASSETS
+from mmsam_ext.checkpoints.loaders import ASSETS
 from mmsam_ext.models.prompt_stages import PromptLearningModule, SSMODCPromptHead
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.apis.conftest import PIPELINE, picture

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmsam_ext.engine.base_checkpoint import KEY, file_hash, trained_keys
+from mmsam_ext.checkpoints.base import KEY, file_hash, trained_keys
 from tests.models.small import CHANNELS, DECODER, config, images, stock_sam
 
 PATH = Path(__file__).resolve().parents[2] / 'tools' / 'merge_peft.py'

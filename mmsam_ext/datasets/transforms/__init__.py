@@ -1,15 +1,25 @@
 from .generate_prompts import GeneratePrompts, PromptMode
+from .load_face_parts import LoadFaceParts
+from .load_nuclei import CropTile, LoadNucleiMask, read_nuclei
+from .loading import LoadBinaryMask, check_image_file, read_binary_mask
 from .pack_prompt_inputs import PackPromptInputs
 from .perturb_prompts import PerturbPrompts, box_iou, box_of_iou, noisy_box
 from .synthesize_occlusion import SynthesizeOcclusion
 
 __all__ = [
+    'CropTile',
     'GeneratePrompts',
+    'LoadBinaryMask',
+    'LoadFaceParts',
+    'LoadNucleiMask',
     'PackPromptInputs',
     'PerturbPrompts',
     'PromptMode',
     'SynthesizeOcclusion',
     'box_iou',
     'box_of_iou',
+    'check_image_file',
     'noisy_box',
+    'read_binary_mask',
+    'read_nuclei',
 ]

@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ..base_checkpoint import KEY, base_file, file_hash, keys_beyond, read_state, trained_keys
+from mmsam_ext.checkpoints.base import KEY, base_file, file_hash, keys_beyond, read_state, trained_keys
 
 #: How many keys the log lists.
 LISTED = 3
@@ -19,7 +19,7 @@ class TrainableCheckpointHook(Hook):
 
     What is frozen but not in the base, or there with other values, is saved too, and logged: a pretrained feature
     encoder, or weights by ``load_from``. On load the base is loaded first (see
-    :func:`mmsam_ext.engine.base_checkpoint.load_base_state`), in training, testing and inference alike.
+    :func:`mmsam_ext.checkpoints.base.load_base_state`), in training, testing and inference alike.
 
     Raises:
         ValueError: before training, where the model's ``init_cfg`` names no base to stand on.

@@ -13,7 +13,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.engine.base_checkpoint import load_base_state
+from mmsam_ext.checkpoints.base import load_base_state
+from mmsam_ext.checkpoints.keys import adapt_state, check_state, rename_official_keys
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts, SAMFeatures
 
@@ -22,7 +23,6 @@ from ..peft import inject_peft
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .prompt_targets import prompt_targets
-from .state import adapt_state, check_state, rename_official_keys
 
 #: Of the masks that a decoder predicts: the single-mask output, and those for ambiguous prompts.
 SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)

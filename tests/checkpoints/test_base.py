@@ -12,7 +12,7 @@ from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmsam_ext.engine.base_checkpoint import trained_keys
+from mmsam_ext.checkpoints.base import trained_keys
 from mmsam_ext.models.prompt_stages import PromptStage
 from mmsam_ext.models.segmentors import freeze_all_but
 from mmsam_ext.structures import PromptEmbedding, Prompts, SAMFeatures

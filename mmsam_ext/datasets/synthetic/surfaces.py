@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ._shapes import random_walk
-from ._textures import direction, fractal, noise, plane, stroke
+from .shapes import random_walk
+from .textures import direction, fractal, noise, plane, stroke
 
 SURFACES = ('brushed', 'cast', 'fabric', 'granite', 'tile', 'wood', 'leather', 'concrete', 'grating')
 

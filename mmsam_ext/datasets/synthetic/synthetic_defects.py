@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from mmseg.registry import DATASETS
 
-from ._defects import DEFECTS, draw_defect
-from ._procedural import ProceduralDataset
-from ._surfaces import surface
+from .defects import DEFECTS, draw_defect
+from .procedural import ProceduralDataset
+from .surfaces import surface
 
 
 @DATASETS.register_module()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmseg.registry import DATASETS
 
-from ._objects import draw_background, draw_object, draw_objects, light_scene, make_palette, make_style
-from ._procedural import ProceduralDataset
-from ._textures import degrade
+from .objects import draw_background, draw_object, draw_objects, light_scene, make_palette, make_style
+from .procedural import ProceduralDataset
+from .textures import degrade
 
 
 @DATASETS.register_module()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._textures import fill, stroke
+from .textures import fill, stroke
 
 
 def circle(number: int) -> np.ndarray:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmseg.registry import DATASETS
 
-from ._objects import draw_background, light_scene, make_palette
-from ._parts import draw_assembly
-from ._procedural import ProceduralDataset
-from ._textures import degrade
+from .objects import draw_background, light_scene, make_palette
+from .parts import draw_assembly
+from .procedural import ProceduralDataset
+from .textures import degrade
 
 ASKS = ('whole', 'part')
 _MOST_PARTS = 4

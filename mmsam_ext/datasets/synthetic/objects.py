@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ._shapes import draw_shape
-from ._textures import blend, direction, fractal, mix, noise, plane, scale, texture
+from .shapes import draw_shape
+from .textures import blend, direction, fractal, mix, noise, plane, scale, texture
 
 # kind -> odds (relative)
 _SHAPES = dict(ellipse=18, polygon=18, star=7, blob=25, bar=9, wire=6, ring=8, glyph=9)

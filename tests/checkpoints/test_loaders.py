@@ -12,8 +12,8 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from mmsam_ext.engine import checkpoint_loaders
-from mmsam_ext.engine.checkpoint_loaders import CheckpointError
+from mmsam_ext.checkpoints import loaders as checkpoint_loaders
+from mmsam_ext.checkpoints.loaders import CheckpointError
 from tests.toy import ToyModel, toy_runner
 
 WEIGHTS = {'linear.weight': torch.tensor([[3.0]]), 'linear.bias': torch.tensor([1.0])}

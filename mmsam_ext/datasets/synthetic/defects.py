@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ._shapes import circle, fourier_radius, random_walk, rotation
-from ._surfaces import replacement
-from ._textures import direction, fill, fractal, mix, stroke
+from .shapes import circle, fourier_radius, random_walk, rotation
+from .surfaces import replacement
+from .textures import direction, fill, fractal, mix, stroke
 
 DEFECTS = ('scratch', 'blob', 'dent', 'stain', 'crack', 'missing')
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ._objects import Style, make_style
-from ._shapes import circle, draw_shape
-from ._textures import blend, direction, mix, plane, scale, texture
+from .objects import Style, make_style
+from .shapes import circle, draw_shape
+from .textures import blend, direction, mix, plane, scale, texture
 
 _SHAPES = ('ellipse', 'polygon', 'blob', 'star')
 _SPLITS = ('bands', 'nested', 'cells')

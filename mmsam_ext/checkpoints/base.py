@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from .checkpoint_loaders import PACKAGED, asset_path
+from .loaders import PACKAGED, asset_path
 
 #: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``.
 #: Metadata travels with the state dict through every loader of torch and mmengine, which the checkpoint's own `meta`

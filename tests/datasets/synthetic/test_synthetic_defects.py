@@ -8,8 +8,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmsam_ext.datasets import SyntheticDefectDataset
-from mmsam_ext.datasets._defects import DEFECTS, draw_defect
-from mmsam_ext.datasets._surfaces import surface
+from mmsam_ext.datasets.synthetic.defects import DEFECTS, draw_defect
+from mmsam_ext.datasets.synthetic.surfaces import surface
 
 
 @pytest.fixture(scope='module')
