@@ -1,0 +1,3 @@
+from .loaders import CheckpointError, asset_path
+
+__all__ = ['CheckpointError', 'asset_path']
