@@ -59,6 +59,7 @@ setup(
         'opencv-python',
         'timm',
         'safetensors',
+        'scikit-image',
         'ftfy',
         'regex',
     ],

@@ -12,6 +12,7 @@ from .boundary import boundary_iou, mask_boundary
 from .e_measure import EMeasureScores, LevelHistograms, e_measure, level_histograms, mean_absolute_error
 from .mask_iou import mask_area, mask_iou
 from .stability import stability
+from .thin_structures import boundary_f1, cl_dice
 
 __all__ = [
     'BINS',
@@ -20,7 +21,9 @@ __all__ = [
     'aupro',
     'auroc',
     'average_precision',
+    'boundary_f1',
     'boundary_iou',
+    'cl_dice',
     'e_measure',
     'f1_max',
     'level_histograms',
