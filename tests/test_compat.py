@@ -22,6 +22,7 @@ from mmsam_ext import compat
 from mmsam_ext.compat.checkpoints import getattr_of_history_buffer
 from mmsam_ext.compat.mmcv_lite import torch_sigmoid_focal_loss
 from tests.conftest import free_port
+from tests.naming import assert_names, raises_naming
 from tests.toy import ToyModel, toy_runner
 
 REPO = Path(__file__).resolve().parents[1]
@@ -121,9 +122,9 @@ def test_poisoned_pickle_does_not_run(tmp_path: Path, checkpoint: dict[str, Any]
     marker = tmp_path / 'poisoned'
     checkpoint['meta']['time'] = Reduce(os.system, f'touch {marker}')
     path = save(checkpoint, tmp_path / 'bad.pth')
-    with pytest.raises(RuntimeError, match=r'bad\.pth: refused, because loading it would run code.*system'):
+    with raises_naming(RuntimeError, 'bad.pth', 'system'):
         load_checkpoint(ToyModel(), path)
-    with pytest.raises(RuntimeError, match='refused'):
+    with raises_naming(RuntimeError, 'bad.pth', 'system'):
         toy_runner(tmp_path / 'work', resume=True, load_from=path).train()
     assert not marker.exists()
 
@@ -143,21 +144,21 @@ def os_system_by_getattr() -> list[Any]:
 def test_poisoned_getattr_is_refused(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
     checkpoint['message_hub']['log_scalars']['train/loss'] = os_system_by_getattr()
     path = save(checkpoint, tmp_path / 'gadget.pth')
-    with pytest.raises(RuntimeError, match=r"gadget\.pth: refused.*attribute 'update'.*HistoryBuffer"):
+    with raises_naming(RuntimeError, 'gadget.pth', 'update', 'HistoryBuffer'):
         CheckpointLoader.load_checkpoint(path, 'cpu')
 
 
 @pytest.mark.parametrize('name', ['__globals__', '__init__', 'update', '__class__', 'register_statistics'])
 def test_only_four_attributes_of_history_buffer(name: str, tmp_path: Path) -> None:
     poisoned = dict(state_dict=dict(a=torch.zeros(1)), extra=Reduce(getattr, HistoryBuffer, name))
-    with pytest.raises(RuntimeError, match='refused'):
+    with raises_naming(RuntimeError, 'a.pth'):
         CheckpointLoader.load_checkpoint(save(poisoned, tmp_path / 'a.pth'), 'cpu')
 
 
 def test_restricted_getattr() -> None:
     assert getattr_of_history_buffer(HistoryBuffer, 'mean') is HistoryBuffer.mean
     for owner, name in ((os, 'system'), (HistoryBuffer(), 'mean'), (HistoryBuffer, '__dict__'), (ToyModel, 'mean')):
-        with pytest.raises(ValueError, match='are allowed while a checkpoint is loaded'):
+        with raises_naming(ValueError, name):
             getattr_of_history_buffer(owner, name)
 
 
@@ -184,7 +185,7 @@ def test_config_in_checkpoint_does_not_run_in_inferencers(tmp_path: Path, checkp
         dict(visualize=lambda self: None, postprocess=lambda self: None, _init_pipeline=lambda self, cfg: None),
     )
     for build in (lambda: MMSegInferencer(model=None, weights=path), lambda: inferencer(weights=path, scope='mmseg')):
-        with pytest.raises(ValueError, match=r'no config was given for .*bad\.pth.*model=<path of the config file>'):
+        with raises_naming(ValueError, 'bad.pth', 'model='):
             build()
     assert not marker.exists()
 
@@ -262,7 +263,7 @@ def test_mmcv_operators_import_and_raise_when_called() -> None:
         mmcv.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     """)
     assert done.returncode == 1
-    assert 'NotImplementedError: mmcv operator `nms` is not available: mmcv was installed without' in done.stderr
+    assert_names(done.stderr, 'NotImplementedError', 'nms', 'mmcv')
 
 
 def test_sigmoid_focal_loss_on_the_cpu() -> None:
@@ -326,7 +327,7 @@ def test_without_pkg_resources() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason='says what happens without a GPU')
 def test_amp_without_a_gpu_says_what_to_do(tmp_path: Path) -> None:
     optimizer = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
-    with pytest.raises(RuntimeError, match=r"needs a GPU and none is visible.*Drop --amp.*type='OptimWrapper'"):
+    with raises_naming(RuntimeError, 'GPU', '--amp', 'OptimWrapper'):
         toy_runner(tmp_path, optim_wrapper=optimizer).train()
 
 
@@ -370,4 +371,4 @@ def test_two_ranks_without_a_gpu(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert 'backend gloo' in done.stdout
-    assert 'no GPU here: the distributed backend is gloo, not nccl' in done.stdout + done.stderr
+    assert_names(done.stdout + done.stderr, 'GPU', 'gloo', 'nccl')

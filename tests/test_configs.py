@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from tests.naming import raises_naming
 from tests.shrink import CONFIGS, shrink, spare_formatting
 
 RUNNABLE = sorted(CONFIGS.glob('*.py'))
@@ -109,7 +110,7 @@ def test_zero_shot_config_refuses_training(path: Path, tmp_path: Path) -> None:
     train = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
     cfg.update({key: train[key] for key in ('train_dataloader', 'train_cfg', 'optim_wrapper')})
     cfg.train_cfg.pop('val_interval')
-    with pytest.raises(ValueError, match='no parameter to train: `model.trainable` is empty .* can only be tested'):
+    with raises_naming(ValueError, 'model.trainable'):
         Runner.from_cfg(cfg).train()
 
 
@@ -135,7 +136,7 @@ def test_unknown_component(place: str, tmp_path: Path) -> None:
     """A misspelt name: the error has it, as it stands in the config."""
     cfg = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
     cfg.merge_from_dict({place: 'NoSuchThing'})
-    with pytest.raises(Exception, match='NoSuchThing') as raised:
+    with raises_naming(Exception, 'NoSuchThing') as raised:
         runner = Runner.from_cfg(cfg)
         runner.train()
         runner.test()
@@ -147,5 +148,5 @@ def test_unknown_component_in_a_list(tmp_path: Path) -> None:
     for field in ('prompt_stages', 'auxiliary_heads'):
         changed = cfg.copy()
         changed.model = dict(cfg.model, **{field: [dict(type='NoSuchThing')]})
-        with pytest.raises(KeyError, match='NoSuchThing'):
+        with raises_naming(KeyError, 'NoSuchThing'):
             Runner.from_cfg(changed)

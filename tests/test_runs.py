@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from tests.conftest import free_port
+from tests.naming import assert_names, raises_naming
 from tests.run_hooks import last_checkpoint, state_hash
 from tests.run_tool import TOOLS, run_forked, run_here, run_process, test_results
 from tests.shrink import CONFIGS, REPO, SIZE, shrink, spare_formatting
@@ -124,7 +124,7 @@ def test_dist_train(tmp_path: Path) -> None:
     config = write_config(tmp_path, iterations=4, hooks=[dict(type='RankStateHook')])
     command = [TOOLS / 'dist_train.sh', config, 2]
     output = run_process(command, tmp_path, PYTHON=sys.executable, PORT=free_port(), PYTHONPATH=REPO)
-    assert 'distributed backend is gloo' in output
+    assert_names(output, 'distributed', 'gloo')
     check_ranks(tmp_path / 'work')
 
 
@@ -187,8 +187,7 @@ def test_killed_and_resumed(source: str, tmp_path: Path) -> None:
 def test_nan_stops_training(tmp_path: Path) -> None:
     cfg = shrink(SYNTHETIC, tmp_path, iterations=4)
     cfg.custom_hooks = [*cfg.custom_hooks, dict(type='PoisonHook', at=3)]
-    message = r"iteration 3: {'loss': nan.*'loss_bce': nan.*} in a batch of \['10/00000\d', .*training stops"
-    with pytest.raises(FloatingPointError, match=message):
+    with raises_naming(FloatingPointError, 'iteration 3', "'loss': nan", "'loss_bce': nan", '10'):
         Runner.from_cfg(cfg).train()
     last = last_checkpoint(tmp_path / 'work')
     assert last.name == 'iter_2.pth'
@@ -200,7 +199,7 @@ def test_nan_stops_training(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU')
 def test_amp_without_gpu(trained: Trained, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r'mixed precision, --amp\) needs a GPU .* Drop --amp'):
+    with raises_naming(RuntimeError, '--amp', 'GPU'):
         run_here('train.py', trained.config, '--amp', '--work-dir', tmp_path)
 
 
@@ -232,15 +231,15 @@ def test_tta(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'kind, message',
+    'kind, names',
     [
-        ('other', 'The checkpoint does not fit the model.*another architecture'),
-        ('truncated', 'is truncated or damaged'),
-        ('text', 'is not a checkpoint'),
-        ('absent', 'can not be found'),
+        ('other', ('backbone.pos_embed', '(1, 4, 4, 48)', '(1, 4, 4, 32)')),
+        ('truncated', ('truncated.pth', '20000 bytes')),
+        ('text', ('text.pth', '19 bytes')),
+        ('absent', ('absent.pth',)),
     ],
 )
-def test_broken_checkpoint(kind: str, message: str, trained: Trained, tmp_path: Path) -> None:
+def test_broken_checkpoint(kind: str, names: tuple[str, ...], trained: Trained, tmp_path: Path) -> None:
     """test.py ends with an error, and says which file and why."""
     path = tmp_path / f'{kind}.pth'
     if kind == 'other':
@@ -254,7 +253,7 @@ def test_broken_checkpoint(kind: str, message: str, trained: Trained, tmp_path: 
     (code,), errors = run_forked(tmp_path, 'test.py', trained.config, path, '--work-dir', tmp_path)
     assert code == 1
     last = errors[errors.rindex('Traceback') :]
-    assert re.search(message, last, re.DOTALL), last
+    assert_names(last, *names)
     assert kind == 'other' or str(path) in last
 
 

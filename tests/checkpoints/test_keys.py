@@ -12,6 +12,7 @@ from torch import nn
 
 from mmsam_ext.models.mask_decoders import DecoderPlugin
 from tests.models.small import ARCH, config, segmentor, stock_sam
+from tests.naming import raises_naming
 
 
 @MODELS.register_module(force=True)
@@ -83,20 +84,19 @@ def test_errors(how, tmp_path):
     state = model.state_dict()
 
     other = MODELS.build(config(backbone=dict(type='SAMImageEncoder', arch=dict(ARCH, embed_dim=96)))).state_dict()
-    with pytest.raises(ValueError, match=r'of another shape \(another architecture\?\)') as error:
+    with raises_naming(ValueError, 'backbone.pos_embed', '(1, 8, 8, 96)', '(1, 8, 8, 48)') as error:
         load(model, other, how, tmp_path)
-    assert 'backbone.pos_embed: checkpoint (1, 8, 8, 96), model (1, 8, 8, 48)' in str(error.value)
-    assert 'and ' in str(error.value) and ' more' in str(error.value)
+    assert str(error.value).count('backbone.') < 20, 'a long list is cut short'
 
     deeper = MODELS.build(config(backbone=dict(type='SAMImageEncoder', arch=dict(ARCH, depth=4)))).state_dict()
-    with pytest.raises(ValueError, match=r'14 unknown to the model:\n    backbone\.blocks\.3\.attn'):
+    with raises_naming(ValueError, '14', 'backbone.blocks.3.attn.proj.bias'):
         load(model, deeper, how, tmp_path)
 
     missing = {key: value for key, value in state.items() if 'iou_token' not in key and 'blocks.2' not in key}
-    with pytest.raises(ValueError, match=r'15 missing from the checkpoint:\n    backbone\.blocks\.2\.attn'):
+    with raises_naming(ValueError, '15', 'backbone.blocks.2.attn.proj.bias'):
         load(model, missing, how, tmp_path)
 
-    with pytest.raises(ValueError, match='No key fits: this is no checkpoint of a SAM'):
+    with raises_naming(ValueError, 'SAM'):
         load(model, nn.Linear(2, 2).state_dict(), how, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(state.values(), model.state_dict().values(), strict=True))
 
@@ -110,10 +110,10 @@ def test_added_modules_may_be_missing_as_a_whole_and_keep_their_start(tmp_path):
 
     part = plugged().state_dict()
     del part['mask_decoder.plugins.0.two']
-    with pytest.raises(ValueError, match=r'1 missing from the checkpoint:\n    mask_decoder\.plugins\.0\.two'):
+    with raises_naming(ValueError, '1', 'mask_decoder.plugins.0.two'):
         load(model, part, 'file', tmp_path)
     # ... and a plain SAM does not take a checkpoint with a plugin it does not have.
-    with pytest.raises(ValueError, match=r'2 unknown to the model:\n    mask_decoder\.plugins\.0\.one'):
+    with raises_naming(ValueError, '2', 'mask_decoder.plugins.0.one'):
         load(plain, plugged().state_dict(), 'file', tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_added_parameters_of_a_stock_module(tmp_path):
     assert float(model.backbone.blocks[0].norm1.extra) == 7
     state = plain.state_dict()
     del state['backbone.blocks.0.norm1.weight']
-    with pytest.raises(ValueError, match=r'1 missing from the checkpoint:\n    backbone\.blocks\.0\.norm1\.weight'):
+    with raises_naming(ValueError, '1', 'backbone.blocks.0.norm1.weight'):
         load(model, state, 'file', tmp_path)
 
 
@@ -136,5 +136,5 @@ def test_inside_another_module():
     holder.load_state_dict({f'module.{key}': value for key, value in sam.state_dict().items()}, strict=True)
     assert torch.equal(holder['module'].backbone.pos_embed, sam.image_encoder.pos_embed)
     state = {f'module.{key}': value for key, value in sam.state_dict().items() if 'iou_token' not in key}
-    with pytest.raises(ValueError, match=r'missing from the checkpoint:\n    module\.mask_decoder\.iou_token'):
+    with raises_naming(ValueError, 'module.mask_decoder.iou_token.weight'):
         copy.deepcopy(holder).load_state_dict(state)

@@ -15,6 +15,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from mmsam_ext.evaluation import PromptIoUMetric, StabilityMetric
+from tests.naming import raises_naming
 
 Sample = Callable[..., dict[str, Any]]
 Masks = Callable[..., torch.Tensor]
@@ -224,22 +225,22 @@ def test_ignored_pixels_have_no_iou(masks: Masks, sample: Sample, scale: int) ->
     if scale == 1:
         del one['gt_masks']
         assert evaluate(PromptIoUMetric(boundary=False), [one])['mIoU'] == pytest.approx(50)
-    with pytest.raises(ValueError, match=r'tile/7: field `gt_sem_seg` holds 255 .* PromptIoUMetric\(boundary=False\)'):
+    with raises_naming(ValueError, 'tile/7', 'gt_sem_seg', '255', 'boundary=False'):
         PromptIoUMetric().process({}, [one])
 
 
 @pytest.mark.parametrize(
-    ('change', 'message'),
+    ('change', 'names'),
     [
-        (dict(gt_masks=dict(data=torch.zeros(1, 5, 4))), r'tile/7: field `mask_logits` is \(1, 4\) and .* \(5, 4\)'),
-        (dict(gt_masks=dict(data=torch.full((1, 1, 4), 255))), r'tile/7: field `gt_masks` holds \[255\], .* 0 and 1'),
-        (dict(gt_masks=dict(data=torch.zeros(1, 4))), r'tile/7: field `gt_masks` has shape \(1, 4\), .*\(T, H, W\)'),
-        (dict(prompts=dict(modes=())), r'tile/7: field `mode_ids` holds \[0\], but `modes` names \(\)'),
+        (dict(gt_masks=dict(data=torch.zeros(1, 5, 4))), ('mask_logits', '(1, 4)', '(5, 4)')),
+        (dict(gt_masks=dict(data=torch.full((1, 1, 4), 255))), ('gt_masks', '[255]')),
+        (dict(gt_masks=dict(data=torch.zeros(1, 4))), ('gt_masks', '(1, 4)', '(T, H, W)')),
+        (dict(prompts=dict(modes=())), ('mode_ids', '[0]', 'modes', '()')),
     ],
 )
-def test_errors_name_the_sample(masks: Masks, sample: Sample, change: dict[str, Any], message: str) -> None:
+def test_errors_name_the_sample(masks: Masks, sample: Sample, change: dict[str, Any], names: tuple[str, ...]) -> None:
     one = sample(masks('##..'), masks('##..'), sample_id='tile/7')
-    with pytest.raises(ValueError, match=message):
+    with raises_naming(ValueError, 'tile/7', *names):
         PromptIoUMetric().process({}, [one | change])
 
 
@@ -247,15 +248,15 @@ def test_errors_in_predictions_name_the_sample(masks: Masks, sample: Sample) -> 
     metric = PromptIoUMetric()
     one = sample(masks('##..'), masks('##..'), sample_id='tile/7')
     one['pred_instances']['mask_logits'][0, 0, 1] = float('nan')
-    with pytest.raises(ValueError, match='tile/7: field `mask_logits` row 0 holds NaN'):
+    with raises_naming(ValueError, 'tile/7', 'mask_logits', 'row 0', 'NaN'):
         metric.process({}, [one])
-    with pytest.raises(ValueError, match='tile/7: field `draw_ids` has length 2, expected 1 as `mask_logits`'):
+    with raises_naming(ValueError, 'tile/7', 'draw_ids', '2', '1', 'mask_logits'):
         metric.process({}, [sample(masks('##..'), masks('##..'), sample_id='tile/7', draw_ids=[0, 1])])
-    with pytest.raises(ValueError, match='tile/7: field `target_ids` holds 3, but there are 1 target masks'):
+    with raises_naming(ValueError, 'tile/7', 'target_ids', '3', '1'):
         metric.process({}, [sample(masks('##..'), masks('##..'), sample_id='tile/7', target_ids=[3])])
-    with pytest.raises(ValueError, match='tile/7: neither `gt_masks` nor `gt_sem_seg`'):
+    with raises_naming(ValueError, 'tile/7', 'gt_masks', 'gt_sem_seg'):
         metric.process({}, [sample(masks('##..'), None, sample_id='tile/7')])
-    with pytest.raises(ValueError, match='tile/7: no `pred_instances`'):
+    with raises_naming(ValueError, 'tile/7', 'pred_instances'):
         StabilityMetric().process({}, [dict(sample_id='tile/7')])
-    with pytest.raises(ValueError, match='`dilation_ratio` is 2, expected a number between 0 and 1'):
+    with raises_naming(ValueError, 'dilation_ratio', '2'):
         PromptIoUMetric(dilation_ratio=2)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.naming import assert_names
+
 SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'compare_runs.py'
 
 
@@ -33,9 +35,9 @@ def test_newest_result_of_each_run(tmp_path: Path) -> None:
 
 
 def test_bad_input_names_the_run(tmp_path: Path) -> None:
-    assert f'{tmp_path / "none"}: no test result' in run(f'a={tmp_path / "none"}').stderr
-    assert 'work_dirs/a: expected NAME=DIR' in run('work_dirs/a').stderr
+    assert_names(run(f'a={tmp_path / "none"}').stderr, tmp_path / 'none')
+    assert_names(run('work_dirs/a').stderr, 'work_dirs/a', 'NAME=DIR')
     write(tmp_path / 'c', '20260101_000000', {'lr': 1.0})
     done = run(f'a={tmp_path / "c"}')
     assert done.returncode == 1
-    assert "no test result, it has only ['lr']" in done.stderr
+    assert_names(done.stderr, tmp_path, "['lr']")

@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 
 from mmsam_ext.apis import PromptSegInferencer
 from tests.models.small import config, segmentor
+from tests.naming import assert_names
 
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = REPO / 'tools' / 'infer.py'
@@ -86,7 +87,7 @@ def test_folder_with_a_bad_file(files: Path, capsys) -> None:
     assert code == 1 and 'a.png' in printed.out and 'b.png' in printed.out
     *_, last = printed.err.strip().splitlines()
     assert last == f'1 of 3 images could not be used: {files / "pictures" / "notes.txt"}'
-    assert 'unreadable or truncated image' in printed.err
+    assert_names(printed.err, 'notes.txt')
 
 
 def test_stdout_has_the_table_alone_row_by_row(files: Path, capsys, monkeypatch) -> None:
@@ -110,24 +111,25 @@ def test_stdout_has_the_table_alone_row_by_row(files: Path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    'what, arguments, error',
+    'what, arguments, names',
     [
-        ('a.png', [], 'no prompt given'),
-        ('a.png', ['--box', '5', '6', '90', '50'], 'outside the image of 80 x 60'),
-        ('a.png', ['--point', '1', '2', '--label', '1', '--label', '0'], '2 --label for 1 --point'),
-        ('a.png', ['--box', *'1234', '--box', *'1234', '--point', '1', '2'], 'points refine one box, expected one'),
-        ('notes.txt', ['--box', *'1234'], 'notes.txt: unreadable or truncated image'),
-        ('none.png', ['--box', *'1234'], 'none.png: no such image file'),
-        ('a.png', ['--box', *'1234', '--device', 'gpu'], "device 'gpu' cannot be used"),
-        ('a.png', ['--box', *'1234', '--out', '~nouser/out'], 'out_dir ~nouser/out: '),
-        ('a.png', ['--box', *'1234', '--weights', 'http://127.0.0.1:9/a.pth'], 'http://127.0.0.1:9/a.pth: cannot be'),
+        ('a.png', [], ('a.png', 'prompt', 'boxes')),
+        ('a.png', ['--box', '5', '6', '90', '50'], ('a.png', 'boxes', '80 x 60')),
+        ('a.png', ['--point', '1', '2', '--label', '1', '--label', '0'], ('2 --label', '1 --point')),
+        ('a.png', ['--box', *'1234', '--box', *'1234', '--point', '1', '2'], ('--box', '--point')),
+        ('notes.txt', ['--box', *'1234'], ('notes.txt',)),
+        ('none.png', ['--box', *'1234'], ('none.png',)),
+        ('a.png', ['--box', *'1234', '--device', 'gpu'], ('device', 'gpu')),
+        ('a.png', ['--box', *'1234', '--out', '~nouser/out'], ('~nouser/out',)),
+        ('a.png', ['--box', *'1234', '--weights', 'http://127.0.0.1:9/a.pth'], ('http://127.0.0.1:9/a.pth',)),
     ],
 )
-def test_errors_are_one_line(files: Path, capsys, what: str, arguments: list[str], error: str) -> None:
+def test_errors_are_one_line(files: Path, capsys, what: str, arguments: list[str], names: tuple[str, ...]) -> None:
     assert run(files, what, *arguments) == 2
     printed = capsys.readouterr().err
     *before, last = printed.splitlines()
-    assert last.startswith('infer.py: error: ') and error in last
+    assert last.startswith('infer.py: error: ')
+    assert_names(last, *names)
     assert all(line.startswith(('Loads checkpoint', 'Downloading')) for line in before)
 
 
@@ -137,4 +139,4 @@ def test_as_a_process_from_another_folder(files: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(files / 'pictures' / 'a.png'), 'sam_tinny', '--box', *'1234']
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert "unknown model name 'sam_tinny'" in done.stderr and 'sam_tiny_synthetic' in done.stderr
+    assert_names(done.stderr, 'model', 'sam_tinny', 'sam_tiny_synthetic')

@@ -18,6 +18,7 @@ from mmseg.registry import METRICS, MODELS
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
 from tests.models.small import CHANNELS, DECODER, randomise
 from tests.models.small import config as small_config
+from tests.naming import assert_names, error_line, raises_naming
 from tests.shrink import CONFIGS, shrink
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -122,25 +123,25 @@ def test_the_sweep_replaces_the_configs_prompts(stable):
         '3 points': dict(kind='points', num_points=3, draws=7),
     }
     config.test_dataloader.dataset.pipeline = [dict(type='PackSegInputs')]
-    with pytest.raises(ValueError, match='no pipeline with GeneratePrompts'):
+    with raises_naming(ValueError, 'pipeline', 'GeneratePrompts'):
         analyze.sweep_data(config, [0], [], 2, None)
 
 
 @pytest.mark.parametrize(
-    'arguments, message',
+    'arguments, names',
     [
-        (['--model', 'a'], 'expected NAME CONFIG'),
-        (['--model', 'a', 'b', '--model', 'a', 'c'], 'names all different'),
-        (['--model', 'a', 'b', '--noise', '0', '-0.1'], '--noise -0.1: expected 0 or more'),
-        (['--model', 'a', 'b', '--points', '0'], '--points 0: expected 1 or more'),
-        (['--model', 'a', 'b', '--draws', '1'], '--draws 1: expected 2 or more'),
-        (['--model', 'a', 'b', '--noise', '--points'], 'both empty'),
+        (['--model', 'a'], ('--model', 'NAME CONFIG')),
+        (['--model', 'a', 'b', '--model', 'a', 'c'], ('--model', 'names')),
+        (['--model', 'a', 'b', '--noise', '0', '-0.1'], ('--noise', '-0.1')),
+        (['--model', 'a', 'b', '--points', '0'], ('--points', '0')),
+        (['--model', 'a', 'b', '--draws', '1'], ('--draws', '1')),
+        (['--model', 'a', 'b', '--noise', '--points'], ('--noise', '--points', 'empty')),
     ],
 )
-def test_bad_arguments(arguments, message, capsys):
+def test_bad_arguments(arguments, names, capsys):
     with pytest.raises(SystemExit):
         analyze.main([*arguments, '--out', 'nowhere'])
-    assert message in capsys.readouterr().err
+    assert_names(error_line(capsys), *names)
     assert analyze.main(['--model', 'a', 'no_such_config', '--out', 'nowhere']) == 2
 
 
@@ -154,7 +155,7 @@ def test_sampling_picture(stable, tmp_path, capsys):
     assert drawn.shape[1] == 2 * 64 + visualize.GAP and drawn.shape[0] > 64
     assert 'without deformable sampling: ' in capsys.readouterr().out
     assert visualize.main([*arguments, '--point', '5', '5', '--block', '2', '--out', str(out)]) == 2
-    assert '--block 2, expected 0 to 1' in capsys.readouterr().err
+    assert_names(error_line(capsys), '--block', '2', '0 to 1')
 
 
 def test_attention_and_sampled_places(stable):

@@ -15,6 +15,7 @@ from mmseg.registry import HOOKS, VISUALIZERS
 from mmseg.structures import SegDataSample
 
 from mmsam_ext.engine.hooks.prompt_visualization_hook import PromptVisualizationHook
+from tests.naming import warns_naming
 
 Make = Callable[..., SegDataSample]
 MakeHook = Callable[..., PromptVisualizationHook]
@@ -77,7 +78,7 @@ def test_interval_draw_and_val(hook: MakeHook, boxed: Make, tmp_path: Path) -> N
     for index in range(7):
         pictures.after_test_iter(RUNNER, index, batch(), [boxed(sample_id=str(index))])
     assert files(tmp_path) == ['test_MTD_2_0.png', 'test_MTD_5_0.png']
-    with pytest.warns(UserWarning, match='draw is False'):
+    with warns_naming(UserWarning, 'draw', 'False'):
         idle = hook(draw=False)
     idle.after_test_iter(RUNNER, 0, batch(), [boxed()])
     idle.after_test_epoch(RUNNER)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmsam_ext.datasets import SyntheticObjectsDataset
+from tests.naming import raises_naming
 
 
 @pytest.fixture(scope='module')
@@ -89,14 +90,14 @@ def test_at_least_one_target_even_where_all_would_be_too_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('options', 'names'),
     [
-        (dict(length=0), 'length is 0'),
-        (dict(length=1, size=(16, 64)), 'size is'),
-        (dict(length=1, max_targets=0), 'max_targets is 0'),
-        (dict(length=1, min_area=0), 'min_area is 0'),
+        (dict(length=0), ('length', '0')),
+        (dict(length=1, size=(16, 64)), ('size', '(16, 64)')),
+        (dict(length=1, max_targets=0), ('max_targets', '0')),
+        (dict(length=1, min_area=0), ('min_area', '0')),
     ],
 )
-def test_bad_options(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_options(options: dict, names: tuple[str, ...]) -> None:
+    with raises_naming(ValueError, *names):
         SyntheticObjectsDataset(**options)

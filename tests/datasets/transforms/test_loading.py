@@ -12,6 +12,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmsam_ext.datasets import LoadBinaryMask, check_image_file, read_binary_mask
+from tests.naming import raises_naming
 
 TRUTH = np.zeros((40, 60), np.uint8)
 TRUTH[8:30, 10:35] = 1
@@ -95,19 +96,19 @@ LABELS = (np.arange(6, dtype=np.uint8).repeat(10)[None] * np.ones((40, 1), np.ui
 
 
 @pytest.mark.parametrize(
-    ('content', 'message'),
+    ('content', 'names'),
     [
-        (encode(LABELS), r'unexpected values 0, 1, 2, 3, 4, 5 \(6 different'),
-        (palette_png(LABELS), 'unexpected values 0, 1, 2, 3, 4, 5'),
-        (encode(LABELS * 51), 'unexpected values 0, 51, 102, 153, 204, 255'),
-        (encode(TRUTH * 2), 'unexpected values 0, 2 '),
-        (encode(TRUTH * 128), 'unexpected values 0, 128 '),
-        (encode(np.where(LABELS == 5, 255, np.minimum(LABELS, 2)).astype(np.uint8)), 'unexpected values 0, 1, 2, 255'),
-        (encode(np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))), r'unexpected values 0, 4, .* \.\.\. 236'),
-        (encode(np.stack([TRUTH * 255, TRUTH * 0, TRUTH], 2)), 'mask with colours'),
-        (encode(TRUTH.astype(np.float32), 'TIFF'), 'mask of float32'),
-        (encode(TRUTH * 255)[:60], 'unreadable or truncated mask of 60 bytes'),
-        (b'no image', 'unreadable or truncated mask of 8 bytes'),
+        (encode(LABELS), ('values', '0, 1, 2, 3, 4, 5')),
+        (palette_png(LABELS), ('values', '0, 1, 2, 3, 4, 5')),
+        (encode(LABELS * 51), ('values', '0, 51, 102, 153, 204, 255')),
+        (encode(TRUTH * 2), ('values', '0, 2')),
+        (encode(TRUTH * 128), ('values', '0, 128')),
+        (encode(np.where(LABELS == 5, 255, np.minimum(LABELS, 2)).astype(np.uint8)), ('values', '0, 1, 2, 255')),
+        (encode(np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))), ('values', '0, 4', '236')),
+        (encode(np.stack([TRUTH * 255, TRUTH * 0, TRUTH], 2)), ('colours',)),
+        (encode(TRUTH.astype(np.float32), 'TIFF'), ('float32',)),
+        (encode(TRUTH * 255)[:60], ('60 bytes',)),
+        (b'no image', ('8 bytes',)),
     ],
     ids=[
         'labels',
@@ -123,10 +124,9 @@ LABELS = (np.arange(6, dtype=np.uint8).repeat(10)[None] * np.ones((40, 1), np.ui
         'no-image',
     ],
 )
-def test_masks_that_are_none(content: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=f'some/mask.png: .*{message}') as caught:
+def test_masks_that_are_none(content: bytes, names: tuple[str, ...]) -> None:
+    with raises_naming(ValueError, 'some/mask.png', 'mask', 'expected', *names):
         read_binary_mask(content, 'some/mask.png')
-    assert 'expected' in str(caught.value)
 
 
 def test_transform(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_transform(tmp_path: Path) -> None:
     assert results['seg_fields'] == ['gt_seg_map']
     assert load(dict(info, seg_map_path=None))['gt_seg_map'].sum() == 0
     assert 'gt_seg_map' not in load(dict(img_path='a.jpg'))  # no ground truth: the inferencer's samples
-    with pytest.raises(ValueError, match=r'm.png: mask is 60 x 40 .* expected 30 x 20 as its image a.jpg'):
+    with raises_naming(ValueError, 'm.png', '60 x 40', '30 x 20', 'a.jpg'):
         load(dict(info, ori_shape=(20, 30)))
     with pytest.raises(FileNotFoundError):
         load(dict(info, seg_map_path=str(tmp_path / 'none.png')))
@@ -157,9 +157,9 @@ def test_truncated_and_foreign_images(tmp_path: Path, suffix: str) -> None:
     assert check_image_file(str(path)) == (50, 80)
     for length in (len(content) // 2, len(content) * 9 // 10, 10, 0):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=rf'image: .*truncated .*{length} bytes.*expected a complete'):
+        with raises_naming(ValueError, 'truncated', f'{length} bytes'):
             check_image_file(str(path))
-    with pytest.raises(FileNotFoundError, match='none.png: no such image'):
+    with raises_naming(FileNotFoundError, 'none.png'):
         check_image_file(str(tmp_path / 'none.png'))
 
 
@@ -172,10 +172,10 @@ def test_exif_preview_and_float(tmp_path: Path) -> None:
     # The end marker of an embedded preview is not the end of the file.
     preview = encode(photo(), 'JPEG', exif=b'Exif\0\0' + encode(photo(1), 'JPEG'))
     path.write_bytes(preview[:-40])
-    with pytest.raises(ValueError, match='truncated JPEG'):
+    with raises_naming(ValueError, 'JPEG'):
         check_image_file(str(path))
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / 'float.tif')
-    with pytest.raises(ValueError, match='floating-point pixels, expected 8 or 16 bits'):
+    with raises_naming(ValueError, '8 or 16 bits'):
         check_image_file(str(tmp_path / 'float.tif'))
 
 

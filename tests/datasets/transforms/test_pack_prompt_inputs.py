@@ -9,6 +9,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from mmsam_ext.structures import Prompts
+from tests.naming import raises_naming
 
 
 def results(height: int = 120, width: int = 200, **fields) -> dict:
@@ -88,15 +89,13 @@ MOVED = {
 @pytest.mark.parametrize('seed', [0, None], ids=['evaluation', 'training'])
 def test_any_other_geometry_is_an_error(case, seed):
     np.random.seed(1)
-    with pytest.raises(
-        ValueError, match=r'set/one: the image was flipped, turned, cropped or padded .*only Resize may stand'
-    ):
+    with raises_naming(ValueError, 'set/one', 'Resize'):
         run(*MOVED[case], seed=seed)
 
 
 def test_square_turned_by_a_quarter():
     data = results(120, 120)
-    with pytest.raises(ValueError, match='only Resize may stand'):
+    with raises_naming(ValueError, 'Resize'):
         run(dict(type='RandomRotate', prob=1.0, degree=(90, 90.001)), data=data)
 
 
@@ -113,7 +112,7 @@ def test_geometry_before_the_prompts_is_fine():
 
 
 def test_error_for_a_prompt_outside():
-    with pytest.raises(ValueError, match=r'set/one: field `boxes` row 0 is .*outside the image of 200 x 120'):
+    with raises_naming(ValueError, 'set/one', 'boxes', 'row 0', '200 x 120'):
         run(data=results(prompts=Prompts.create(boxes=[[1, 2, 300, 40]])))
 
 
@@ -127,7 +126,7 @@ def test_half_a_pixel_beside_the_image_is_allowed_before_the_resize(size):
     x, y = max(-0.5, -0.4 * width / 200), max(-0.5, -0.5 * height / 120)
     assert moved.boxes[0].tolist() == pytest.approx([x, y, width, height])
     assert moved.points[0].tolist() == [pytest.approx([x, 7 * height / 120]), pytest.approx([width, height])]
-    with pytest.raises(ValueError, match='outside the image of 200 x 120'):
+    with raises_naming(ValueError, '200 x 120'):
         run(resize, data=results(prompts=Prompts.create(boxes=[[-0.6, 0, 9, 9]])))
 
 

@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
 from mmsam_ext.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook, write_atomically
+from tests.naming import raises_naming
 from tests.toy import toy_runner
 
 REPO = Path(__file__).resolve().parents[3]
@@ -119,16 +120,14 @@ def test_the_best_checkpoint_goes_after_the_better_one_is_there(tmp_path: Path) 
 
 @pytest.mark.parametrize('number', [0, 1])
 def test_one_checkpoint_is_not_enough(number: int) -> None:
-    with pytest.raises(
-        ValueError, match=rf'max_keep_ckpts is {number}, expected -1 \(all\) or at least 2: with only one'
-    ):
+    with raises_naming(ValueError, 'max_keep_ckpts', number, '-1', '2'):
         AtomicCheckpointHook(interval=1, max_keep_ckpts=number)
 
 
 def test_keep_all_and_two_are_fine() -> None:
     assert AtomicCheckpointHook(interval=1).max_keep_ckpts == -1
     assert AtomicCheckpointHook(interval=1, max_keep_ckpts=2).max_keep_ckpts == 2
-    with pytest.raises(ValueError, match='file_client_args is deprecated'):
+    with raises_naming(ValueError, 'file_client_args'):
         AtomicCheckpointHook(interval=1, file_client_args=dict(backend='disk'))
 
 
@@ -136,6 +135,6 @@ def test_write_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     path = tmp_path / 'new' / 'file'
     write_atomically(b'first', path)
     monkeypatch.setattr(os, 'replace', lambda *names: (_ for _ in ()).throw(OSError('no space left')))
-    with pytest.raises(OSError, match='no space left'):
+    with raises_naming(OSError, 'no space left'):
         write_atomically(b'second', path)
     assert path.read_bytes() == b'first'

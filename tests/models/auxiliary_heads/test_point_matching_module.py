@@ -15,6 +15,7 @@ from mmsam_ext.models.auxiliary_heads import PointMatchingModule
 from mmsam_ext.models.auxiliary_heads.point_matching_module import cyclic_distance
 from mmsam_ext.structures import MaskPrediction, Prompts
 from tests.models.small import CHANNELS, DECODER, config, disc, images, sample, segmentor
+from tests.naming import raises_naming
 
 PMM = dict(type='PointMatchingModule', in_channels=CHANNELS // 8, num_points=16, dim=16, ffn_dim=32)
 PLM = dict(type='PromptLearningModule', dim=CHANNELS, num_heads=4, mlp_dim=64)
@@ -254,24 +255,24 @@ def test_bf16_autocast():
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('options', 'names'),
     [
-        (dict(parts='biggest'), "parts='biggest', expected one of"),
-        (dict(num_points=2), 'num_points=2, min_pixels=8, expected 3 or more'),
-        (dict(max_border=0), 'max_border=0, expected above 0 and at most 1'),
+        (dict(parts='biggest'), ('parts', 'biggest')),
+        (dict(num_points=2), ('num_points', '2', '3')),
+        (dict(max_border=0), ('max_border', '0')),
     ],
 )
-def test_bad_options(options, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_options(options, names):
+    with raises_naming(ValueError, *names):
         PointMatchingModule(**options)
 
 
 def test_channels_that_do_not_fit():
-    with pytest.raises(ValueError, match=r'upscaled features of 4 channels, expected in_channels=32 \(an eighth'):
+    with raises_naming(ValueError, '4 channels', 'in_channels=32'):
         loss_of(PointMatchingModule(), prediction_of(box_mask(5, 5)), box_mask(5, 5))
 
 
 def test_error_where_its_mask_is_not_trained():
-    with pytest.raises(ValueError, match=r'auxiliary_heads\[0\] \(PointMatchingModule\) learns from the single-mask'):
+    with raises_naming(ValueError, 'auxiliary_heads[0]', 'PointMatchingModule'):
         segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask=True))
     segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask='both'))

@@ -10,6 +10,7 @@ from mmengine.structures import PixelData
 from mmsam_ext.models.auxiliary_heads.scene_head import SceneHead, part_edges, same_part
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, disc, images, sample, segmentor
+from tests.naming import raises_naming
 
 
 def labels() -> torch.Tensor:
@@ -73,5 +74,5 @@ def test_trains_the_encoder_and_is_left_out_elsewhere():
 
 
 def test_a_dataset_without_parts():
-    with pytest.raises(ValueError, match='folder/one.png: no `gt_part_map`, which a scene_head learns from'):
+    with raises_naming(ValueError, 'folder/one.png', 'gt_part_map', 'scene_head'):
         interactive().loss(images(), [boxed()])

@@ -13,6 +13,7 @@ from torch import nn
 from mmsam_ext.models.backbones.sam_image_encoder import ARCHS, SAMImageEncoder
 from mmsam_ext.models.layers import fused_attention
 from tests.models.small import ARCH, images, randomise, stock_encoder
+from tests.naming import raises_naming
 
 
 def pair(**options) -> tuple[ImageEncoderViT, SAMImageEncoder]:
@@ -179,10 +180,10 @@ def test_attention_without_relative_positions():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"unknown arch 'vit_b', expected one of \['base', 'huge', 'large', 'tiny'\]"):
+    with raises_naming(ValueError, 'arch', 'vit_b', "['base', 'huge', 'large', 'tiny']"):
         SAMImageEncoder('vit_b')
-    with pytest.raises(ValueError, match=r'out_indices \(3,\) beyond the 3 blocks'):
+    with raises_naming(ValueError, 'out_indices', '(3,)', '3 blocks'):
         SAMImageEncoder(ARCH, out_indices=(3,))
-    with pytest.raises(ValueError, match=r'input of \(100, 128\).*multiples of 16.*pad_size_divisor|size_divisor=16'):
+    with raises_naming(ValueError, '(100, 128)', 'multiples of 16', 'data preprocessor'):
         SAMImageEncoder(ARCH)(images(1, 100, 128))
     assert set(ARCHS) == {'tiny', 'base', 'large', 'huge'}

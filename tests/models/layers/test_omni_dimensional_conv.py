@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmsam_ext.models.layers import OmniDimensionalConv
+from tests.naming import raises_naming
 
 
 def conv(**changes: int) -> OmniDimensionalConv:
@@ -74,5 +75,5 @@ def test_parameters_at_full_width() -> None:
 
 @pytest.mark.parametrize('change', [dict(kernel_size=2), dict(dilation=0), dict(num_kernels=0)])
 def test_refuses(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match='expected an odd kernel size and numbers of 1 or more'):
+    with raises_naming(ValueError, *next(iter(change.items()))):
         conv(**change)

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mmsam_ext.models.layers import OmniDirectionalSSM, selective_scan
 from mmsam_ext.models.layers.scan_directions import merge_directions, scan_orders, split_directions
 from mmsam_ext.models.layers.selective_scan import INTERFACE, _kernel_scan, kernel_error, pick_backend
+from tests.naming import assert_names, raises_naming
 
 # The package has a function of the module's name.
 scan_module = sys.modules[selective_scan.__module__]
@@ -124,18 +125,18 @@ def test_scan_under_autocast_computes_in_fp32() -> None:
 
 
 @pytest.mark.parametrize(
-    ('change', 'message'),
+    ('change', 'names'),
     [
-        (dict(backend='cuda'), "backend='cuda', expected one of"),
-        (dict(backend='mamba_ssm'), r'kernel is not installed.*MAMBA_KEEP_CUDA_BUILD=TRUE.*pip install'),
-        (dict(chunk_size=0), 'chunk_size=0, expected 1 or more'),
-        (dict(A=torch.zeros(2, 4, 3)), r'A is \(2, 4, 3\), expected \(3, 4, 3\)'),
-        (dict(C=torch.zeros(2, 3, 5, 4)), r'C is \(2, 3, 5, 4\), expected \(2, 3, 5, 2\)'),
-        (dict(u=torch.zeros(2, 12, 5)), r'u is \(2, 12, 5\) .* expected \(b, K, L, d\)'),
+        (dict(backend='cuda'), ('backend', 'cuda')),
+        (dict(backend='mamba_ssm'), ('MAMBA_KEEP_CUDA_BUILD=TRUE', 'pip install')),
+        (dict(chunk_size=0), ('chunk_size', '0')),
+        (dict(A=torch.zeros(2, 4, 3)), ('A', '(2, 4, 3)', '(3, 4, 3)')),
+        (dict(C=torch.zeros(2, 3, 5, 4)), ('C', '(2, 3, 5, 4)', '(2, 3, 5, 2)')),
+        (dict(u=torch.zeros(2, 12, 5)), ('u', '(2, 12, 5)', '(b, K, L, d)')),
     ],
 )
-def test_scan_refuses(change: dict, message: str) -> None:
-    with pytest.raises((ValueError, RuntimeError), match=message):
+def test_scan_refuses(change: dict, names: tuple[str, ...]) -> None:
+    with raises_naming((ValueError, RuntimeError), *names):
         selective_scan(**{**arguments(2, 3, 5, 4, 2), **change})
 
 
@@ -185,9 +186,9 @@ def test_auto_takes_the_kernel_where_it_is_built(monkeypatch: pytest.MonkeyPatch
     install(monkeypatch, 'selective_scan_cuda', 'mamba_ssm', 'mamba_ssm.ops', INTERFACE)
     assert pick_backend('auto', OnGPU(), 16) == pick_backend('mamba_ssm', OnGPU(), 16) == 'mamba_ssm'
     assert pick_backend('auto', OnGPU(), 300) == pick_backend('auto', torch.zeros(1), 16) == 'torch'
-    with pytest.raises(ValueError, match='300 states, expected at most 256'):
+    with raises_naming(ValueError, '300 states', '256'):
         pick_backend('mamba_ssm', OnGPU(), 300)
-    with pytest.raises(RuntimeError, match='inputs on cpu, expected a CUDA device'):
+    with raises_naming(RuntimeError, 'cpu', 'CUDA'):
         pick_backend('mamba_ssm', torch.zeros(1), 16)
 
 
@@ -204,8 +205,9 @@ def test_auto_does_without_half_a_kernel(broken: bool, monkeypatch: pytest.Monke
     logged: list[str] = []
     monkeypatch.setattr(scan_module, 'print_log', lambda message, *args: logged.append(message))
     assert pick_backend('auto', OnGPU(), 16) == pick_backend('auto', OnGPU(), 16) == 'torch'
-    assert len(logged) == 1 and 'fails to import' in logged[0] and reason in logged[0]
-    with pytest.raises(RuntimeError, match=f'cannot be imported .*{reason}.*pip install'):
+    (line,) = logged
+    assert_names(line, 'mamba', reason)
+    with raises_naming(RuntimeError, reason, 'pip install'):
         pick_backend('mamba_ssm', OnGPU(), 16)
 
 
@@ -226,7 +228,7 @@ def test_orders_by_hand() -> None:
     for number in (1, 2, 4):
         assert torch.equal(scan_orders(5, 4, number), scan_orders(5, 4, 8)[:number])
     assert scan_orders(5, 4, 8) is scan_orders(5, 4, 8), 'computed once'
-    with pytest.raises(ValueError, match='3 scan directions, expected one of'):
+    with raises_naming(ValueError, '3 scan directions'):
         scan_orders(5, 4, 3)
 
 
@@ -301,14 +303,14 @@ def test_every_pixel_hears_from_every_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ('change', 'message'),
+    ('change', 'names'),
     [
-        (dict(num_directions=3), 'num_directions=3, expected one of'),
-        (dict(d_state=0), 'd_state=0, expected a whole number'),
-        (dict(d_state=2.5), 'd_state=2.5, expected a whole number'),
-        (dict(backend='triton'), "backend='triton', expected one of"),
+        (dict(num_directions=3), ('num_directions', '3')),
+        (dict(d_state=0), ('d_state', '0')),
+        (dict(d_state=2.5), ('d_state', '2.5')),
+        (dict(backend='triton'), ('backend', 'triton')),
     ],
 )
-def test_od_ssm_refuses(change: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_od_ssm_refuses(change: dict, names: tuple[str, ...]) -> None:
+    with raises_naming(ValueError, *names):
         OmniDirectionalSSM(4, **change)

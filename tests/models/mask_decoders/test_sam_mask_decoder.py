@@ -13,6 +13,7 @@ from mmsam_ext.models.mask_decoders import SAMMaskDecoder, sam_mask_decoder
 from mmsam_ext.structures import PromptKind, Prompts, SAMFeatures
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
+from tests.naming import raises_naming
 
 CASES = {
     'one point': dict(points=[[[40, 50]]], point_labels=[[1]]),
@@ -177,10 +178,10 @@ def test_kinds_of_numbers_of_masks():
 
 def test_error_for_a_chunk_size():
     for chunk_size in (0, -1, 'all', 1.5):
-        with pytest.raises(ValueError, match="chunk_size .*, expected 'auto', None or a positive number"):
+        with raises_naming(ValueError, 'chunk_size', chunk_size):
             MODELS.build(dict(config()['mask_decoder'], chunk_size=chunk_size))
 
 
 def test_a_decoder_without_masks_for_ambiguous_prompts_is_refused():
-    with pytest.raises(ValueError, match='num_multimask_outputs=0, expected 1 or more'):
+    with raises_naming(ValueError, 'num_multimask_outputs', '0'):
         SAMMaskDecoder(transformer_dim=32, num_multimask_outputs=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from segment_anything.modeling import PromptEncoder
 
@@ -10,6 +9,7 @@ from mmsam_ext.models.prompt_encoders import SAMPromptEncoder
 from mmsam_ext.structures import Prompts
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, randomise
+from tests.naming import raises_naming
 
 
 def pair(size: int = SIZE) -> tuple[PromptEncoder, SAMPromptEncoder]:
@@ -107,7 +107,5 @@ def test_gradients_reach_every_embedding():
 def test_error_for_a_mask_of_the_wrong_size():
     _, ours = pair()
     prompts = Prompts.create(masks=torch.zeros(2, 1, 64, 64))
-    with pytest.raises(
-        ValueError, match=r'image 0 .*field `masks` has shape \(2, 1, 64, 64\), expected \(2, 1, 32, 32\)'
-    ):
+    with raises_naming(ValueError, 'image 0', 'masks', '(2, 1, 64, 64)', '(2, 1, 32, 32)'):
         ours([prompts], (SIZE, SIZE), (8, 8))

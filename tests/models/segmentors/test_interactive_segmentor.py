@@ -10,6 +10,7 @@ from mmsam_ext.models.segmentors.interactive_segmentor import error_points
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
+from tests.naming import raises_naming
 
 
 def interactive(**changes):
@@ -136,7 +137,7 @@ def test_one_image_is_learnt(kind):
 
 
 def test_error():
-    with pytest.raises(ValueError, match='rounds=0, expected 1 or more'):
+    with raises_naming(ValueError, 'rounds', '0'):
         interactive(rounds=0)
 
 
@@ -160,5 +161,5 @@ def test_a_share_of_the_prompts_is_corrected(monkeypatch):
 
 
 def test_share_out_of_range():
-    with pytest.raises(ValueError, match=r'corrected=0, expected a share in \(0, 1\]'):
+    with raises_naming(ValueError, 'corrected', '0'):
         interactive(corrected=0)
