@@ -5,13 +5,28 @@ registries. It must be imported before ``mmseg.apis`` and ``mmseg.models``: :mod
 current PyTorch, setuptools and mmcv-lite.
 """
 
-from . import compat
-
-compat.apply()
-
-from . import checkpoints, datasets, engine, evaluation, models, structures, visualization  # noqa: E402
+import sys
 
 __version__ = '0.1.0'
+
+
+def register() -> None:
+    """Import every component, so that it is in MMSeg's registries. Importing the package does this already, except in
+    ``python -m mmsam_ext``, which must list its commands without loading PyTorch."""
+    from . import compat
+
+    compat.apply()
+
+    from . import checkpoints, datasets, engine, evaluation, models, structures, visualization  # noqa: F401
+
+
+def _is_main_program() -> bool:
+    """Return whether ``python -m mmsam_ext`` is starting: Python sets ``sys.argv[0]`` to '-m' while it looks for it."""
+    return sys.argv[:1] == ['-m'] and ('-m', __name__) in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+
+
+if not _is_main_program():
+    register()
 
 __all__ = [
     '__version__',
@@ -21,6 +36,7 @@ __all__ = [
     'engine',
     'evaluation',
     'models',
+    'register',
     'structures',
     'visualization',
 ]

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tests.shrink import CONFIGS, REPO, shrink, spare_formatting
+from tests.shrink import CONFIGS, shrink, spare_formatting
 
 GPUS = 8
 #: Dataset of a config -> images to train on.
@@ -64,10 +64,9 @@ def test_image_scores_of_mvtec_ad_by_options(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_operations_near_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_near_the_papers() -> None:
     """53.902 G of what is learned within 5 %, a multiply-add counted as two."""
-    monkeypatch.syspath_prepend(str(REPO / 'tools'))
-    import model_cost
+    from mmsam_ext.cli import model_cost
 
     result = model_cost.cost(Config.fromfile(CONFIGS / 'ods_sam_vith_mvtec.py'))
     number = result['flops_by_module']['prompt_stages']

@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import check_env
 import pytest
 
 import mmsam_ext
@@ -55,12 +56,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
 
 
 def test_pinned_set_is_what_is_installed() -> None:
-    sys.path.insert(0, str(REPO / 'tools'))
-    try:
-        from check_env import pinned
-    finally:
-        sys.path.pop(0)
-    pins = pinned()
+    pins = check_env.pinned()
     assert {'torch', 'torchvision', 'mmengine', 'mmsegmentation', 'mmcv-lite', 'ftfy', 'regex'} <= set(pins)
     if not (Path(sys.prefix) / 'requirements.sha256').exists():
         pytest.skip('not the environment of tools/setup_env.sh, which installs the pinned set')

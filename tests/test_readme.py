@@ -68,7 +68,7 @@ def test_components_are_what_is_registered() -> None:
 def test_tools_are_all_named() -> None:
     """Tools, and what benchmark.py and reproduce.py can do."""
     named = set(re.findall(r'`(tools/[\w/]+\.\w+)`', ' '.join(row[0] for row in rows('Tools'))))
-    folders = [REPO / 'tools', *(REPO / 'tools').glob('*_converters')]
+    folders = [REPO / 'tools', REPO / 'tools/analysis', REPO / 'tools/converters']
     files = [path for folder in folders for path in folder.glob('*.*')]
     assert named == {str(path.relative_to(REPO)) for path in files if path.is_file() and path.name[0] != '_'}
     what = {row[0]: set(re.findall(r'`(\w+)`', row[1])) for row in rows('Tools')}
@@ -79,5 +79,5 @@ def test_tools_are_all_named() -> None:
         if isinstance(node, ast.AnnAssign) and node.target.id == 'BENCHMARKS'
     )
     assert what['`tools/benchmark.py`'] - {'segment_anything'} == set(benchmarks)
-    studies = {path.stem for path in (REPO / 'tools/studies').glob('*.py')} - {'__init__'}
+    studies = {path.stem for path in (REPO / 'tools/studies').glob('*.py')} - {'__init__', 'study', 'table'}
     assert what['`tools/reproduce.py`'] == studies

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from mmsam_ext.models.peft import PEFTLinear
 from mmsam_ext.structures import Prompts
 from tests.naming import raises_naming
 from tests.run_tool import run_here, test_results
-from tests.shrink import CONFIGS, REPO, SIZE, shrink, spare_formatting
+from tests.shrink import CONFIGS, SIZE, shrink, spare_formatting
 
 pytestmark = pytest.mark.usefixtures('unformatted')
 README = (CONFIGS / 'README.md').read_text()
@@ -54,12 +52,9 @@ COUNTS = {  # Table 3, and the other sizes of SAM
 @pytest.fixture(scope='module')
 def model_cost():
     """The tool, as a module."""
-    path = REPO / 'tools' / 'model_cost.py'
-    spec = importlib.util.spec_from_file_location('model_cost_of_spt', path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    from mmsam_ext.cli import model_cost
+
+    return model_cost
 
 
 def sizes(model_cost, name: str, text: str) -> tuple[int, int]:

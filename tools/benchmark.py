@@ -29,20 +29,21 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import _bootstrap  # noqa: F401  (finds the package)
 import torch
 
-SCRIPT = Path(__file__).resolve()
-sys.path.insert(0, str(SCRIPT.parent))
-sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+# isort: split
+from benchmarks import core as core_benchmark
+from benchmarks import emeasure as emeasure_benchmark
+from benchmarks import plm as plm_benchmark
+from benchmarks import scan as scan_benchmark
+from benchmarks import spt as spt_benchmark
+from benchmarks import stable_sam as stable_sam_benchmark
+from benchmarks import training_memory
+from benchmarks.core import STOCK_ARCHS, Case, save_weights
+from benchmarks.interleaved import CONTENDER, Outcome, interleave
 
-import _benchmark_emeasure  # noqa: E402
-import _benchmark_plm  # noqa: E402
-import _benchmark_scan  # noqa: E402
-import _benchmark_spt  # noqa: E402
-import _benchmark_stable_sam  # noqa: E402
-from _benchmark_core import STOCK_ARCHS, Case, prepare, save_weights  # noqa: E402
-from _interleaved import Outcome, interleave, serve  # noqa: E402
-from _measure import MEMORY_KIND, DeviceError, device_name, pick_device  # noqa: E402
+from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 
 STAGES = ('encoder', 'decoder', 'end_to_end')
 #: The batch whose prompts we decode in one call, and stock SAM in a loop over images.
@@ -78,7 +79,7 @@ def core(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
             for case in core_cases(args, dtype, device, str(weights)):
                 say(f'{dtype} {case.name} ...')
                 commands = {
-                    name: [str(SCRIPT), '--contender', json.dumps(asdict(replace(case, contender=name)))]
+                    name: [*CONTENDER, 'core', json.dumps(asdict(replace(case, contender=name)))]
                     for name in ('stock', 'ours')
                 }
                 outcomes = interleave(commands, args.repeats, say)
@@ -88,27 +89,27 @@ def core(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
 
 def spt(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """SPT beside zero-shot SAM, by parts: dtype -> times and ratios."""
-    return _benchmark_spt.spt(args, device, say)
+    return spt_benchmark.spt(args, device, say)
 
 
 def stable_sam(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """Stable-SAM's plugins, by parts: dtype -> times and ratios."""
-    return _benchmark_stable_sam.stable_sam(args, device, say)
+    return stable_sam_benchmark.stable_sam(args, device, say)
 
 
 def plm(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """PLM and PMM, by parts: dtype -> times and ratios."""
-    return _benchmark_plm.plm(args, device, say)
+    return plm_benchmark.plm(args, device, say)
 
 
 def scan(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """The selective scan against a sequential loop: pass -> :func:`compare`."""
-    return compare_all(_benchmark_scan.measure(args.repeats, args.size, device, say))
+    return compare_all(scan_benchmark.measure(args.repeats, args.size, device, say))
 
 
 def emeasure(args: argparse.Namespace, device: torch.device) -> dict[str, dict]:
     """The E-measure against NumPy: case -> :func:`compare`."""
-    return compare_all(_benchmark_emeasure.measure(args.repeats, args.size, device, say))
+    return compare_all(emeasure_benchmark.measure(args.repeats, args.size, device, say))
 
 
 #: Name on the command line -> (arguments, device) -> results by case. Further benchmarks go here.
@@ -120,11 +121,18 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, dic
     'scan': scan,
     'emeasure': emeasure,
 }
+#: Benchmark -> what a process of its own, started with --contender, does.
+CONTENDERS: dict[str, Callable[..., None]] = {
+    'core': core_benchmark.contend,
+    'scan': scan_benchmark.contend,
+    'emeasure': emeasure_benchmark.contend,
+    'training_memory': training_memory.contend,
+}
 #: Tables of benchmarks whose results are no comparisons of two contenders.
 TABLES: dict[str, Callable[[dict[str, dict]], str]] = {
-    'spt': _benchmark_spt.table,
-    'stable_sam': _benchmark_stable_sam.table,
-    'plm': _benchmark_plm.table,
+    'spt': spt_benchmark.table,
+    'stable_sam': stable_sam_benchmark.table,
+    'plm': plm_benchmark.table,
 }
 
 
@@ -218,8 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line, or one contender of it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ['--contender']:
-        case = Case(**json.loads(arguments[1]))
-        serve(prepare(case), torch.device(case.device), arguments[2])
+        CONTENDERS[arguments[1]](*arguments[2:])
         return 0
     args = parse(arguments)
     results = BENCHMARKS[args.benchmark](args, args.device)

@@ -28,26 +28,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve()
-sys.path.insert(0, str(SCRIPT.parent))
-sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+import _bootstrap  # noqa: F401  (finds the package)
 
-import mmsam_ext  # noqa: E402, F401  (before mmseg)
+import mmsam_ext  # noqa: F401  (before mmseg)
 
 # isort: split
-import model_cost  # noqa: E402
-import torch  # noqa: E402
-from _by_parts import medians, time_parts  # noqa: E402
-from _measure import device_name  # noqa: E402
-from _study import Run, RunError  # noqa: E402
-from _study_table import command, report, write_between  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
-from mmseg.registry import MODELS  # noqa: E402
-from studies import STUDIES  # noqa: E402
+import torch
+from benchmarks.by_parts import medians, time_parts
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from studies import STUDIES
+from studies.study import Run, RunError
+from studies.table import command, report, write_between
 
-TOOLS = SCRIPT.parent
+from mmsam_ext.cli import model_cost
+from mmsam_ext.cli.measuring import device_name
+
+TOOLS = Path(__file__).resolve().parent
 README = TOOLS.parent / 'configs' / 'README.md'
 #: (run, its empty folder) -> its result, see :meth:`Run.result`.
 Execute = Callable[[Run, Path], dict]

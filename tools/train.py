@@ -1,10 +1,6 @@
-"""Train a model: MMSegmentation's own ``tools/train.py``, with this package imported first.
+"""Train a model: the same as ``python -m mmsam_ext train``."""
 
-Usage: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--cfg-options KEY=VALUE ...]
-       (all arguments: python tools/train.py --help)
-"""
-
-from _mmseg_tool import run_mmseg_tool
+from _bootstrap import run_command
 
 if __name__ == '__main__':
-    run_mmseg_tool('train.py')
+    run_command('train')

@@ -24,7 +24,7 @@ class MTDDataset(BinaryDefectDataset):
         data_root/train.txt                              lines like MT_Blowhole/Imgs/exp1_num_108719
 
     `defect_class` is the first folder. The dataset has no split of its own, hence the lists, which
-    ``tools/dataset_converters/mtd_split.py`` makes of the images that are there. Some masks are empty under
+    ``tools/converters/mtd_split.py`` makes of the images that are there. Some masks are empty under
     the rule "foreground is > 127"; by default these samples are dropped, counted and logged. Images without a defect
     (MT_Free) have empty masks: load them with ``drop_empty=False``, by a list or ``defect_classes=['MT_Free']``.
 
@@ -78,7 +78,7 @@ class MTDDataset(BinaryDefectDataset):
         if not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
                 f'MTD: no list {os.path.abspath(self.ann_file)}. The dataset is published without a split: python '
-                f'tools/dataset_converters/mtd_split.py {self.data_root} makes train.txt and val.txt; or write a list, '
+                f'tools/converters/mtd_split.py {self.data_root} makes train.txt and val.txt; or write a list, '
                 "one sample a line as MT_Blowhole/Imgs/exp1_num_108719, or set ann_file='' for all samples"
             )
         names = read_list(self.ann_file)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
+import benchmark
 import pytest
 import torch
+from benchmarks import core
 from torch import Tensor
 
 from tests.naming import assert_names, error_line, raises_naming
@@ -24,7 +24,8 @@ TOY = """
 import sys, time
 sys.path.insert(0, {tools!r})
 import torch
-from _interleaved import serve
+import _bootstrap
+from benchmarks.interleaved import serve
 
 name, megabytes, seconds, log, output = sys.argv[1:]
 
@@ -40,17 +41,6 @@ def work():
 
 serve(work, torch.device('cpu'), output)
 """
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('benchmark', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['benchmark'] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = load()
 
 
 @pytest.fixture
@@ -126,8 +116,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_contenders_compute_the_same(weights: Path, stage: str, images: int, prompts: int, shape: tuple) -> None:
     """At a size that neither is built for; and what they compute depends on weights and inputs."""
     case = benchmark.Case('stock', stage, images, prompts, 'base', 96, 'fp32', 'cpu', str(weights))
-    stock: Tensor = benchmark.prepare(case)()
-    ours: Tensor = benchmark.prepare(replace(case, contender='ours'))()
+    stock: Tensor = core.prepare(case)()
+    ours: Tensor = core.prepare(replace(case, contender='ours'))()
     assert stock.shape == ours.shape == shape
     assert stock.std() > 1e-3
     torch.testing.assert_close(ours, stock, rtol=0, atol=1e-4)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import benchmarks.plm as benchmark_plm
 import pytest
 import torch
 
@@ -14,17 +12,6 @@ from mmsam_ext.models.auxiliary_heads import PointMatchingModule
 from mmsam_ext.models.prompt_stages import PromptLearningModule
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-def load() -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    spec = importlib.util.spec_from_file_location('_benchmark_plm', TOOLS / '_benchmark_plm.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark_plm = load()
 
 
 def test_works_run_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from benchmarks import emeasure, scan
 
 from tests.evaluation.e_measure_golden import FILE, PLACES, case
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 CPU = torch.device('cpu')
-
-
-def load(name: str) -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-scan, emeasure = load('_benchmark_scan'), load('_benchmark_emeasure')
 
 
 def test_the_loop_is_the_recurrence() -> None:

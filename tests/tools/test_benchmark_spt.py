@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from benchmarks import by_parts
+from benchmarks import spt as benchmark_spt
 
 from mmsam_ext.models.mask_decoders.plugins import visual_relation_adapter
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
-
-import _benchmark_spt
-import _by_parts
 
 
 def test_ratios() -> None:
     seconds = {
         'encoder': 10.0, 'qkv': 0.5, 'qkv + LoRA': 0.6, 'relation': 0.1, 'SAM decoder 1': 2.0, 'SPT decoder 1': 4.0
     }  # fmt: skip
-    assert _benchmark_spt.ratios(seconds, blocks=10, prompts=[1]) == pytest.approx({
+    assert benchmark_spt.ratios(seconds, blocks=10, prompts=[1]) == pytest.approx({
         'LoRA in the encoder / encoder': 0.1,
         'SPT / SAM decoder, 1 prompts': 2,
         'speed of SPT / SAM, 1 prompts': 12 / 15,
@@ -31,7 +25,7 @@ def test_ratios() -> None:
 def test_parts_in_turn_and_the_first_round_does_not_count() -> None:
     done: list[str] = []
     works = {name: lambda name=name: done.append(name) for name in 'ab'}
-    seconds, cpu = _by_parts.time_parts(works, 2, torch.device('cpu'), lambda line: None)
+    seconds, cpu = by_parts.time_parts(works, 2, torch.device('cpu'), lambda line: None)
     assert ''.join(done) == 'ababab'
     assert [len(values) for values in (*seconds.values(), *cpu.values())] == [2] * 4
 
@@ -40,7 +34,7 @@ def test_parts_of_spt(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     stock = visual_relation_adapter.visual_relation
     monkeypatch.setattr(visual_relation_adapter, 'visual_relation', lambda *args: calls.append(1) or stock(*args))
-    works, blocks = _benchmark_spt.parts('tiny', 64, [1, 5], torch.device('cpu'), 'fp32')
+    works, blocks = benchmark_spt.parts('tiny', 64, [1, 5], torch.device('cpu'), 'fp32')
     assert blocks == 8
     shapes = {name: tuple(work().shape) for name, work in works.items() if 'decoder' in name}
     assert shapes == {f'{name} decoder {number}': (number, 4, 16, 16) for number in (1, 5) for name in ('SAM', 'SPT')}
@@ -54,15 +48,15 @@ def test_parts_of_spt(monkeypatch: pytest.MonkeyPatch) -> None:
             memory=dict(b=5.0),
         )
     }
-    rows = [line.split()[1:] for line in _benchmark_spt.table(results).splitlines()[1:]]
+    rows = [line.split()[1:] for line in benchmark_spt.table(results).splitlines()[1:]]
     assert rows == [['1.0000', '3.0000'], ['2.0000', '4.0000'], ['5.0000']]
 
 
 def test_training_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both train, in processes of their own; the ratios are the right way up."""
-    memory = _benchmark_spt.training_memory('tiny', 64, [1], torch.device('cpu'), 'fp32')
+    memory = benchmark_spt.training_memory('tiny', 64, [1], torch.device('cpu'), 'fp32')
     assert 0.9 < memory['training memory of SPT / LoRA, 1 prompts'] < 1.2
     answers = {'LoRA': dict(peak_mb=100.0, extra_mb=50.0), 'SPT': dict(peak_mb=110.0, extra_mb=60.0)}
-    monkeypatch.setattr(_benchmark_spt, 'run_child', lambda script, arguments: answers[arguments[1]])
-    memory = _benchmark_spt.training_memory('base', 1024, [4], torch.device('cpu'), 'fp32')
+    monkeypatch.setattr(benchmark_spt, 'run_child', lambda command: answers[command[4]])
+    memory = benchmark_spt.training_memory('base', 1024, [4], torch.device('cpu'), 'fp32')
     assert list(memory.values()) == pytest.approx([100.0, 110.0, 1.1, 1.2])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import check_env
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
@@ -15,15 +14,6 @@ SCRIPT = REPO / 'tools' / 'check_env.py'
 GOOD_REPORT = dict(torch='2.11.0+cu130', torchvision='0.26.0+cu130', error=None, cuda=False, devices=[])
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('check_env', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['check_env'] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-check_env = load()
 PINS = check_env.pinned()
 
 

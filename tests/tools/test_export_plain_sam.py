@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
-import pytest
 import torch
 from mmseg.registry import MODELS
 from safetensors.torch import load_file
 
+from mmsam_ext.checkpoints.plain_sam import plain_sam
+from mmsam_ext.cli import export_plain_sam as export
 from tests.models.small import CHANNELS, DECODER, config, segmentor, stock_sam
 from tests.naming import raises_naming
 
-PATH = Path(__file__).resolve().parents[2] / 'tools' / 'checkpoint_converters' / 'export_plain_sam.py'
-SPEC = importlib.util.spec_from_file_location('export_plain_sam', PATH)
-export = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(export)
+
+def run(*arguments: object) -> None:
+    export.main([str(argument) for argument in arguments])
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, 'argv', ['export_plain_sam.py', *map(str, arguments)])
-    export.main()
-
-
-def test_a_run_becomes_a_file_that_segment_anything_loads(tmp_path, monkeypatch, capsys):
+def test_a_run_becomes_a_file_that_segment_anything_loads(tmp_path):
     model = segmentor()
     torch.save(dict(state_dict=model.state_dict(), meta=dict(iter=3)), tmp_path / 'run.pth')
-    run(monkeypatch, tmp_path / 'run.pth', tmp_path / 'plain.pth')
+    run(tmp_path / 'run.pth', tmp_path / 'plain.pth')
     sam = stock_sam()
     sam.load_state_dict(torch.load(tmp_path / 'plain.pth'), strict=False)
     assert set(torch.load(tmp_path / 'plain.pth')) == set(sam.state_dict()) - {'pixel_mean', 'pixel_std'}
     x = torch.randn(1, 3, 128, 128)
     with torch.no_grad():
         assert torch.allclose(sam.image_encoder(x), model.extract_feat(x).embedding, atol=1e-4)
-    run(monkeypatch, tmp_path / 'run.pth', tmp_path / 'plain.safetensors', '--half')
+    run(tmp_path / 'run.pth', tmp_path / 'plain.safetensors', '--half')
     assert load_file(tmp_path / 'plain.safetensors')['image_encoder.pos_embed'].dtype == torch.float16
 
 
@@ -44,18 +35,18 @@ def test_of_a_self_draft_model_the_refining_decoder_is_sams(tmp_path):
     decoder = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
     settings['mask_decoder'] = dict(type='SelfDraftDecoder', decoder=decoder)
     model = MODELS.build(settings)
-    plain, left_out = export.plain_sam(model.state_dict())
+    plain, left_out = plain_sam(model.state_dict())
     assert torch.equal(plain['mask_decoder.iou_token.weight'], model.mask_decoder.refine.iou_token.weight)
     assert set(plain) == set(stock_sam().state_dict())
     assert left_out == {'mask_decoder.drafts': len(model.mask_decoder.refine.state_dict())}
 
 
-def test_bad_input(tmp_path, monkeypatch):
+def test_bad_input(tmp_path):
     torch.save(dict(state_dict={'mask_decoder.x': torch.ones(1)}), tmp_path / 'part.pth')
     with raises_naming(SystemExit, 'part.pth', 'image encoder'):
-        run(monkeypatch, tmp_path / 'part.pth', tmp_path / 'out.pth')
+        run(tmp_path / 'part.pth', tmp_path / 'out.pth')
     with raises_naming(SystemExit, 'none.pth'):
-        run(monkeypatch, tmp_path / 'none.pth', tmp_path / 'out.pth')
+        run(tmp_path / 'none.pth', tmp_path / 'out.pth')
     rules = [dict(type='LoRA', modules='qkv$')]
     with raises_naming(ValueError, 'backbone.blocks.0.attn.qkv.lora_a'):
-        export.plain_sam(MODELS.build(config(peft=rules)).state_dict())
+        plain_sam(MODELS.build(config(peft=rules)).state_dict())

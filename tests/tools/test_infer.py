@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -16,21 +14,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmsam_ext.apis import PromptSegInferencer
+from mmsam_ext.cli import infer
 from tests.models.small import config, segmentor
 from tests.naming import assert_names
 
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = REPO / 'tools' / 'infer.py'
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('infer', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-infer = load()
 
 
 @pytest.fixture(scope='module')

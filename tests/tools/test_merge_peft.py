@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsam_ext.checkpoints.base import KEY, file_hash, trained_keys
+from mmsam_ext.cli import merge_peft as tool
 from tests.models.small import CHANNELS, DECODER, config, images, stock_sam
 from tests.naming import raises_naming
-
-PATH = Path(__file__).resolve().parents[2] / 'tools' / 'merge_peft.py'
-SPEC = importlib.util.spec_from_file_location('merge_peft_tool', PATH)
-tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tool)
 
 PLAIN = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
 SPT = dict(type='SelfDraftDecoder', decoder=PLAIN | dict(plugins=[dict(type='VRAAdapter', dim=CHANNELS)]))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmsam_ext.cli import model_cost
 from tests.naming import assert_names, error_line, raises_naming
 
 REPO = Path(__file__).resolve().parents[2]
@@ -33,17 +32,6 @@ model = dict(
     trainable=(),
 )
 """
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('model_cost', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['model_cost'] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-model_cost = load()
 
 
 def write_config(folder: Path, arch: str | dict, width: int, size: str = 'size_divisor=16') -> str:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from mmseg.registry import DATASETS
 
+from mmsam_ext.cli import mtd_split as tool
 from tests.naming import raises_naming
 from tests.shrink import UNSERIALIZED, write_mtd
-
-PATH = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters' / 'mtd_split.py'
-SPEC = importlib.util.spec_from_file_location('mtd_split', PATH)
-tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tool)
 
 NAMES = [
     f'{kind}/Imgs/exp1_num_{index}' for kind, number in (('MT_Crack', 40), ('MT_Fray', 8)) for index in range(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,37 +10,33 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import reproduce
+import studies
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
+from studies import study as base
 
 from tests.conftest import find_data
-from tests.shrink import REPO, shrink
-
-sys.path.insert(0, str(REPO / 'tools'))  # as when the script is run
-
-import _study
-import reproduce
-import studies
-
 from tests.naming import assert_names, error_line, raises_naming
+from tests.shrink import shrink
 
-TOY = _study.Study(
+TOY = base.Study(
     name='toy',
     config='sam_tiny_{data}',
     data=('mtd', 'synthetic'),
     iterations=100,
     variants=(
-        _study.Variant('zero-shot', {'model.trainable': ()}, trained=False),
-        _study.Variant('tuned'),
-        _study.Variant('tuned, half', lambda config: {'optim_wrapper.optimizer.lr': config.train_cfg.max_iters}, 0.5),
+        base.Variant('zero-shot', {'model.trainable': ()}, trained=False),
+        base.Variant('tuned'),
+        base.Variant('tuned, half', lambda config: {'optim_wrapper.optimizer.lr': config.train_cfg.max_iters}, 0.5),
     ),
-    columns=(_study.Column('mIoU', 'mIoU'), _study.Column('MAE', 'MAE', 3), _study.Column('gone', 'gone')),
+    columns=(base.Column('mIoU', 'mIoU'), base.Column('MAE', 'MAE', 3), base.Column('gone', 'gone')),
     claims=(
-        _study.Claim('tuned', 'zero-shot', 'mIoU'),
-        _study.Claim('tuned', 'zero-shot', 'MAE', lower=True),
-        _study.Claim('tuned, half', 'tuned', 'mIoU'),
+        base.Claim('tuned', 'zero-shot', 'mIoU'),
+        base.Claim('tuned', 'zero-shot', 'MAE', lower=True),
+        base.Claim('tuned, half', 'tuned', 'mIoU'),
     ),
 )
 SEEDS = [0, 1, 2]
@@ -65,7 +60,7 @@ class Fake:
         self.fail = fail
         self.asked: list[str] = []
 
-    def __call__(self, run: _study.Run, folder: Path) -> dict:
+    def __call__(self, run: base.Run, folder: Path) -> dict:
         self.asked.append(str(run))
         assert not list(folder.iterdir())  # nothing is left of an interrupted run
         (folder / 'half done').touch()
@@ -156,10 +151,10 @@ def test_weights_that_change_meanwhile(page: Path, monkeypatch: pytest.MonkeyPat
     """Neither the run under way nor those that were planned with the old weights pass for results of either."""
     fake = Fake()
 
-    def replaced_in_the_third(run: _study.Run, folder: Path) -> dict:
+    def replaced_in_the_third(run: base.Run, folder: Path) -> dict:
         result = fake(run, folder)
         if len(fake.asked) == 3:
-            monkeypatch.setattr(_study, 'weights_hash', lambda name: 'of new weights')
+            monkeypatch.setattr(base, 'weights_hash', lambda name: 'of new weights')
         return result
 
     line = ['toy', '--data', 'mtd', '--work-dir', str(page.parent / 'work'), '--out', str(page)]
@@ -184,7 +179,7 @@ def test_jobs_at_a_time(page: Path) -> None:
     alone = page.read_text()
     both, fake = threading.Barrier(2, timeout=20), Fake()
 
-    def execute(run: _study.Run, folder: Path) -> dict:
+    def execute(run: base.Run, folder: Path) -> dict:
         both.wait()
         return fake(run, folder)
 
@@ -231,7 +226,7 @@ def test_markers_are_missing(page: Path) -> None:
 
 def test_config_of_a_run() -> None:
     """No validation, the schedule stretched, the seed; the shipped config is left alone."""
-    before = _study.read_config('sam_tiny_mtd').to_dict()
+    before = base.read_config('sam_tiny_mtd').to_dict()
     (one,) = TOY.runs([7], 200, ['mtd'], ['tuned, half'])
     config = one.config
     assert config.train_cfg.max_iters == config.default_hooks.checkpoint.interval == 100
@@ -241,7 +236,7 @@ def test_config_of_a_run() -> None:
     assert (
         config.train_dataloader.dataset.ann_file == 'train.txt' and config.test_dataloader.dataset.ann_file == 'val.txt'
     )
-    assert _study.read_config('sam_tiny_mtd').to_dict() == before
+    assert base.read_config('sam_tiny_mtd').to_dict() == before
     (short,) = replace(TOY, iterations=dict(mtd=50, synthetic=9)).runs([7], None, ['mtd'], ['tuned, half'])
     assert short.iterations == short.config.train_cfg.max_iters == 25
     zero, again = (TOY.runs([0], steps, ['mtd'], ['zero-shot'])[0] for steps in (100, 200))
@@ -268,15 +263,15 @@ def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(reproduce, 'time_parts', time_parts)
     monkeypatch.setitem(reproduce.SPEEDS, 'predict', lambda config: None)
-    two = _study.Study('toy', 'sam_tiny_{data}', ('mtd',), 100, (*TOY.variants[:2], wide()), TOY.columns)
+    two = base.Study('toy', 'sam_tiny_{data}', ('mtd',), 100, (*TOY.variants[:2], wide()), TOY.columns)
     monkeypatch.setitem(reproduce.STUDIES, 'toy', two)
     run(page)
     run(page, '--speed')
     assert [row[3] for row in rows(page)['mtd']] == ['1.00', '1.00', '0.50']
 
 
-def wide() -> _study.Variant:
-    return _study.Variant('tuned, half', {'model.backbone.embed_dim': 384})
+def wide() -> base.Variant:
+    return base.Variant('tuned, half', {'model.backbone.embed_dim': 384})
 
 
 # ---------------------------------------------------------------- the studies
@@ -297,7 +292,7 @@ def variants() -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize('study', reproduce.STUDIES.values(), ids=lambda study: study.name)
-def test_names_and_keys(study: _study.Study) -> None:
+def test_names_and_keys(study: base.Study) -> None:
     """Names are unique, all runs differ, columns are keys that the test's metrics have, claims name variants."""
     names = [variant.name for variant in study.variants]
     assert len(set(names)) == len(names)
@@ -339,7 +334,7 @@ def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path)
     (one,) = reproduce.STUDIES[study].runs([0], None, [data], [variant])
     trained = one.variant.trained
     # What is not trained has no data to train on, which shrinking expects.
-    source = one.config if trained else replace(one, variant=_study.Variant(variant, one.variant.options)).config
+    source = one.config if trained else replace(one, variant=base.Variant(variant, one.variant.options)).config
     config = shrink(source, folder)
     key = json.dumps([config.model.to_dict(), source.train_dataloader.to_dict()], sort_keys=True, default=str)
     if key in _stepped:
@@ -382,7 +377,7 @@ def test_a_model_that_cannot_be_counted_is_not_trained(tmp_path: Path, monkeypat
         reproduce.execute(SimpleNamespace(config=config), tmp_path)
 
 
-def run_of(study: str, variant: str, data: str) -> _study.Run:
+def run_of(study: str, variant: str, data: str) -> base.Run:
     return reproduce.STUDIES[study].runs([0], None, [data], [variant])[0]
 
 

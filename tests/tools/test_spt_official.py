@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,10 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmsam_ext.cli import spt_official as tool
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, stock_sam
 from tests.naming import raises_naming
-
-PATH = Path(__file__).resolve().parents[2] / 'tools' / 'checkpoint_converters' / 'spt_official.py'
-SPEC = importlib.util.spec_from_file_location('spt_official', PATH)
-tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tool)
 
 RANK = 8
 #: One of each kind of parameter.

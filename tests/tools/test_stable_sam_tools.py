@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from benchmarks import stable_sam as benchmark
 from mmengine.config import Config
 from mmseg.registry import METRICS, MODELS
 
+from mmsam_ext.cli import analyze_robustness as analyze
+from mmsam_ext.cli import visualize_sampling as visualize
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
 from tests.models.small import CHANNELS, DECODER, randomise
 from tests.models.small import config as small_config
@@ -22,23 +22,6 @@ from tests.naming import assert_names, error_line, raises_naming
 from tests.shrink import CONFIGS, shrink
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-def load(name: str) -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    try:
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
-
-
-analyze, visualize, benchmark = (
-    load(name) for name in ('analyze_robustness', 'visualize_sampling', '_benchmark_stable_sam')
-)
 
 
 @pytest.fixture(scope='module')

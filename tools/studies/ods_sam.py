@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from _study import Claim, Column, Study, Variant, read_config
 from mmengine.config import Config
+
+from .study import Claim, Column, Study, Variant, read_config
 
 SIZE = (256, 256)
 #: Steps, as a share of ODS-SAM's, that take the CPU time of its training, data loading left out. As said by

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from _study import Claim, Column, Options, Study, Variant
 from mmengine.config import Config
+
+from .study import Claim, Column, Options, Study, Variant
 
 IMAGES = 232  # of MTD's train split
 #: What of the model there is, and what of it is trained: as in configs/{sam-f,plm-only,plm}_tiny_parts.py.

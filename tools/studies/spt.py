@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _study import Claim, Column, Study, Variant, read_config
+from .study import Claim, Column, Study, Variant, read_config
 
 PROTOCOL = read_config('_base_/prompts/spt_protocol')
 PEFT = ('LoRA', 'DoRA', 'Adapter')

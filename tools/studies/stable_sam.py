@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from _study import Claim, Column, Study, Variant, read_config
 from mmengine.config import Config
+
+from .study import Claim, Column, Study, Variant, read_config
 
 IMAGES, BATCH, EPOCHS = 232, 4, 12
 #: Images of an epoch.

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from _study import Claim, Run, Study
+from .study import Claim, Run, Study
 
 #: Speeds of a study's variants: data -> variant -> images/s relative to the first variant.
 Speeds = Mapping[str, Mapping[str, float]]

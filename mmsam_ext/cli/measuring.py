@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+PACKAGE = Path(__file__).resolve().parents[1]
 #: What `peak_memory_mb` means, by type of device.
 MEMORY_KIND = {
     'cpu': 'peak resident memory of the whole measuring process, PyTorch itself included',
@@ -85,17 +87,19 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def run_child(script: str | Path, arguments: Sequence[str]) -> dict:
-    """Run a script in a fresh interpreter.
+def run_child(command: Sequence[str | Path]) -> dict:
+    """Run Python with a command line (a script, or ``-m mmsam_ext COMMAND``) in a process of its own.
 
     Returns:
         The JSON object that is the last line it prints.
 
     Raises:
-        RuntimeError: it failed; with the end of its stderr.
+        RuntimeError: it failed; the message has the end of its stderr.
     """
-    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
+    words = [str(word) for word in command]
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]  # a checkout need not be installed
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     if done.returncode:
-        command = ' '.join([Path(script).name, *arguments])
-        raise RuntimeError(f'{command} failed ({done.returncode}):\n{done.stderr[-3000:]}')
+        raise RuntimeError(f'{" ".join(words)} failed ({done.returncode}):\n{done.stderr[-3000:]}')
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -20,11 +20,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without `pip install`
-
-import mmsam_ext  # noqa: F401  (before mmseg)
-
-# isort: split
 import matplotlib
 import torch
 from mmengine.config import Config
@@ -235,7 +230,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(report))
     print(f'Written: {args.out / "robustness.json"}, {args.out / "robustness.png"}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -19,8 +19,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without `pip install`
-
 import cv2
 import numpy as np
 import torch
@@ -203,7 +201,3 @@ def _on_image(seen: Look, shape: tuple[int, int]) -> np.ndarray:
     """(N,) bool: whether a sampled place lies on the image of `shape` (H, W), and not in the padding."""
     limit = torch.tensor([shape[1], shape[0]]) - 0.5
     return ((seen.places >= -0.5) & (seen.places < limit)).all(1).numpy()
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import memory_mb, peak_memory_mb, timed
 from torch import Tensor
+
+from mmsam_ext.cli.measuring import memory_mb, peak_memory_mb, timed
+
+#: Command line, after Python, of a process that is one contender: the name of its benchmark and its arguments follow.
+CONTENDER = [str(Path(__file__).resolve().parents[1] / 'benchmark.py'), '--contender']
 
 
 @dataclass
@@ -25,7 +29,7 @@ class Outcome:
     Attributes:
         seconds: Of each round.
         cpu_seconds: Of its process's threads in each round; other programs on the machine disturb these less.
-        peak_memory_mb: Of its process, see ``_measure.MEMORY_KIND``.
+        peak_memory_mb: Of its process, see ``MEMORY_KIND``.
         output: What its work returned, on the CPU in fp32.
         extra_memory_mb: The peak less what the process held (PyTorch, inputs) before its work was done first.
     """
@@ -55,7 +59,7 @@ class Contender:
 
     Args:
         name: Used in messages.
-        command: Arguments of the Python script that it runs; the path for its output is added as the last.
+        command: Python's command line, as :data:`CONTENDER`; the path for its output is added as the last argument.
         folder: For its files.
     """
 

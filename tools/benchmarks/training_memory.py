@@ -1,7 +1,5 @@
 """Peak memory of training steps of SPT or of its PEFT alone: a process of its own for ``tools/benchmark.py spt``.
 
-Usage: python tools/_training_memory.py {base,large,huge,tiny} {SPT,LoRA} SIZE PROMPTS DEVICE {fp32,bf16}
-
 Two steps (losses and gradients) of one image with random weights, then a JSON object with `peak_mb` and, less what was
 held before the first step, `extra_mb`.
 """
@@ -9,25 +7,16 @@ held before the first step, `extra_mb`.
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import torch
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
-REPO = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPO))  # a checkout works without `pip install`
-
-import mmsam_ext  # noqa: E402, F401  (before mmseg)
-
-# isort: split
-from _measure import memory_mb, peak_memory_mb  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.structures import PixelData  # noqa: E402
-from mmseg.registry import MODELS  # noqa: E402
-from mmseg.structures import SegDataSample  # noqa: E402
-
-from mmsam_ext.structures import Prompts  # noqa: E402
+from mmsam_ext.apis.model_loading import load_config
+from mmsam_ext.cli.measuring import memory_mb, peak_memory_mb
+from mmsam_ext.structures import Prompts
 
 CONFIGS = {
     'base': 'spt_vitb_industrial',
@@ -49,7 +38,7 @@ METHODS = {
 def measure(arch: str, method: str, size: int, prompts: int, device: torch.device, dtype: str) -> dict[str, float]:
     """Train two steps -> `peak_mb`, `extra_mb`."""
     init_default_scope('mmseg')
-    config = Config.fromfile(REPO / 'configs' / f'{CONFIGS[arch]}.py')
+    config = load_config(CONFIGS[arch])
     config.merge_from_dict({**METHODS[method], 'model.init_cfg': None})
     model = MODELS.build(config.model).to(device).train()
     torch.manual_seed(0)
@@ -69,6 +58,15 @@ def measure(arch: str, method: str, size: int, prompts: int, device: torch.devic
     return dict(peak_mb=peak, extra_mb=peak - before)
 
 
-if __name__ == '__main__':
-    arch, method, size, prompts, device, dtype = sys.argv[1:]
+def contend(arch: str, method: str, size: str, prompts: str, device: str, dtype: str) -> None:
+    """Be the process that is measured, and print the result.
+
+    Args:
+        arch: A key of :data:`CONFIGS`.
+        method: A key of :data:`METHODS`.
+        size: Side of the square image.
+        prompts: Number of boxes.
+        device: As torch names it.
+        dtype: 'fp32' or 'bf16'.
+    """
     print(json.dumps(measure(arch, method, int(size), int(prompts), torch.device(device), dtype)))

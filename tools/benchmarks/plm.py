@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from _by_parts import medians, time_parts
 from torch import Tensor
+
+from .by_parts import medians, time_parts
 
 CHANNELS, STRIDE = 256, 16
 LOSSES = ('MaskFocalLoss', 'MaskDiceLoss', 'IoUPredictionLoss')

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from _by_parts import medians, time_parts
-from _measure import run_child
 from torch import nn
 
+from mmsam_ext.cli.measuring import run_child
+
+from .by_parts import medians, time_parts
+from .interleaved import CONTENDER
+
 CHANNELS, STRIDE = 256, 16
-TRAINING_MEMORY = Path(__file__).resolve().with_name('_training_memory.py')
 LORA = dict(type='LoRA', modules=r'\.(q|v)_proj$')
 
 
@@ -98,7 +99,7 @@ def training_memory(arch: str, size: int, prompts: list[int], device: torch.devi
     result = {}
     for number in prompts:
         lora, spt = (
-            run_child(TRAINING_MEMORY, [arch, method, str(size), str(number), str(device), dtype])
+            run_child([*CONTENDER, 'training_memory', arch, method, size, number, device, dtype])
             for method in ('LoRA', 'SPT')
         )
         result |= {

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmsam_ext.checkpoints.base import file_hash
 from mmsam_ext.checkpoints.loaders import PACKAGED, asset_path
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 CONFIGS = REPO / 'configs'
 #: Changes to a config: key with dots -> value, as --cfg-options takes them, or a function of the config so far.
 Options = Mapping[str, Any] | Callable[[Config], Mapping[str, Any]]

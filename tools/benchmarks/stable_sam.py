@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from _by_parts import medians, time_parts
 from torch import Tensor
+
+from .by_parts import medians, time_parts
 
 CHANNELS, STRIDE = 256, 16
 DSP = dict(type='DeformableSamplingPlugin')

@@ -8,21 +8,15 @@ definition as it stands, an enhanced alignment matrix for each of 256 thresholds
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SCRIPT = Path(__file__).resolve()
-sys.path.insert(0, str(SCRIPT.parent))
-sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+from mmsam_ext.evaluation.functional import e_measure, level_histograms
 
-from _interleaved import Outcome, interleave, serve  # noqa: E402
-
-from mmsam_ext.evaluation.functional import e_measure, level_histograms  # noqa: E402
+from .interleaved import CONTENDER, Outcome, interleave, serve
 
 CASES = ('histograms', 'thresholds')
 EPS = np.finfo(np.float64).eps
@@ -103,11 +97,12 @@ def measure(repeats: int, size: int, device: torch.device, say: Callable[[str], 
     outcomes = {}
     for case in CASES:
         say(f'emeasure {case} ...')
-        commands = {name: [str(SCRIPT), name, case, str(size), str(device)] for name in ('stock', 'ours')}
+        commands = {name: [*CONTENDER, 'emeasure', name, case, str(size), str(device)] for name in ('stock', 'ours')}
         outcomes[f'emeasure_{case}'] = interleave(commands, repeats, say)
     return outcomes
 
 
-if __name__ == '__main__':
-    contender, case, size, place, output = sys.argv[1:]
-    serve(prepare(contender, case, int(size), torch.device(place)), torch.device(place), output)
+def contend(contender: str, case: str, size: str, place: str, output: str) -> None:
+    """Be one contender: the process that :func:`measure` starts."""
+    device = torch.device(place)
+    serve(prepare(contender, case, int(size), device), device, output)

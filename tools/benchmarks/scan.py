@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-SCRIPT = Path(__file__).resolve()
-sys.path.insert(0, str(SCRIPT.parent))
-sys.path.insert(0, str(SCRIPT.parents[1]))  # a checkout works without `pip install`
+from mmsam_ext.models.layers import selective_scan
 
-from _interleaved import Outcome, interleave, serve  # noqa: E402
-
-from mmsam_ext.models.layers import selective_scan  # noqa: E402
+from .interleaved import CONTENDER, Outcome, interleave, serve
 
 #: Scan directions, channels, states; pixels of a side that are a token.
 GROUPS, CHANNELS, STATES, STRIDE = 8, 256, 16, 16
@@ -66,11 +60,12 @@ def measure(repeats: int, size: int, device: torch.device, say: Callable[[str], 
     outcomes = {}
     for what in PASSES:
         say(f'scan {what} ...')
-        commands = {name: [str(SCRIPT), name, what, str(size), str(device)] for name in ('stock', 'ours')}
+        commands = {name: [*CONTENDER, 'scan', name, what, str(size), str(device)] for name in ('stock', 'ours')}
         outcomes[f'scan_{what}'] = interleave(commands, repeats, say)
     return outcomes
 
 
-if __name__ == '__main__':
-    contender, what, size, place, output = sys.argv[1:]
-    serve(prepare(contender, what, int(size), torch.device(place)), torch.device(place), output)
+def contend(contender: str, what: str, size: str, place: str, output: str) -> None:
+    """Be one contender: the process that :func:`measure` starts."""
+    device = torch.device(place)
+    serve(prepare(contender, what, int(size), device), device, output)

@@ -5,6 +5,7 @@ Neither contender imports the other's code, so that both pay for their own libra
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .interleaved import serve
 
 #: Our name of an architecture -> segment_anything's.
 STOCK_ARCHS = {'base': 'vit_b', 'large': 'vit_l', 'huge': 'vit_h'}
@@ -81,6 +84,12 @@ def prepare(case: Case) -> Callable[[], Tensor]:
             return work()
 
     return run
+
+
+def contend(case: str, output: str) -> None:
+    """Be one contender, a process that ``tools/benchmark.py core`` starts; `case` is a :class:`Case` as JSON."""
+    one = Case(**json.loads(case))
+    serve(prepare(one), torch.device(one.device), output)
 
 
 def _inputs(case: Case) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,6 @@ import random
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from mmsam_ext.datasets.mtd import samples_of
 
 
@@ -68,7 +66,3 @@ def main(arguments: list[str] | None = None) -> None:
     for path, names in lists.items():
         path.write_text('\n'.join(names) + '\n', encoding='utf-8')
         print(f'{path}: {len(names)} samples')
-
-
-if __name__ == '__main__':
-    main()

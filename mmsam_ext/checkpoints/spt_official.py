@@ -1,6 +1,6 @@
 """Turns a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
 
-    python tools/checkpoint_converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
+    python tools/converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
     python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
 
 SAM's own weights come from Meta's file. The authors' ``mask_decoder`` drafts and their ``draft_decoder`` refines; beta
@@ -10,15 +10,10 @@ above zero: for such a checkpoint give the config's VRAAdapter its alpha and ``r
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 #: Their prefix -> ours.
 PREFIXES = {
@@ -106,34 +101,3 @@ def check_plain(key: str, value: Tensor, base: Tensor) -> None:
         raise ValueError(f'{key} is {tuple(value.shape)}, the base has {tuple(base.shape)}; another size of SAM?')
     if not torch.allclose(value.float(), base.float(), atol=1e-6):
         raise ValueError(f'{key} is not that of the base; another base?')
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', help="the authors' file")
-    parser.add_argument('base', help="Meta's file that it stands on")
-    parser.add_argument('out', type=Path, help='the file to write, .pth')
-    args = parser.parse_args(arguments)
-    from mmengine.runner import CheckpointLoader
-
-    import mmsam_ext  # noqa: F401  (registers the loaders)
-
-    try:
-        theirs, sam = (
-            CheckpointLoader.load_checkpoint(name, map_location='cpu')['state_dict']
-            for name in (args.checkpoint, args.base)
-        )
-        ours = convert(theirs, sam)
-    except (OSError, RuntimeError) as error:
-        sys.exit(f'spt_official.py: {error}')
-    except (KeyError, ValueError) as error:
-        sys.exit(f'spt_official.py: {args.checkpoint}: {error}')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=ours, meta={}), args.out)
-    added = sum('lora_' in key or '.beta.' in key for key in ours)
-    print(f'{args.out}: {len(ours)} tensors, {added} of them beyond SAM')
-
-
-if __name__ == '__main__':
-    main()

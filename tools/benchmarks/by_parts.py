@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
-from _measure import timed
+
+from mmsam_ext.cli.measuring import timed
 
 Rounds = dict[str, list[float]]
 

@@ -1,0 +1,3 @@
+from .main import main, run_command
+
+__all__ = ['main', 'run_command']

@@ -1,0 +1,39 @@
+"""The commands of ``python -m mmsam_ext``. A new command is one line in :data:`COMMANDS`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """What a command runs.
+
+    Attributes:
+        target: A module of this folder with ``main(arguments) -> int | None``, or a script in ``tools/`` (it ends in
+            '.py').
+        help: One line for ``--help``.
+        standalone: Whether it runs without PyTorch and MMSegmentation; the package's components are not registered.
+    """
+
+    target: str
+    help: str
+    standalone: bool = False
+
+
+#: Name -> command, in the order of ``--help``.
+COMMANDS: dict[str, Command] = {
+    'train': Command('train', "Train a model (MMSegmentation's own train.py)."),
+    'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
+    'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
+    'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),
+    'model-cost': Command('model_cost', "Count the parameters and FLOPs of a config's model, and measure its speed."),
+    'merge-peft': Command('merge_peft', 'Merge LoRA or DoRA into the weights of SAM, or take LoRA out of them.'),
+    'export-plain-sam': Command('export_plain_sam', "Write the SAM in a checkpoint under Meta's key names."),
+    'convert': Command('convert', "Convert another project's checkpoint into one of ours (spt-official)."),
+    'mtd-split': Command('mtd_split', 'Write train.txt and val.txt for the magnetic-tile defects data set (MTD).'),
+    'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
+    'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
+    'reproduce': Command('reproduce.py', "Reproduce a paper's comparison on the test bed, over seeds."),
+    'benchmark': Command('benchmark.py', 'Measure ratios of time and memory against reference implementations.'),
+    'check-env': Command('check_env.py', 'Check the installed packages, and say how to fix what is wrong.', True),
+}

@@ -1,0 +1,66 @@
+"""Puts the results of several tests side by side: one row a run, one column a prompt mode and metric.
+
+    python tools/compare_runs.py zero-shot=work_dirs/a adapted=work_dirs/b --metrics mIoU mBIoU ST --out table.md
+
+A run is a work dir of tools/test.py (its newest result counts) or the JSON file in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from prettytable import PrettyTable, TableStyle
+
+
+def read_result(path: Path) -> dict[str, float]:
+    """The metrics of a test run, as mmengine's logger wrote them.
+
+    Raises:
+        FileNotFoundError: neither a result nor a folder with one.
+        ValueError: the newest JSON file there is no test result.
+    """
+    files = [path] if path.is_file() else sorted(path.glob('*/*.json'), key=lambda file: file.parent.name)
+    if not files:
+        raise FileNotFoundError(f'{path}: no test result (expected a work dir of tools/test.py, or its *.json)')
+    result = json.loads(files[-1].read_text())
+    if not any('/' in key for key in result):
+        raise ValueError(f'{files[-1]}: no test result, it has only {sorted(result)}')
+    return result
+
+
+def table(results: dict[str, dict[str, float]], metrics: list[str]) -> PrettyTable:
+    """Rows are runs; columns `<metric> <mode>` in the order of `metrics` and of the modes of the first run."""
+    keys = dict.fromkeys(
+        key for metric in metrics for result in results.values() for key in result if key.startswith(f'{metric}/')
+    )
+    rows = PrettyTable(['run', *(key.replace('/', ' ', 1) for key in keys)])
+    for name, result in results.items():
+        rows.add_row([name, *(f'{result[key]:.1f}' if key in result else '-' for key in keys)])
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('runs', nargs='+', metavar='NAME=DIR')
+    parser.add_argument('--metrics', nargs='+', default=['mIoU', 'mBIoU', 'ST'])
+    parser.add_argument('--out', type=Path, help='write the table as Markdown, too')
+    args = parser.parse_args(arguments)
+    try:
+        results = {}
+        for run in args.runs:
+            name, separator, path = run.partition('=')
+            if not separator:
+                raise ValueError(f'{run}: expected NAME=DIR')
+            results[name] = read_result(Path(path))
+    except (OSError, ValueError) as error:
+        sys.exit(f'compare_runs.py: {error}')
+    rows = table(results, args.metrics)
+    print(rows)
+    if args.out:
+        rows.set_style(TableStyle.MARKDOWN)
+        args.out.write_text(f'{rows}\n')

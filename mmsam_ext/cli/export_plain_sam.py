@@ -1,0 +1,48 @@
+"""Writes the SAM in a checkpoint of this project under Meta's key names, without optimizer, hooks and additions.
+
+    python tools/converters/export_plain_sam.py work_dirs/run/iter_600.pth sam.safetensors --half
+
+A `.pth` of ViT-B, -L or -H loads into `segment_anything` (``sam_model_registry['vit_b'](checkpoint=...)``) and, like
+any plain SAM, into this project's configs. Keys that plain SAM does not have are left out and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.runner import CheckpointLoader
+from safetensors.torch import save_file
+
+from mmsam_ext.checkpoints.plain_sam import plain_sam
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint')
+    parser.add_argument('out', type=Path, help='a .pth or .safetensors file')
+    parser.add_argument('--half', action='store_true', help='store fp16')
+    args = parser.parse_args(arguments)
+    if args.out.suffix not in ('.pth', '.safetensors'):
+        parser.error(f'{args.out}: expected a .pth or .safetensors file')
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
+        plain, left_out = plain_sam(checkpoint['state_dict'])
+    except (OSError, RuntimeError) as error:
+        sys.exit(f'export_plain_sam.py: {error}')
+    except ValueError as error:
+        sys.exit(f'export_plain_sam.py: {args.checkpoint}: {error}')
+    if args.half:
+        plain = {key: value.half() if value.is_floating_point() else value for key, value in plain.items()}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.out.suffix == '.pth':
+        torch.save(plain, args.out)
+    else:
+        save_file(plain, args.out)
+    print(f'{args.out}: {len(plain)} tensors, {args.out.stat().st_size / 2**20:.1f} MB')
+    for name, number in left_out.items():
+        print(f'  left out: {number} of {name}')

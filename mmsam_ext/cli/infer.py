@@ -1,0 +1,133 @@
+"""Segment an image, or a folder of images, by boxes and points.
+
+Usage: python tools/infer.py IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] --out DIR
+       python tools/infer.py IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
+
+Every --box is a prompt of its own. All --point together are one prompt, and refine the box where there is one.
+Coordinates are pixels of the image, x to the right and y down. Prints a table to stdout, row by row, and all else to
+stderr; --out writes masks, overlays and scores.csv.
+Exit code: 0; 1 where some images of a folder could not be used (they are named, the others are done); 2 for an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+import numpy as np
+from mmengine.logging import MMLogger
+
+from mmsam_ext.apis import InferenceError, PromptSegInferencer
+
+DEFAULT_MODEL = 'sam_tiny_synthetic'
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('inputs', metavar='IMAGE_OR_DIR', help='image file, or folder of them')
+    parser.add_argument('model', metavar='MODEL', nargs='?', default=DEFAULT_MODEL, help='config name or path')
+    parser.add_argument('--box', nargs=4, type=float, action='append', metavar=('X1', 'Y1', 'X2', 'Y2'))
+    parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
+    parser.add_argument(
+        '--label', type=int, action='append', choices=(0, 1),
+        help='of each --point in order: 1 on the object (default of all), 0 off it',
+    )  # fmt: skip
+    parser.add_argument('--weights', help="checkpoint; default: the config's own")
+    parser.add_argument('--out', metavar='DIR', help='where to write masks, overlays and scores.csv')
+    parser.add_argument('--multimask', action='store_true', help='take the best of three masks')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
+    return parser.parse_args(arguments)
+
+
+def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Boxes and points as the inferencer takes them.
+
+    Raises:
+        InferenceError: labels that do not match the points, or points beside several boxes.
+    """
+    given: dict[str, np.ndarray] = {}
+    if args.box:
+        given['boxes'] = np.array(args.box)
+    if args.label and len(args.label) != len(args.point or ()):
+        raise InferenceError(
+            f'{len(args.label)} --label for {len(args.point or ())} --point; expected one each, or none'
+        )
+    if args.point:
+        if args.box and len(args.box) > 1:
+            raise InferenceError(f'--point beside {len(args.box)} --box; points refine one box, expected one')
+        given['points'] = np.array(args.point)[None]
+        given['point_labels'] = np.array(args.label or [1] * len(args.point))[None]
+    return given
+
+
+class Table:
+    """Prints a row for each prompt of an image to `stream`, and the head before the first."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.widths = [0] * 4
+        self.started = False
+
+    def add(self, prediction: dict) -> None:
+        """Print the rows of an image. Columns are as wide as anything so far needed."""
+        rows = [] if self.started else [('image', 'prompt', 'score', 'area')]
+        self.started = True
+        for prompt, score, mask in zip(prediction['prompts'], prediction['scores'], prediction['masks'], strict=True):
+            rows.append((prediction['name'], prompt, f'{score:.3f}', f'{100 * mask.mean():.2f} %'))
+        self.widths = [max(width, *(len(row[i]) for row in rows)) for i, width in enumerate((*self.widths[:2], 5, 8))]
+        image, prompt, score, area = self.widths
+        for row in rows:
+            print(
+                f'{row[0]:{image}}  {row[1]:{prompt}}  {row[2]:>{score}}  {row[3]:>{area}}',
+                file=self.stream,
+                flush=True,
+            )
+
+
+@contextmanager
+def messages_to_stderr() -> Iterator[None]:
+    """For a while, what mmengine prints or logs to stdout goes to stderr."""
+    handlers = [one for one in MMLogger.get_current_instance().handlers if type(one) is logging.StreamHandler]
+    kept = [handler.stream for handler in handlers]
+    for handler in handlers:
+        handler.stream = sys.stderr
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for handler, stream in zip(handlers, kept, strict=True):
+            handler.stream = stream
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parse(arguments)
+    table, done, failed = Table(sys.stdout), 0, []
+    try:
+        with messages_to_stderr():
+            given = prompts(args)
+            inferencer = PromptSegInferencer(args.model, args.weights, args.device)
+            multimask = True if args.multimask else None
+            settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
+            for result in inferencer.iterate(args.inputs, **given, **settings):
+                if 'error' in result:
+                    failed.append(result['name'])
+                else:
+                    table.add(result)
+                    done += 1
+    except InferenceError as error:
+        print(f'infer.py: error: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    if args.out is None:
+        print('Nothing was written (no --out DIR).')
+    else:
+        print(f'Masks, overlays and scores.csv are in {args.out}')
+    if failed:  # the reasons were logged; after a long table their names once more
+        print(f'{len(failed)} of {len(failed) + done} images could not be used: {", ".join(failed)}', file=sys.stderr)
+    return 1 if failed else 0

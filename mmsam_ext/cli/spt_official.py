@@ -1,0 +1,43 @@
+"""Turns a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
+
+    python tools/converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
+    python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
+
+SAM's own weights come from Meta's file. The authors' ``mask_decoder`` drafts and their ``draft_decoder`` refines; beta
+of the VRA-Adapter is ``lora_sim_scale``. Their evaluation code divides the relation by its column sums where alpha is
+above zero: for such a checkpoint give the config's VRAAdapter its alpha and ``renormalize='column'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.runner import CheckpointLoader
+
+from mmsam_ext.checkpoints.spt_official import convert
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help="the authors' file")
+    parser.add_argument('base', help="Meta's file that it stands on")
+    parser.add_argument('out', type=Path, help='the file to write, .pth')
+    args = parser.parse_args(arguments)
+    try:
+        theirs, sam = (
+            CheckpointLoader.load_checkpoint(name, map_location='cpu')['state_dict']
+            for name in (args.checkpoint, args.base)
+        )
+        ours = convert(theirs, sam)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f'spt_official.py: {error}')
+    except (KeyError, ValueError) as error:
+        sys.exit(f'spt_official.py: {args.checkpoint}: {error}')
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=ours, meta={}), args.out)
+    added = sum('lora_' in key or '.beta.' in key for key in ours)
+    print(f'{args.out}: {len(ours)} tensors, {added} of them beyond SAM')

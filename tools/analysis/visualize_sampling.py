@@ -1,0 +1,7 @@
+"""Draw where the mask token looks: the same as ``python -m mmsam_ext visualize-sampling``."""
+
+import runpy
+from pathlib import Path
+
+if __name__ == '__main__':
+    runpy.run_path(str(Path(__file__).resolve().parents[1] / '_bootstrap.py'))['run_command']('visualize-sampling')
