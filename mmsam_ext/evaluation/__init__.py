@@ -1,3 +1,3 @@
-from .metrics import MAE, AnomalyMetric, DiceIoU, EMeasure, PromptIoUMetric, StabilityMetric
+from .metrics import MAE, AnomalyMetric, DiceIoU, EMeasure, NoCMetric, PromptIoUMetric, StabilityMetric
 
-__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'PromptIoUMetric', 'StabilityMetric']
+__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'NoCMetric', 'PromptIoUMetric', 'StabilityMetric']

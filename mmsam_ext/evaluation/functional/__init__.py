@@ -9,6 +9,7 @@ from .anomaly_scores import (
     score_histogram,
 )
 from .boundary import boundary_iou, mask_boundary
+from .clicker import Click, Clicker, number_of_clicks
 from .e_measure import EMeasureScores, LevelHistograms, e_measure, level_histograms, mean_absolute_error
 from .mask_iou import mask_area, mask_iou
 from .stability import stability
@@ -16,6 +17,8 @@ from .thin_structures import boundary_f1, cl_dice
 
 __all__ = [
     'BINS',
+    'Click',
+    'Clicker',
     'EMeasureScores',
     'LevelHistograms',
     'aupro',
@@ -31,6 +34,7 @@ __all__ = [
     'mask_boundary',
     'mask_iou',
     'mean_absolute_error',
+    'number_of_clicks',
     'region_histogram',
     'score_bins',
     'score_histogram',

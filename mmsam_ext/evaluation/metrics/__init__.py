@@ -2,7 +2,8 @@ from .anomaly_metric import AnomalyMetric
 from .dice_iou import DiceIoU
 from .e_measure import EMeasure
 from .mae import MAE
+from .noc_metric import NoCMetric
 from .prompt_iou_metric import PromptIoUMetric
 from .stability_metric import StabilityMetric
 
-__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'PromptIoUMetric', 'StabilityMetric']
+__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'NoCMetric', 'PromptIoUMetric', 'StabilityMetric']
