@@ -157,6 +157,58 @@ def write_chase_db1(folder: Path) -> Path:
     return folder
 
 
+def write_sbd(folder: Path) -> Path:
+    """Two images of both splits; the instances of the second are a disc and a line that hardly fills its box."""
+    from scipy.io import savemat
+
+    for index in range(2):
+        labels = np.zeros((70, 90), np.uint8)
+        cv2.circle(labels, (30, 25), 9, 1, -1)
+        if index == 1:
+            cv2.line(labels, (50, 10), (88, 60), 2, 1)
+        image = np.random.default_rng(index).integers(0, 120, (70, 90, 3), dtype=np.uint8) + labels[..., None] * 60
+        (folder / 'img').mkdir(parents=True, exist_ok=True)
+        (folder / 'inst').mkdir(exist_ok=True)
+        assert cv2.imwrite(str(folder / f'img/2008_00000{index}.jpg'), image)
+        struct = dict(Segmentation=labels, Boundaries=np.zeros((2, 1)), Categories=np.array([[15], [2]]))
+        savemat(folder / f'inst/2008_00000{index}.mat', dict(GTinst=struct))
+    for split in ('train', 'val'):
+        (folder / f'{split}.txt').write_text('2008_000000\n2008_000001\n')
+    return folder
+
+
+def write_trimaps(folder: Path, names: tuple[str, str]) -> Path:
+    """An image with a disc, around which a ring is unknown (128); `names` are the folders of images and masks."""
+    write_pair(folder / names[0] / 'banana.png', folder / 'unused.png', 0)
+    mask = np.zeros((70, 90), np.uint8)
+    for radius, value in ((11, 128), (8, 255)):
+        cv2.circle(mask, (30, 20), radius, value, -1)
+    (folder / names[1]).mkdir(exist_ok=True)
+    assert cv2.imwrite(str(folder / names[1] / 'banana.png'), mask)
+    return folder
+
+
+def write_grabcut(folder: Path) -> Path:
+    """One image and its trimap."""
+    return write_trimaps(folder, ('data_GT', 'boundary_GT'))
+
+
+def write_berkeley(folder: Path) -> Path:
+    """One image and its trimap."""
+    return write_trimaps(folder, ('images', 'masks'))
+
+
+def write_davis345(folder: Path) -> Path:
+    """A frame with objects in two colours, one of them dark."""
+    write_pair(folder / 'img/bear_00000.jpg', folder / 'unused.png', 0)
+    mask = np.zeros((70, 90, 3), np.uint8)
+    cv2.circle(mask, (30, 20), 8, (0, 0, 128), -1)
+    cv2.circle(mask, (65, 45), 10, (0, 1, 0), -1)
+    (folder / 'gt').mkdir()
+    assert cv2.imwrite(str(folder / 'gt/bear_00000.png'), mask)
+    return folder
+
+
 #: Type of a dataset that loads all of a layout -> what writes it.
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     'GlaSDataset': write_glas,
@@ -164,4 +216,8 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     'MoNuSegDataset': write_monuseg,
     'MVTecADSplitDataset': write_mvtec_ad_split,
     'ChaseDB1Dataset': write_chase_db1,
+    'SBDDataset': write_sbd,
+    'GrabCutDataset': write_grabcut,
+    'BerkeleyDataset': write_berkeley,
+    'DAVIS345Dataset': write_davis345,
 }

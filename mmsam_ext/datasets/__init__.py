@@ -4,6 +4,7 @@ from .benchmark_suite import BenchmarkSuite
 from .binary_defect import BinaryDefectDataset
 from .btad import BTADDataset
 from .celebamask_hq import CelebAMaskHQDataset
+from .click_benchmarks import BerkeleyDataset, DAVIS345Dataset, GrabCutDataset
 from .glas import GlaSDataset
 from .hqseg44k import HQSeg44KDataset
 from .ksdd2 import KSDD2Dataset
@@ -14,24 +15,37 @@ from .mvtec_ad import MVTecADDataset
 from .mvtec_ad_split import MVTecADSplitDataset
 from .polyp import PolypDataset
 from .prompt_mix import PromptMixDataset
+from .sbd import SBDDataset
 from .synthetic import SyntheticDefectDataset, SyntheticObjectsDataset, SyntheticPartsDataset
-from .transforms import CropTile, LoadBinaryMask, LoadFaceParts, LoadNucleiMask, check_image_file, read_binary_mask
+from .transforms import (
+    CropTile,
+    LoadBinaryMask,
+    LoadFaceParts,
+    LoadNucleiMask,
+    LoadObjectMask,
+    check_image_file,
+    read_binary_mask,
+)
 from .visa import VisADataset
 
 __all__ = [
     'BTADDataset',
     'BenchmarkDataset',
     'BenchmarkSuite',
+    'BerkeleyDataset',
     'BinaryDefectDataset',
     'CelebAMaskHQDataset',
     'CropTile',
+    'DAVIS345Dataset',
     'DatasetNotFoundError',
     'GlaSDataset',
+    'GrabCutDataset',
     'HQSeg44KDataset',
     'KSDD2Dataset',
     'LoadBinaryMask',
     'LoadFaceParts',
     'LoadNucleiMask',
+    'LoadObjectMask',
     'MPDDDataset',
     'MTDDataset',
     'MVTecADDataset',
@@ -40,6 +54,7 @@ __all__ = [
     'MoNuSegDataset',
     'PolypDataset',
     'PromptMixDataset',
+    'SBDDataset',
     'SyntheticDefectDataset',
     'SyntheticObjectsDataset',
     'SyntheticPartsDataset',

@@ -1,0 +1,98 @@
+"""The small benchmarks of interactive segmentation, an object an image: GrabCut, Berkeley and DAVIS-345."""
+
+from __future__ import annotations
+
+import os
+
+from mmseg.registry import DATASETS
+
+from .benchmark import not_found
+from .binary_defect import BinaryDefectDataset
+from .transforms.loading import check_image_file, size_error
+
+SOURCE = 'https://github.com/SamsungLabs/ritm_interactive_segmentation (section Datasets)'
+
+
+class ClickBenchmarkDataset(BinaryDefectDataset):
+    """Images and masks in two folders, paired by name, an object an image. The pipeline needs :class:`LoadObjectMask`.
+
+    Args:
+        data_root: Folder of the dataset; by default that of the class.
+        kwargs: See :class:`BinaryDefectDataset`.
+
+    Raises:
+        DatasetNotFoundError: there is no such folder.
+        FileNotFoundError, ValueError: See :class:`BinaryDefectDataset`.
+    """
+
+    METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 60, 60]])
+    TITLE: str
+    #: `dataset_name`, and the folder below data/ where it is expected.
+    NAME: str
+    #: Folders of images and of masks.
+    FOLDERS: tuple[str, str]
+    #: How :class:`LoadObjectMask` reads a mask.
+    MASK_RULE = 'trimap'
+
+    def __init__(self, data_root: str | None = None, **kwargs) -> None:
+        kwargs.setdefault('dataset_name', self.NAME)
+        images, masks = self.FOLDERS
+        root = data_root or f'data/{self.NAME}'
+        if not all(os.path.isdir(os.path.join(root, folder)) for folder in self.FOLDERS):
+            raise not_found(self.TITLE, f'its folders {images} and {masks}', root, SOURCE)
+        super().__init__(data_root=root, data_prefix=dict(img_path=images, seg_map_path=masks), **kwargs)
+
+    def _info(self, name: str, image: str, mask: str | None) -> dict:
+        return dict(super()._info(name, image, mask), defect_class='object', mask_rule=self.MASK_RULE)
+
+    def _check_files(self, info: dict) -> bool:
+        """Whether a sample is kept; that there is an object is checked when its mask is loaded."""
+        shape, mask_shape = check_image_file(info['img_path']), check_image_file(info['seg_map_path'])
+        if shape != mask_shape:
+            raise ValueError(size_error(info['seg_map_path'], mask_shape, info['img_path'], shape))
+        return True
+
+
+@DATASETS.register_module()
+class GrabCutDataset(ClickBenchmarkDataset):
+    """GrabCut (Rother et al., SIGGRAPH 2004): 50 images, 50 objects. Mask value 128 is ignored, above is the object.
+
+    ::
+
+        data_root/data_GT/banana1.bmp   data_root/boundary_GT/banana1.bmp
+
+    Args:
+        data_root, kwargs: See :class:`ClickBenchmarkDataset`; default data/grabcut.
+    """
+
+    TITLE, NAME, FOLDERS = 'GrabCut', 'grabcut', ('data_GT', 'boundary_GT')
+
+
+@DATASETS.register_module()
+class BerkeleyDataset(ClickBenchmarkDataset):
+    """Berkeley (McGuinness and O'Connor, 2010): 100 objects in 96 images. Mask values as in GrabCut.
+
+    ::
+
+        data_root/images/113044.jpg   data_root/masks/113044.png
+
+    Args:
+        data_root, kwargs: See :class:`ClickBenchmarkDataset`; default data/berkeley.
+    """
+
+    TITLE, NAME, FOLDERS = 'Berkeley', 'berkeley', ('images', 'masks')
+
+
+@DATASETS.register_module()
+class DAVIS345Dataset(ClickBenchmarkDataset):
+    """DAVIS-345: frames of DAVIS (Perazzi et al., CVPR 2016), the object is where any channel of the mask is above 0.
+
+    ::
+
+        data_root/img/bear_00000.jpg   data_root/gt/bear_00000.png
+
+    Args:
+        data_root, kwargs: See :class:`ClickBenchmarkDataset`; default data/davis345.
+    """
+
+    TITLE, NAME, FOLDERS, MASK_RULE = 'DAVIS-345', 'davis345', ('img', 'gt'), 'any_channel'
