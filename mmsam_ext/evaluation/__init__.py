@@ -1,3 +1,12 @@
-from .metrics import MAE, AnomalyMetric, DiceIoU, EMeasure, NoCMetric, PromptIoUMetric, StabilityMetric
+from .metrics import MAE, AnomalyMetric, CocoMaskAP, DiceIoU, EMeasure, NoCMetric, PromptIoUMetric, StabilityMetric
 
-__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'NoCMetric', 'PromptIoUMetric', 'StabilityMetric']
+__all__ = [
+    'MAE',
+    'AnomalyMetric',
+    'CocoMaskAP',
+    'DiceIoU',
+    'EMeasure',
+    'NoCMetric',
+    'PromptIoUMetric',
+    'StabilityMetric',
+]

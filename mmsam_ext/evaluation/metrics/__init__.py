@@ -1,4 +1,5 @@
 from .anomaly_metric import AnomalyMetric
+from .coco_mask_ap import CocoMaskAP
 from .dice_iou import DiceIoU
 from .e_measure import EMeasure
 from .mae import MAE
@@ -6,4 +7,13 @@ from .noc_metric import NoCMetric
 from .prompt_iou_metric import PromptIoUMetric
 from .stability_metric import StabilityMetric
 
-__all__ = ['MAE', 'AnomalyMetric', 'DiceIoU', 'EMeasure', 'NoCMetric', 'PromptIoUMetric', 'StabilityMetric']
+__all__ = [
+    'MAE',
+    'AnomalyMetric',
+    'CocoMaskAP',
+    'DiceIoU',
+    'EMeasure',
+    'NoCMetric',
+    'PromptIoUMetric',
+    'StabilityMetric',
+]

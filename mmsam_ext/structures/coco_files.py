@@ -1,0 +1,52 @@
+"""COCO's JSON files: annotations and results, read and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+#: What an annotation file must have.
+PARTS = ('images', 'annotations', 'categories')
+
+
+def read_json(path: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON; names the file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected a JSON file')
+    with open(path, encoding='utf-8') as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f'{path}: not a JSON file ({error})') from error
+
+
+def read_coco(path: str) -> dict[str, Any]:
+    """Read an annotation file in COCO's format.
+
+    Returns:
+        With `images`, `annotations` and `categories`, each a list of dicts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, one of the lists is missing, or an annotation is of an unknown image or category;
+            names the file and the annotation.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict) or not all(isinstance(data.get(part), list) for part in PARTS):
+        kind = f'keys {sorted(data)}' if isinstance(data, dict) else f'a {type(data).__name__}'
+        raise ValueError(f'{path}: holds {kind}, expected an annotation file with the lists {", ".join(PARTS)}')
+    for field, part in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {one['id'] for one in data[part]}
+        for annotation in data['annotations']:
+            if annotation.get(field) not in known:
+                raise ValueError(
+                    f'{path}: annotation {annotation.get("id")} has {field} {annotation.get(field)!r}, which is not '
+                    f'among its {len(known)} {part}'
+                )
+    return data
