@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,6 +208,40 @@ def write_davis345(folder: Path) -> Path:
     (folder / 'gt').mkdir()
     assert cv2.imwrite(str(folder / 'gt/bear_00000.png'), mask)
     return folder
+
+
+def write_coco(folder: Path, annotations: str = 'annotations/instances_val2017.json', images: str = 'val2017') -> Path:
+    """Two images with two discs each, one with a crowd alone, and one without annotations; `annotations` and `images`
+    are the file and the folder below `folder`."""
+    listed, found = [], []
+    for index in range(4):
+        write_pair(folder / images / f'{index:012d}.jpg', folder / 'unused' / f'{index}.png', index)
+        listed.append(dict(id=10 + index, file_name=f'{index:012d}.jpg', height=70 + index, width=90 - 3 * index))
+        discs = [((30, 20 + 5 * index), 8), ((65, 45), 10)][: 2 if index < 2 else 3 - index]
+        for (x, y), radius in discs:
+            outline = cv2.ellipse2Poly((x, y), (radius, radius), 0, 0, 360, 15).ravel().tolist()
+            found.append(
+                dict(
+                    id=100 + len(found), image_id=10 + index, category_id=1 + len(found) % 2, iscrowd=int(index == 2),
+                    segmentation=[outline], area=float(3 * radius**2), bbox=[x - radius, y - radius, 2 * radius, 2 * radius],
+                )
+            )  # fmt: skip
+    categories = [dict(id=1, name='first'), dict(id=2, name='second')]
+    (folder / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (folder / annotations).write_text(json.dumps(dict(images=listed, annotations=found, categories=categories)))
+    return folder
+
+
+def write_coco_results(path: Path) -> Path:
+    """A detector's boxes for :func:`write_coco`: for each image two, one of them wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        dict(image_id=10 + index, category_id=1, bbox=bbox, score=score)
+        for index in range(3)
+        for bbox, score in (([20, 10 + 5 * index, 20.5, 20], 0.9), ([1, 1, 12, 30], 0.3))
+    ]
+    path.write_text(json.dumps(rows))
+    return path
 
 
 #: Type of a dataset that loads all of a layout -> what writes it.

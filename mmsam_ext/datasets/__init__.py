@@ -5,6 +5,7 @@ from .binary_defect import BinaryDefectDataset
 from .btad import BTADDataset
 from .celebamask_hq import CelebAMaskHQDataset
 from .click_benchmarks import BerkeleyDataset, DAVIS345Dataset, GrabCutDataset
+from .coco_prompts import CocoPromptDataset
 from .glas import GlaSDataset
 from .hqseg44k import HQSeg44KDataset
 from .ksdd2 import KSDD2Dataset
@@ -23,6 +24,7 @@ from .transforms import (
     LoadFaceParts,
     LoadNucleiMask,
     LoadObjectMask,
+    LoadPrompts,
     check_image_file,
     read_binary_mask,
 )
@@ -35,6 +37,7 @@ __all__ = [
     'BerkeleyDataset',
     'BinaryDefectDataset',
     'CelebAMaskHQDataset',
+    'CocoPromptDataset',
     'CropTile',
     'DAVIS345Dataset',
     'DatasetNotFoundError',
@@ -46,6 +49,7 @@ __all__ = [
     'LoadFaceParts',
     'LoadNucleiMask',
     'LoadObjectMask',
+    'LoadPrompts',
     'MPDDDataset',
     'MTDDataset',
     'MVTecADDataset',

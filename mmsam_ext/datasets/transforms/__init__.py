@@ -2,6 +2,7 @@ from .generate_prompts import GeneratePrompts, PromptMode
 from .load_face_parts import LoadFaceParts
 from .load_nuclei import CropTile, LoadNucleiMask, read_nuclei
 from .load_object_mask import LoadObjectMask
+from .load_prompts import LoadPrompts
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
 from .pack_prompt_inputs import PackPromptInputs
 from .perturb_prompts import PerturbPrompts, box_iou, box_of_iou, noisy_box
@@ -14,6 +15,7 @@ __all__ = [
     'LoadFaceParts',
     'LoadNucleiMask',
     'LoadObjectMask',
+    'LoadPrompts',
     'PackPromptInputs',
     'PerturbPrompts',
     'PromptMode',

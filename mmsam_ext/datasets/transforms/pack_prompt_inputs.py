@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
@@ -13,7 +13,7 @@ from mmsam_ext.structures import Prompts
 from . import geometry_probe
 from .prompt_rng import sample_key
 
-META_KEYS = ('sample_id', 'dataset_name', 'defect_class')
+META_KEYS = ('sample_id', 'dataset_name', 'defect_class', 'img_id', 'ann_file')
 
 
 @TRANSFORMS.register_module()
@@ -22,10 +22,12 @@ class PackPromptInputs(PackSegInputs):
 
     Prompts are scaled from the frame they were drawn in to that of the image as it is now (:func:`rescale`). `gt_masks`
     (T, H, W) are packed as they are: in training that is the image's frame, in evaluation that of the original image. A
-    `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W).
+    `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W), and what came with prompts from outside
+    becomes `prompt_info`.
 
     Args:
-        meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name` and `defect_class` always are.
+        meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name`, `defect_class`, `img_id` and `ann_file` always
+            are.
 
     Raises:
         ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it.
@@ -49,6 +51,9 @@ class PackPromptInputs(PackSegInputs):
             sample.prompts = rescale(results['prompts'], results.get('prompt_frame', new), new, name)
         if 'gt_masks' in results:
             sample.gt_masks = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['gt_masks'])))
+        if 'prompt_info' in results:
+            info = {key: torch.from_numpy(value) for key, value in results['prompt_info'].items()}
+            sample.prompt_info = InstanceData(**info)
         if 'part_map' in results:
             sample.gt_part_map = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['part_map'][None])))
         return packed

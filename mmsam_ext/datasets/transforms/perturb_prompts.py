@@ -29,6 +29,9 @@ class PerturbPrompts(BaseTransform):
     With `box_iou` the noise is chosen by what it does: of boxes with noise of scales drawn from 0 to 1.5, the first is
     taken whose IoU with the clean box lies in the range (Stable-SAM, Table 3: 0.5 to 0.6 and 0.6 to 0.7).
 
+    Boxes from outside (:class:`LoadPrompts`) are continuous, as COCO's are: one from x to x + w is w wide. The noise on
+    those of annotations is a function of (seed, annotation, draw) alone.
+
     Args:
         box_noise: 0 for clean boxes; the paper's 0.4.
         box_iou: (least, most) IoU with the clean box, instead of `box_noise`.
@@ -70,6 +73,9 @@ class PerturbPrompts(BaseTransform):
         height, width = results['img'].shape[:2]
         boxes, points = prompts.boxes.numpy().copy(), prompts.points.numpy().copy()
         kinds = prompts.kinds.tolist()
+        annotations = results['prompt_info']['annotation_ids'] if 'prompt_info' in results else None
+        # Boxes drawn from masks name their last pixel, those from outside end behind it.
+        end = np.array([0, 0, 1, 1], np.float32) * (annotations is not None)
         seen: dict[tuple, int] = {}
         for row, (mode, target, draw) in enumerate(
             zip(prompts.mode_ids.tolist(), prompts.target_ids.tolist(), prompts.draw_ids.tolist(), strict=True)
@@ -78,18 +84,21 @@ class PerturbPrompts(BaseTransform):
                 continue
             # Boxes that ask for one target together (one per defect) are told apart by their order.
             place = seen[mode, target, draw] = seen.get((mode, target, draw), -1) + 1
-            rng = prompt_rng(self.seed, results, target, draw, STREAM + place)
+            if annotations is not None and annotations[row] >= 0:
+                rng = prompt_rng(self.seed, dict(sample_id=f'annotation {annotations[row]}'), 0, draw, STREAM)
+            else:
+                rng = prompt_rng(self.seed, results, target, draw, STREAM + place)
             if self.box_noise and kinds[row] & PromptKind.BOX:
                 boxes[row] = noisy_box(boxes[row], self.box_noise, (height, width), rng)
             if self.box_iou and kinds[row] & PromptKind.BOX:
-                noisy = box_of_iou(boxes[row], self.box_iou, (height, width), rng)
+                noisy = box_of_iou(boxes[row] - end, self.box_iou, (height, width), rng)
                 if noisy is None:
                     raise ValueError(
                         f'{sample_key(results)}: no box with an IoU of {self.box_iou[0]:g} to {self.box_iou[1]:g} with '
                         f'box {boxes[row].tolist()} of prompt {row} was found among {ROUNDS * CANDIDATES} noisy ones '
                         f'(image of {width} x {height} pixels, width x height)'
                     )
-                boxes[row] = noisy
+                boxes[row] = noisy + end
             if self.point_jitter and kinds[row] & PromptKind.POINTS:
                 moved = points[row] + rng.uniform(-self.point_jitter, self.point_jitter, points[row].shape)
                 points[row] = moved.clip(0, [width - 1, height - 1])
