@@ -63,5 +63,5 @@ setup(
         'ftfy',
         'regex',
     ],
-    extras_require={'dev': requirements('dev'), 'mamba': requirements('mamba')},
+    extras_require={name: requirements(name) for name in ('dev', 'mamba', 'coco')},
 )

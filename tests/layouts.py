@@ -220,12 +220,11 @@ def write_coco(folder: Path, annotations: str = 'annotations/instances_val2017.j
         discs = [((30, 20 + 5 * index), 8), ((65, 45), 10)][: 2 if index < 2 else 3 - index]
         for (x, y), radius in discs:
             outline = cv2.ellipse2Poly((x, y), (radius, radius), 0, 0, 360, 15).ravel().tolist()
+            box = [x - radius, y - radius, 2 * radius, 2 * radius]
+            ids = dict(id=100 + len(found), image_id=10 + index, category_id=1 + len(found) % 2)
             found.append(
-                dict(
-                    id=100 + len(found), image_id=10 + index, category_id=1 + len(found) % 2, iscrowd=int(index == 2),
-                    segmentation=[outline], area=float(3 * radius**2), bbox=[x - radius, y - radius, 2 * radius, 2 * radius],
-                )
-            )  # fmt: skip
+                ids | dict(iscrowd=int(index == 2), segmentation=[outline], area=float(3 * radius**2), bbox=box)
+            )
     categories = [dict(id=1, name='first'), dict(id=2, name='second')]
     (folder / annotations).parent.mkdir(parents=True, exist_ok=True)
     (folder / annotations).write_text(json.dumps(dict(images=listed, annotations=found, categories=categories)))

@@ -14,7 +14,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsam_ext.datasets import hqseg44k
-from tests.layouts import BENCHMARKS, LAYOUTS, write_celebamask_hq, write_pair
+from tests.layouts import BENCHMARKS, LAYOUTS, write_celebamask_hq, write_coco, write_coco_results, write_pair
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'
@@ -121,6 +121,12 @@ def _shrink_node(node: dict, data: Path) -> None:
     elif kind == 'CelebAMaskHQDataset':
         node['data_root'] = str(write_celebamask_hq(data / 'celebamask_hq'))
         node.pop('indices', None)
+    elif kind == 'CocoPromptDataset':
+        root = data / Path(node['data_root']).name
+        node.update(data_root=str(write_coco(root, node['ann_file'], node['data_prefix']['img_path'])), **UNSERIALIZED)
+    elif kind == 'LoadPrompts':
+        if node.get('result_file'):
+            node['result_file'] = str(write_coco_results(data / 'results.json'))
     elif kind in LAYOUTS:
         node.update(data_root=str(LAYOUTS[kind](data / kind)), **UNSERIALIZED)
     elif kind in BENCHMARKS:

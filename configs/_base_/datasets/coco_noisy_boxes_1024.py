@@ -1,6 +1,7 @@
 # COCO val2017 (data/coco) with true boxes, moved until their IoU with themselves lies in a range (Stable-SAM, Table 3).
 # One draw of each range; with `draws=20` in LoadPrompts the AP is the mean over 20.
-low, high = 'box IoU 0.5-0.6', 'box IoU 0.6-0.7'
+low = 'box IoU 0.5-0.6'
+high = 'box IoU 0.6-0.7'
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadPrompts', modes=[low, high]),
