@@ -6,14 +6,19 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import numpy as np
 from mmengine import fileio
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .transforms.loading import check_image_file, read_binary_mask, size_error
+from mmsam_ext.utils import printable, read_text
+
+from .file_checks import FileCheck, bit_depth_message, bit_depth_of, foreground_message
+from .transforms.image_files import check_image_file, inspect_image_file
+from .transforms.loading import size_error
+from .transforms.mask_values import Values, check_values, read_binary_mask
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 _THREADS = 4
@@ -28,10 +33,12 @@ class BinaryDefectDataset(BaseSegDataset):
 
         data_root/images/scratch/0001.jpg   data_root/masks/scratch/0001.png
 
-    The first sub-folder, if there is one, is the `defect_class` ('defect' otherwise). Every file is checked once, when
-    the dataset is made: all images are there, complete, and of the size of their masks. The pipeline loads them with
-    ``LoadImageFromFile``, which makes 8-bit BGR of 1 and 4 channels and 16 bits (the upper eight of them), and
-    :class:`~mmsam_ext.datasets.transforms.loading.LoadBinaryMask`.
+    The first sub-folder, if there is one, is the `defect_class` ('defect' otherwise). Every file is decoded once, when
+    the dataset is made: all images must be there, undamaged, and of the size of their masks. The pipeline loads them
+    with :class:`~mmsam_ext.datasets.transforms.load_image.LoadImageFromFile`, which makes 8-bit BGR of them, and
+    :class:`~mmsam_ext.datasets.transforms.loading.LoadBinaryMask`. How many bits of 16-bit files are in use is decided
+    for all images together and written to the log. Masks of which more than 75 % is foreground on average are logged
+    as a warning, since they are probably inverted.
 
     Args:
         data_root: Folder of the dataset.
@@ -43,6 +50,9 @@ class BinaryDefectDataset(BaseSegDataset):
         missing_mask: 'error', 'drop' (counted and logged) or 'normal' (the image has no defect, its mask is all zeros).
         drop_empty: Drop samples whose mask file has no foreground, counted and logged, as evaluation protocols do:
             there is nothing to prompt. Reads all masks once.
+        foreground: Value or values of masks that are the defect, exactly, all others being background; None: 1 in masks
+            of 0 and 1, levels above 127 in masks of 0 to 255.
+        ignore: Value or values of masks whose pixels do not count, as the 255 of MMSegmentation; None: no value.
         kwargs: See ``BaseSegDataset``. With `backend_args` files are not local, and are only checked when loaded.
 
     Raises:
@@ -61,14 +71,18 @@ class BinaryDefectDataset(BaseSegDataset):
         mask_suffix: str = '',
         missing_mask: str = 'error',
         drop_empty: bool = True,
+        foreground: Values = None,
+        ignore: Values = None,
         **kwargs,
     ) -> None:
+        check_values(foreground, ignore)
         if missing_mask not in ('error', 'drop', 'normal'):
             raise ValueError(f"missing_mask is {missing_mask!r}, expected 'error', 'drop' or 'normal'")
         self.dataset_name = dataset_name or os.path.basename(os.path.normpath(data_root or 'dataset'))
         self.mask_suffix = mask_suffix
         self.missing_mask = missing_mask
         self.drop_empty = drop_empty
+        self.foreground, self.ignore = foreground, ignore
         if data_prefix is None:
             data_prefix = dict(img_path='images', seg_map_path='masks')
         super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
@@ -128,7 +142,9 @@ class BinaryDefectDataset(BaseSegDataset):
 
     def _info(self, name: str, image: str, mask: str | None) -> dict:
         """What the pipeline receives of a sample."""
+        read = dict(mask_foreground=self.foreground, mask_ignore=self.ignore)
         return dict(
+            **{key: values for key, values in read.items() if values is not None},
             img_path=image,
             seg_map_path=mask,
             sample_id=name,
@@ -144,46 +160,66 @@ class BinaryDefectDataset(BaseSegDataset):
         if self.backend_args is not None:
             return self.data_list
         with ThreadPoolExecutor(_THREADS) as pool:
-            keep = list(pool.map(self._check_files, self.data_list))
-        dropped = [info['sample_id'] for info, kept in zip(self.data_list, keep, strict=True) if not kept]
+            checks = list(pool.map(self._check_files, self.data_list))
+        for message in (bit_depth_message(checks), foreground_message(checks)):
+            if message:
+                print_log(f'{self.dataset_name}: {message}', logger='current', level=logging.WARNING)
+        self._set_bit_depth(bit_depth_of(checks), checks)
+        dropped = [info['sample_id'] for info, check in zip(self.data_list, checks, strict=True) if not check.keep]
         if dropped:
-            total = len(keep)
+            total = len(checks)
             self._log(f'{len(dropped)} of {total} samples dropped, their masks are empty (no pixel > 127)', dropped)
-        if len(dropped) == len(keep):
+        if len(dropped) == len(checks):
             raise ValueError(
-                f'{self.dataset_name}: no sample is left, all {len(keep)} masks are empty (drop_empty=False keeps them)'
+                f'{self.dataset_name}: no sample is left, all {len(checks)} masks are empty (drop_empty=False keeps '
+                'them)'
             )
-        return [info for info, kept in zip(self.data_list, keep, strict=True) if kept]
+        return [info for info, check in zip(self.data_list, checks, strict=True) if check.keep]
 
-    def _check_files(self, info: dict) -> bool:
-        """Whether a sample is kept; raises if one of its files is bad."""
-        shape = check_image_file(info['img_path'])
+    def _set_bit_depth(self, depth: int | None, checks: Sequence[FileCheck]) -> None:
+        """Tell the pipeline the number of bits in use, for images that have 16 bits a channel."""
+        for info, check in zip(self.data_list, checks, strict=True):
+            if check.largest is not None:
+                info['bit_depth'] = depth
+
+    def _check_files(self, info: dict) -> FileCheck:
+        """Check the files of a sample; raises if one of them is bad."""
+        shape, largest = inspect_image_file(info['img_path'])
         path = info['seg_map_path']
         if path is None:
-            return True
-        if not self.drop_empty:
-            mask_shape, kept = check_image_file(path), True
+            return FileCheck(True, largest)
+        if self.drop_empty:
+            mask = self._read_mask(info)
+            foreground = mask == 1
+            check, mask_shape = FileCheck(bool(foreground.any()), largest, float(foreground.mean())), mask.shape
         else:
-            mask = read_binary_mask(fileio.get(path), path, info.get('mask_labels', False))
-            mask_shape, kept = mask.shape, bool(mask.any())
+            check, mask_shape = FileCheck(True, largest), check_image_file(path)
         if mask_shape != shape:
             raise ValueError(size_error(path, mask_shape, info['img_path'], shape))
-        return kept
+        return check
+
+    def _read_mask(self, info: dict) -> np.ndarray:
+        """Read the mask of a sample, (H, W) uint8, as the pipeline loads it."""
+        path = info['seg_map_path']
+        return read_binary_mask(
+            fileio.get(path), path, info.get('mask_labels', False), info.get('mask_foreground'), info.get('mask_ignore')
+        )
 
     def _log(self, message: str, names: list[str]) -> None:
         print_log(f'{self.dataset_name}: {message}: {some(names)}', logger='current', level=logging.WARNING)
 
 
 def read_list(path: str) -> list[str]:
-    """Lines of a list of samples, without blank ones and image suffixes.
+    r"""Read a list of samples: its lines without blank ones and image suffixes, with '/' for Windows' backslash.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it lists nothing, or something twice.
+        FileNotFoundError: There is no such file.
+        ValueError: The file lists nothing, lists something twice, or has another encoding than UTF-8 or UTF-16 with a
+            byte-order mark; names the file and the line.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'ann_file {path}: no such file; expected one sample a line')
-    lines = [line.strip() for line in Path(path).read_text(encoding='utf-8').splitlines()]
+    lines = [line.strip().replace('\\', '/') for line in read_text(path).split('\n')]
     names = [os.path.splitext(line)[0] if line.lower().endswith(SUFFIXES) else line for line in lines if line]
     if not names or len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -213,5 +249,5 @@ def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of `names`."""
-    return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
+    """Return the first few of `names`, for a message."""
+    return printable(', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else ''))

@@ -10,6 +10,8 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmsam_ext.utils import read_text
+
 from .benchmark import not_found
 
 SOURCE = 'https://github.com/switchablenorms/CelebAMask-HQ'
@@ -111,8 +113,7 @@ class CelebAMaskHQDataset(BaseSegDataset):
     def _mapping(self) -> list[tuple[int, int]]:
         """Number of each face here and in CelebA."""
         path = os.path.join(self.data_root, MAPPING)
-        with open(path, encoding='utf-8') as file:
-            lines = [line.split() for line in file.read().splitlines()[1:] if line.strip()]
+        lines = [line.split() for line in read_text(path).splitlines()[1:] if line.strip()]
         try:
             return [(int(line[0]), int(line[1])) for line in lines]
         except (ValueError, IndexError) as error:

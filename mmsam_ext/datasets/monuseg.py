@@ -10,8 +10,9 @@ from mmseg.registry import DATASETS
 
 from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset, image_files
+from .file_checks import FileCheck
+from .transforms.image_files import check_image_file, inspect_image_file
 from .transforms.load_nuclei import crop, read_nuclei
-from .transforms.loading import check_image_file
 
 SPLITS = ('train', 'test')
 SOURCE = 'https://monuseg.grand-challenge.org/Data/'
@@ -90,12 +91,13 @@ class MoNuSegDataset(BinaryDefectDataset):
             for x in corners[1]
         ]
 
-    def _check_files(self, info: dict) -> bool:
-        shape = check_image_file(info['img_path'])
+    def _check_files(self, info: dict) -> FileCheck:
+        """Check the files of a sample; raises if one of them is bad."""
+        shape, largest = inspect_image_file(info['img_path'])
         if info['seg_map_path'] is None:
-            return True
-        mask = read_nuclei(info['seg_map_path'], shape)
-        return not self.drop_empty or bool(crop(mask, info.get('tile')).any())
+            return FileCheck(True, largest)
+        foreground = crop(read_nuclei(info['seg_map_path'], shape), info.get('tile')) == 1
+        return FileCheck(not self.drop_empty or bool(foreground.any()), largest, float(foreground.mean()))
 
 
 def outline_files(root: str) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 
 from mmseg.registry import DATASETS
+
+from mmsam_ext.utils import read_text
 
 from .benchmark import BenchmarkDataset, Sample
 from .binary_defect import image_files
@@ -58,12 +61,11 @@ class VisADataset(BenchmarkDataset):
         """Stem of each image below Anomaly -> its kinds of defect, from an `image_anno.csv`."""
         if not os.path.isfile(path):
             raise FileNotFoundError(f'{self.TITLE} is half there: no file {path}; get it from {self.SOURCE}')
-        with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if not {'image', 'label'} <= set(columns):
-                raise ValueError(f'{path}: columns are {columns}, expected image, label and mask')
-            lines = [line for line in reader if '/Anomaly/' in line['image']]
+        reader = csv.DictReader(io.StringIO(read_text(path)))
+        columns = reader.fieldnames or []
+        if not {'image', 'label'} <= set(columns):
+            raise ValueError(f'{path}: columns are {columns}, expected image, label and mask')
+        lines = [line for line in reader if '/Anomaly/' in line['image']]
         return {
             os.path.splitext(os.path.basename(line['image']))[0]: ', '.join(
                 sorted(part.strip() for part in line['label'].split(','))

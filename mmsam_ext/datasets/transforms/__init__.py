@@ -1,5 +1,6 @@
 from .generate_prompts import GeneratePrompts, PromptMode
 from .load_face_parts import LoadFaceParts
+from .load_image import LoadImageFromFile
 from .load_nuclei import CropTile, LoadNucleiMask, read_nuclei
 from .load_object_mask import LoadObjectMask
 from .load_prompts import LoadPrompts
@@ -12,6 +13,7 @@ __all__ = [
     'CropTile',
     'GeneratePrompts',
     'LoadBinaryMask',
+    'LoadImageFromFile',
     'LoadFaceParts',
     'LoadNucleiMask',
     'LoadObjectMask',

@@ -15,6 +15,7 @@ from mmseg.registry import TRANSFORMS
 from mmsam_ext.structures import PromptKind, Prompts
 
 from . import geometry_probe
+from .mask_values import IGNORE_LABEL
 from .prompt_rng import prompt_rng, sample_key
 
 KINDS = {
@@ -72,9 +73,9 @@ class GeneratePrompts(BaseTransform):
     replacement; a target with fewer pixels than points is an error in evaluation, and repeats some in training, where
     the geometry may have left little of it (`replace` changes either).
 
-    Required keys: img, gt_seg_map (label 1 is the foreground), optionally gt_masks (T, H, W), the parts. A sample
-    without ground truth passes through (MMSegmentation's inferencer removes LoadAnnotations), as does one that has
-    prompts.
+    Required keys: img, gt_seg_map (0 background, 1 foreground, 255 ignored; other labels are an error), optionally
+    gt_masks (T, H, W), the parts. A sample without ground truth passes through (MMSegmentation's inferencer removes
+    LoadAnnotations), as does one that has prompts.
 
     Added keys: prompts, gt_masks (T, H, W) uint8: row 0 the whole foreground, then the parts that are asked for.
 
@@ -116,6 +117,7 @@ class GeneratePrompts(BaseTransform):
             if 'prompts' in results:
                 self._freeze_frame(results)
             return results
+        self._check_labels(results)
         whole = (results['gt_seg_map'] == 1).astype(np.uint8)
         if not whole.any():
             return self._no_foreground(results)
@@ -139,6 +141,18 @@ class GeneratePrompts(BaseTransform):
         results['gt_masks'] = np.stack(rows)
         self._freeze_frame(results)
         return results
+
+    @staticmethod
+    def _check_labels(results: dict) -> None:
+        labels = results['gt_seg_map']
+        others = labels[(labels != 0) & (labels != 1) & (labels != IGNORE_LABEL)]
+        if others.size:
+            raise ValueError(
+                f'{sample_key(results)}: field `gt_seg_map` holds the labels {np.unique(labels).tolist()}, expected 0 '
+                f'(background), 1 (foreground) and {IGNORE_LABEL} (ignored). Prompts ask for one class: load the masks '
+                'with LoadBinaryMask(foreground=[...]), which takes the classes named there as the foreground, or map '
+                'the labels with the `label_map` of the dataset'
+            )
 
     def _freeze_frame(self, results: dict) -> None:
         if self.seed is not None:

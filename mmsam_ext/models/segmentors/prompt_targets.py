@@ -63,4 +63,10 @@ def _masks(sample: SegDataSample) -> tuple[Tensor, Tensor]:
             f'{sample_name(sample)}: nothing to learn from, expected `gt_masks` or `gt_sem_seg` '
             '(is LoadAnnotations in the pipeline?)'
         )
+    if ((labels > 1) & (labels != IGNORE_LABEL)).any():
+        raise ValueError(
+            f'{sample_name(sample)}: field `gt_sem_seg` holds the labels {labels.unique().tolist()}, expected 0 '
+            f'(background), 1 (foreground) and {IGNORE_LABEL} (ignored). The model has one class of foreground: load '
+            'the masks with LoadBinaryMask(foreground=[...]), which takes the classes named there as the foreground'
+        )
     return labels == 1, labels == IGNORE_LABEL

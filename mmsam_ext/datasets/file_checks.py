@@ -1,0 +1,56 @@
+"""What a dataset concludes from the checks of all its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .transforms.bit_depth import depth_that_holds
+
+#: Mean share of foreground from which masks are taken for inverted ones: defects and organs do not fill images.
+_INVERTED_SHARE = 0.75
+
+
+class FileCheck(NamedTuple):
+    """The result for the files of one sample.
+
+    Attributes:
+        keep: Whether the sample stays in the dataset.
+        largest: Largest value of an image with 16 bits a channel, None for 8 bits.
+        share: Share of the mask's pixels that are foreground, in [0, 1]; None where the mask was not read.
+    """
+
+    keep: bool
+    largest: int | None = None
+    share: float | None = None
+
+
+def bit_depth_of(checks: Sequence[FileCheck]) -> int | None:
+    """Return the number of bits that all images of 16 bits a channel are read with, None where there are none."""
+    largest = [check.largest for check in checks if check.largest is not None]
+    return depth_that_holds(max(largest)) if largest else None
+
+
+def bit_depth_message(checks: Sequence[FileCheck]) -> str | None:
+    """Return what the log should say of :func:`bit_depth_of`; None where all 16 bits are in use."""
+    depth, largest = bit_depth_of(checks), [check.largest for check in checks if check.largest is not None]
+    if depth is None or depth == 16:
+        return None
+    return (
+        f'{len(largest)} of {len(checks)} images have 16 bits a channel with values up to {max(largest)} and are read '
+        f'as {depth}-bit data. Single images, as in inference, are decided one by one: set bit_depth={depth} in '
+        'LoadImageFromFile, or that of the camera, to have all read alike'
+    )
+
+
+def foreground_message(checks: Sequence[FileCheck]) -> str | None:
+    """Return a warning where the masks of a whole dataset look inverted, else None."""
+    shares = [check.share for check in checks if check.share is not None]
+    if not shares or np.mean(shares) < _INVERTED_SHARE:
+        return None
+    return (
+        f'{np.mean(shares):.1%} of the pixels of the {len(shares)} masks are foreground on average, expected a small '
+        'share. If the masks are inverted, with black defects on white, set foreground=0'
+    )

@@ -1,0 +1,105 @@
+"""The values of a mask file, as a viewer shows them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from .image_files import MAX_PIXELS, open_error, open_image, zero_is_white
+
+#: Channels of a colour that differ by no more are grey: compression alone makes a little colour.
+NEAR = 16
+EXPECTED = 'expected 0 and 1, or 0 and 255 with grey levels at edges only'
+#: Modes of Pillow whose pixels are made (R, G, B); those of other modes are single numbers.
+_COLORED = ('LA', 'La', 'PA', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'RGB')
+
+
+def read_mask_values(content: bytes, name: str, by_number: bool = False) -> np.ndarray:
+    """Decode a mask file to one number for each pixel.
+
+    Numbers are grey levels as a viewer shows them: those of a palette whose used colours are grey, not its indices, and
+    after the EXIF orientation. A palette of colours has no order but that of its indices, so these are the numbers.
+
+    Args:
+        content: Bytes of the file.
+        name: Name used in errors.
+        by_number: Whether the caller says what the numbers of a palette of colours mean, so that its colours do not
+            matter.
+
+    Returns:
+        (H, W) bool, uint8 or uint16, or another type of the file's.
+
+    Raises:
+        ValueError: The file cannot be read, has colours, or means one thing by its palette or its transparency and
+            another by its numbers. The message names the mask, what came and what was expected.
+    """
+    try:
+        with open_image(content, name) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f'{image.width} x {image.height} pixels, more than {MAX_PIXELS}')
+            image.load()
+            image = ImageOps.exif_transpose(image)
+    except Exception as error:  # readers of formats raise what they like
+        raise ValueError(
+            f'{name}: unreadable or truncated mask of {len(content)} bytes ({open_error(error)}), expected an image'
+        ) from error
+    shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content.startswith(b'BM') else None
+    if shown is not None and np.ptp(shown, axis=2).max(initial=0) <= NEAR:
+        return shown[..., 1]  # Pillow misreads an 8-bit BMP whose palette is black and white
+    _check_transparency(image, name)
+    if image.mode == 'P':
+        return _palette_values(image, name, by_number)
+    if image.mode in _COLORED:
+        array = np.asarray(image.convert('RGB'))
+        if np.ptp(array, axis=2).max(initial=0) > NEAR:
+            raise ValueError(f'{name}: mask with colours, {EXPECTED}')
+        return array[..., 1]
+    array = np.asarray(image)
+    if array.dtype == np.uint16 and zero_is_white(content, name):
+        return 65535 - array
+    return array
+
+
+def _palette_values(image: Image.Image, name: str, by_number: bool) -> np.ndarray:
+    """(H, W) uint8: grey levels where all used colours are grey, else indices.
+
+    Raises:
+        ValueError: A colour is 0 and black is something else, so that black is the background to the eye alone.
+    """
+    indices = np.asarray(image)
+    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
+    palette = np.zeros((256, 3), np.uint8)
+    colors = np.array(image.getpalette('RGB') or [], np.uint8).reshape(-1, 3)
+    palette[: len(colors)] = colors[:256]
+    if np.ptp(palette[used], axis=1).max(initial=0) <= NEAR:
+        return palette[:, 1][indices]
+    black = [int(index) for index in used if palette[index].max() <= NEAR]
+    if black and 0 in used and 0 not in black and not by_number:
+        color = tuple(palette[0].tolist())
+        raise ValueError(
+            f'{name}: mask with a palette that can be read in two ways: by its numbers 0 is the background, by its '
+            f'colours {black[0]} is (0 is shown as RGB {color}, {black[0]} as black). Save it as a grey image of 0 and '
+            '255, or name the numbers of the defect with foreground='
+        )
+    return indices
+
+
+def _check_transparency(image: Image.Image, name: str) -> None:
+    """Check that the transparency of a mask hides nothing.
+
+    Raises:
+        ValueError: The mask is in the transparency alone, or transparent pixels are not background.
+    """
+    if not image.has_transparency_data:
+        return
+    rgba = np.asarray(image.convert('RGBA')).astype(np.uint16)
+    color, alpha = rgba[..., :3].max(2), rgba[..., 3]
+    if np.ptp(alpha) == 0:
+        return
+    bright = 127 if color.max(initial=0) > 1 else 0
+    if np.ptp(color) == 0 or ((color > bright) & (alpha <= 127)).any():
+        raise ValueError(
+            f'{name}: mask with transparent pixels that can be read in two ways: by its colours and by its '
+            'transparency. Save it as a grey image of 0 and 255, without an alpha channel'
+        )
