@@ -141,7 +141,7 @@ def os_system_by_getattr() -> list[Any]:
     return [own_globals, modules, Reduce(HistoryBuffer, state=dict(statistics_methods=dict(mean=system)))]
 
 
-def test_poisoned_getattr_is_refused(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
+def test_poisoned_getattr_is_rejected(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
     checkpoint['message_hub']['log_scalars']['train/loss'] = os_system_by_getattr()
     path = save(checkpoint, tmp_path / 'gadget.pth')
     with raises_naming(RuntimeError, 'gadget.pth', 'update', 'HistoryBuffer'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
@@ -12,6 +13,9 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from .contents import existing_file, file_kind
+from .download import download
+from .errors import CheckpointError, shown
 from .loaders import PACKAGED, asset_path
 
 #: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``.
@@ -21,7 +25,7 @@ KEY = 'mmsam_ext_base'
 
 
 def trained_keys(model: nn.Module) -> set[str]:
-    """State keys of parameters to train, and of buffers outside of subtrees that have parameters but none to train."""
+    """Return the state keys of parameters to train, and of buffers outside of subtrees that have parameters but none to train."""
     return set(_trained_keys(model, ''))
 
 
@@ -38,7 +42,7 @@ def _trained_keys(module: nn.Module, prefix: str) -> Iterator[str]:
 
 
 def keys_beyond(model: nn.Module, base: Mapping[str, Tensor]) -> set[str]:
-    """State keys of the model that `base`, under the model's names, does not hold, or holds with other values."""
+    """Return the state keys of the model that `base`, under the model's names, does not hold, or holds with other values."""
     return {key for key, value in model.state_dict().items() if not _same(base.get(key), value)}
 
 
@@ -48,7 +52,7 @@ def _same(held: Tensor | None, value: Tensor) -> bool:
 
 
 def base_file(model: nn.Module) -> str | None:
-    """The checkpoint that the model's ``init_cfg`` of type 'Pretrained' names, as it stands in the config."""
+    """Return the checkpoint that the model's ``init_cfg`` of type 'Pretrained' names, as it stands in the config."""
     configs = getattr(model, 'init_cfg', None) or []
     for config in configs if isinstance(configs, (list, tuple)) else [configs]:
         if config.get('type') == 'Pretrained':
@@ -57,19 +61,27 @@ def base_file(model: nn.Module) -> str | None:
 
 
 def file_hash(name: str) -> str:
-    """SHA-256 of a checkpoint file; names with a scheme are resolved as mmengine does.
+    """Return the SHA-256 of a checkpoint file.
+
+    Args:
+        name: Path, ``mmsam_ext://NAME``, or a URL, which is downloaded.
 
     Raises:
         FileNotFoundError: there is no such file.
+        CheckpointError: it is not a regular file, or does not begin as a checkpoint does.
     """
     path = local_path(name)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'base checkpoint {name}: no such file')
-    return _file_hash(path, os.path.getmtime(path))
+    try:
+        path = existing_file(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'base checkpoint {shown(name)}: no such file') from error
+    if file_kind(path) == 'other':
+        raise CheckpointError(f'base checkpoint {shown(name)}: does not begin as a checkpoint does')
+    return _file_hash(path, os.path.getmtime(path), os.path.getsize(path))
 
 
 @lru_cache(maxsize=16)
-def _file_hash(path: str, modified: float) -> str:
+def _file_hash(path: str, modified: float, size: int) -> str:
     with open(path, 'rb') as file:
         digest = hashlib.sha256()
         while block := file.read(2**22):
@@ -78,12 +90,14 @@ def _file_hash(path: str, modified: float) -> str:
 
 
 def local_path(name: str) -> str:
-    """A file path, or the path behind one of our ``mmsam_ext://`` names."""
-    return asset_path(name) if name.startswith(PACKAGED) else os.path.expanduser(name)
+    """Return a file path: of a path, of one of our ``mmsam_ext://`` names, or of the local copy of a URL."""
+    if name.startswith(PACKAGED):
+        return asset_path(name)
+    return download(name) if name.startswith(('http://', 'https://')) else os.path.expanduser(name)
 
 
 def read_state(name: str) -> dict[str, Tensor]:
-    """The state dict in a checkpoint file, as it is there."""
+    """Return the state dict in a checkpoint file, as it is there."""
     checkpoint = CheckpointLoader.load_checkpoint(name, map_location='cpu')
     return dict(checkpoint.get('state_dict', checkpoint))
 
@@ -97,33 +111,74 @@ def load_base_state(
 ) -> None:
     """Complete a trainable-only state dict, in place, with the base that its metadata names. Others are left alone.
 
-    The base is looked for where the model's own ``init_cfg`` says, then where it was in training. `rename` brings the
-    base's keys to the model's names, in place.
+    The base is looked for where the model's own ``init_cfg`` says, then where it was in training. The second comes from
+    the checkpoint, which may be a stranger's: it must be the path of a regular file of the recorded size that begins as
+    a checkpoint does, and a URL is not followed. `rename` brings the base's keys to the model's names, in place.
 
     Raises:
+        CheckpointError: the record of the base has fields of the wrong type.
         FileNotFoundError: the base is in neither place, or what is there is another file (by SHA-256).
     """
-    base = local_metadata.get(KEY)
-    if base is None:
+    if local_metadata.get(KEY) is None:
         return
-    tried = []
-    for name in dict.fromkeys([base_file(model), base['file']]):
+    file, sha256, size = _base_record(local_metadata[KEY])
+    configured, tried = base_file(model), []
+    for name in dict.fromkeys([configured, file]):
         if name is None:
             continue
         try:
+            if name != configured and '://' in name and not name.startswith(PACKAGED):
+                raise CheckpointError('a URL in a checkpoint is not followed')
+            if size is not None and os.path.getsize(existing_file(local_path(name))) != size:
+                raise CheckpointError(f'another file (of another size than {size} bytes)')
             found = file_hash(name)
         except FileNotFoundError:
-            tried.append(f'{name}: no such file')
+            tried.append(f'{shown(name)}: no such file')
             continue
-        if found != base['sha256']:
-            tried.append(f'{name}: another file (SHA-256 {found[:12]}...)')
+        except CheckpointError as error:
+            tried.append(f'{shown(name)}: {error}')
             continue
-        print_log(f'Loads the trained part on the base {name}.', 'current')
+        if found != sha256:
+            tried.append(f'{shown(name)}: another file (SHA-256 {found[:12]}...)')
+            continue
+        print_log(f'Loads the trained part on the base {shown(name)}.', 'current')
         whole = {prefix + key: value for key, value in read_state(name).items()}
         rename(whole, prefix)
         state_dict.update({key: value for key, value in whole.items() if key not in state_dict})
         return
     raise FileNotFoundError(
-        f'This checkpoint holds the trained part alone; its base {base["file"]} (SHA-256 {base["sha256"][:12]}...) is '
+        f'This checkpoint holds the trained part alone; its base {shown(file)} (SHA-256 {sha256[:12]}...) is '
         f'needed too. Tried: {"; ".join(tried)}. Put it there, or set model.init_cfg.checkpoint to where it is.'
     )
+
+
+def _base_record(record: object) -> tuple[str, str, int | None]:
+    """Return file, SHA-256 and size (None in checkpoints of older versions) of the base that a checkpoint names.
+
+    Raises:
+        CheckpointError: a field is missing or has the wrong type.
+    """
+    fields = record if isinstance(record, Mapping) else {}
+    file, sha256, size = fields.get('file'), fields.get('sha256'), fields.get('size')
+    wrong = {
+        KEY: not isinstance(record, Mapping),
+        f'{KEY}.file': not (isinstance(file, str) and file),
+        f'{KEY}.sha256': not (isinstance(sha256, str) and re.fullmatch('[0-9a-f]{64}', sha256)),
+        f'{KEY}.size': size is not None and (isinstance(size, bool) or not isinstance(size, int)),
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise CheckpointError(
+                f'the checkpoint names its base in {name}, which is {str(_field(record, name))[:100]!r}; expected a '
+                'dict with file (a path), sha256 (64 hexadecimal digits) and size (bytes)'
+            )
+    return file, sha256, size
+
+
+def _field(record: object, name: str) -> object:
+    return record.get(name.rpartition('.')[2]) if isinstance(record, Mapping) else record
+
+
+def base_record(name: str) -> dict[str, str | int]:
+    """Return what a checkpoint of the trained part says of its base: file, sha256 and size."""
+    return dict(file=name, sha256=file_hash(name), size=os.path.getsize(local_path(name)))

@@ -1,7 +1,7 @@
 """Checkpoint files: clear errors for bad ones, ``*.safetensors``, and weights that come with this package.
 
 Registered as schemes of mmengine's ``CheckpointLoader``, so ``load_from``, ``init_cfg=dict(type='Pretrained')``,
-``tools/test.py`` and the inferencers all go through them.
+``tools/test.py`` and the inferencers all go through them. :mod:`.remote` has those that download.
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from __future__ import annotations
 import os.path as osp
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.runner import CheckpointLoader
 
+from .contents import ZIP_START, check_headers, checked_content, existing_file, file_kind
+from .errors import EXPECTED, CheckpointError, shown
+
 ASSETS = Path(__file__).resolve().parents[1] / 'assets'
 PACKAGED = 'mmsam_ext://'
-EXPECTED = 'expected a state dict or an mmengine checkpoint written by torch.save, or a .safetensors file'
 
-
-class CheckpointError(RuntimeError):
-    """A checkpoint file that cannot be used. The message names the file, what was found and what was expected."""
+__all__ = ['ASSETS', 'EXPECTED', 'PACKAGED', 'CheckpointError', 'asset_path', 'load_file']
 
 
 # mmengine logs the name of a loader from its tenth character on: "Loads checkpoint by local backend from path".
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Load a file that ``torch.save`` wrote, with ``weights_only=True``.
+    """Load a file that ``torch.save`` wrote, with ``weights_only=True``, after a check of its headers.
 
     Args:
         filename: Path of the file; ``~`` is expanded.
@@ -39,20 +38,18 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is truncated, not a checkpoint, or holds something that would run code.
+        CheckpointError: it is truncated, not a checkpoint, holds something that would run code, or would take far more
+            memory than its size.
     """
-    path = _existing(filename)
+    path = existing_file(filename)
     try:
+        check_headers(path)
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch.load raises some ten kinds for broken files
-        raise CheckpointError(f'{path}: {_why(path, error)}; {EXPECTED}') from error
-    if not _holds_tensors(checkpoint):
-        found = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, Mapping) else type(checkpoint).__name__
-        raise CheckpointError(f'{path}: no weights in it (found {found}); {EXPECTED}')
-    # mmengine's EMAHook and MMSeg's inferencer want both keys, which a plain state dict (Meta's files) does not have.
-    # (RandomStateHook's tensor lies beside the state_dict of our own checkpoints.)
-    flat = 'state_dict' not in checkpoint and any(isinstance(value, torch.Tensor) for value in checkpoint.values())
-    return dict(state_dict=checkpoint, meta={}) if flat else checkpoint
+        raise CheckpointError(f'{shown(path)}: {_why(path, error)}; {EXPECTED}') from error
+    return checked_content(path, checkpoint)
 
 
 # The look-ahead keeps URLs (https://, s3://) with their own loaders.
@@ -73,7 +70,7 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
     """
     from safetensors import safe_open
 
-    path = _existing(filename)
+    path = existing_file(filename)
     device = str(map_location) if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
         with safe_open(path, framework='pt', device=device) as file:
@@ -81,11 +78,11 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
             meta = dict(file.metadata() or {})
     except Exception as error:
         raise CheckpointError(
-            f'{path}: truncated, or not a safetensors file ({osp.getsize(path)} bytes; {_first_line(error)}); '
+            f'{shown(path)}: truncated, or not a safetensors file ({osp.getsize(path)} bytes; {_first_line(error)}); '
             f'{EXPECTED}'
         ) from error
     if not state_dict:
-        raise CheckpointError(f'{path}: no weights in it; {EXPECTED}')
+        raise CheckpointError(f'{shown(path)}: no weights in it; {EXPECTED}')
     return dict(state_dict=state_dict, meta=meta)
 
 
@@ -99,8 +96,14 @@ def load_from_mmsam_ext(filename: str, map_location: Any = None) -> dict[str, An
     return load_from_safetensors(asset_path(filename), map_location)
 
 
+def load_file(path: str, map_location: Any = None) -> dict[str, Any]:
+    """Load a local file of either format, whatever its name ends in; arguments and errors are those of the loaders."""
+    safe = file_kind(existing_file(path)) == 'safetensors'
+    return (load_from_safetensors if safe else load_from_local)(path, map_location)
+
+
 def asset_path(filename: str) -> str:
-    """The file behind ``mmsam_ext://NAME``.
+    """Return the file behind ``mmsam_ext://NAME``.
 
     Raises:
         CheckpointError: as :func:`load_from_mmsam_ext`.
@@ -108,29 +111,12 @@ def asset_path(filename: str) -> str:
     name = filename.removeprefix(PACKAGED)
     names = sorted(path.stem for path in ASSETS.glob('*.safetensors'))
     if name not in names:
-        raise CheckpointError(f'{filename}: no such weights in this package; expected one of {names}')
+        raise CheckpointError(f'{shown(filename)}: no such weights in this package; expected one of {names}')
     return str(ASSETS / f'{name}.safetensors')
 
 
-def _existing(filename: str) -> str:
-    path = osp.expanduser(filename)
-    if osp.isdir(path):
-        raise CheckpointError(f'{path}: is a folder; {EXPECTED}')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} (in full {osp.abspath(path)}) can not be found')
-    return path
-
-
-def _holds_tensors(checkpoint: Any) -> bool:
-    """Whether a tensor is in the dict itself or in a dict in it (``state_dict``, ``model``, ``teacher``, ...)."""
-    if not isinstance(checkpoint, Mapping):
-        return False
-    inner = [value for value in checkpoint.values() if isinstance(value, Mapping)]
-    return any(isinstance(value, torch.Tensor) for mapping in (checkpoint, *inner) for value in mapping.values())
-
-
 def _why(path: str, error: Exception) -> str:
-    """What is wrong with a file, from its first bytes and the error of ``torch.load``."""
+    """Say what is wrong with a file, from its first bytes and the error of ``torch.load``."""
     size = osp.getsize(path)
     with open(path, 'rb') as file:
         start = file.read(4)
@@ -138,16 +124,16 @@ def _why(path: str, error: Exception) -> str:
         return 'is empty (0 bytes)'
     text = str(error)
     if isinstance(error, pickle.UnpicklingError) and ('GLOBAL' in text or 'allowed while a checkpoint' in text):
-        return f'refused, because loading it would run code that is not on the list of safe types: {_reason(text)}'
+        return f'rejected, because loading it would run code that is not on the list of safe types: {_reason(text)}'
     if isinstance(error, ValueError) and 'allowed while a checkpoint' in text:
-        return f'refused: {text}'
-    if start == b'PK\x03\x04':  # the zip container that torch.save writes; its table of contents is at the end
+        return f'rejected: {text}'
+    if start == ZIP_START:  # the zip container that torch.save writes; its table of contents is at the end
         return f'is truncated or damaged ({size} bytes; {_first_line(error)})'
     return f'is not a checkpoint, or is truncated (starts with {start!r}, {size} bytes; {type(error).__name__})'
 
 
 def _reason(text: str) -> str:
-    """The line of torch's long message that names the refused type."""
+    """Return the line of torch's long message that names the rejected type."""
     lines = [line.strip() for line in text.splitlines() if 'GLOBAL' in line or 'allowed while' in line]
     return lines[0].split('WeightsUnpickler error: ')[-1].split(' was not an allowed global')[0] if lines else text
 

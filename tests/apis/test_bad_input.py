@@ -240,7 +240,7 @@ def test_weights_and_device(small_files, tmp_path: Path) -> None:
         (tmp_path / 'none.pth', ('none.pth',)),
         ('mmsam_ext://no_such', ('mmsam_ext://no_such',)),
         (tmp_path / 'notes.txt', ('notes.txt', 'checkpoint')),
-        ('http://127.0.0.1:9/a.pth', ('http://127.0.0.1:9/a.pth', 'URL')),
+        ('http://127.0.0.1:9/a.pth', ('http://127.0.0.1:9/a.pth',)),
         ('~nouser/a.pth', ('~nouser/a.pth',)),
     ]:
         with raises_naming(InferenceError, *names):

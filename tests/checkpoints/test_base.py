@@ -12,6 +12,7 @@ from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmsam_ext.checkpoints import CheckpointError
 from mmsam_ext.checkpoints.base import trained_keys
 from mmsam_ext.models.prompt_stages import PromptStage
 from mmsam_ext.models.segmentors import freeze_all_but
@@ -202,8 +203,60 @@ def test_errors(trained, base, tmp_path):
         load_checkpoint(segmentor(), str(tmp_path / 'moved.pth'), map_location='cpu')
     torch.save(segmentor(seed=3).state_dict(), tmp_path / 'other.pth')
     model = MODELS.build(model_config(tmp_path / 'other.pth'))
-    with raises_naming(FileNotFoundError, 'other.pth', 'SHA-256', 'model.init_cfg.checkpoint'):
+    with raises_naming(FileNotFoundError, 'other.pth', 'another file', 'model.init_cfg.checkpoint'):
         load_checkpoint(model, str(tmp_path / 'moved.pth'), map_location='cpu')
+
+
+def special_files(folder: Path) -> dict[str, str]:
+    """Places that a checkpoint of a stranger could name as its base, and what the error says of each."""
+    os.mkfifo(folder / 'pipe.pth')
+    (folder / 'notes.txt').write_text('root:x:0:0')
+    return {
+        '/dev/zero': 'a device', '/etc': 'a folder', str(folder / 'pipe.pth'): 'a named pipe',
+        str(folder / 'notes.txt'): 'does not begin as a checkpoint', 'http://127.0.0.1:1/sam.pth': 'is not followed',
+        's3://bucket/sam.pth': 'is not followed', '/tmp/\x1b[31msam.pth': 'no such file', 'a\0b': 'no such file',
+        'mmsam_ext://none': 'no such weights', 'x' * 10_000: 'no such file',
+    }  # fmt: skip
+
+
+def test_bases_that_are_no_checkpoints(trained, tmp_path):
+    """Nothing but regular files that begin as checkpoints do is read, and no server is asked."""
+    for base, message in special_files(tmp_path).items():
+        checkpoint = moved(trained[1], base)
+        del checkpoint['state_dict']._metadata['']['mmsam_ext_base']['size']  # as older versions wrote them
+        torch.save(checkpoint, tmp_path / 'moved.pth')
+        with pytest.raises(FileNotFoundError, match=message) as error:
+            load_checkpoint(segmentor(), str(tmp_path / 'moved.pth'), map_location='cpu')
+        assert '\x1b' not in str(error.value) and len(str(error.value)) < 3000
+
+
+def test_base_of_another_size_is_not_hashed(trained, base, tmp_path, monkeypatch):
+    checkpoint = moved(trained[1], str(base))
+    checkpoint['state_dict']._metadata['']['mmsam_ext_base']['size'] += 1
+    torch.save(checkpoint, tmp_path / 'moved.pth')
+    monkeypatch.setattr('mmsam_ext.checkpoints.base.file_hash', lambda name: pytest.fail('hashed'))
+    with pytest.raises(FileNotFoundError, match=r'of another size than \d+ bytes'):
+        load_checkpoint(segmentor(), str(tmp_path / 'moved.pth'), map_location='cpu')
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('', 'sam.pth'), ('', ['sam.pth', 'a' * 64]), ('file', None), ('file', 7), ('file', ''), ('sha256', None),
+        ('sha256', 5), ('sha256', 'xyz'), ('sha256', 'A' * 64), ('size', '12'), ('size', True), ('size', 1.5),
+    ],
+)  # fmt: skip
+def test_wrong_types_in_the_record(field, value, trained, base, tmp_path):
+    checkpoint = moved(trained[1], str(base))
+    metadata = checkpoint['state_dict']._metadata['']
+    if field:
+        metadata['mmsam_ext_base'][field] = value
+    else:
+        metadata['mmsam_ext_base'] = value
+    torch.save(checkpoint, tmp_path / 'wrong.pth')
+    with pytest.raises(CheckpointError, match=rf'mmsam_ext_base{field and "." + field}, which is') as error:
+        load_checkpoint(segmentor(), str(tmp_path / 'wrong.pth'), map_location='cpu')
+    assert repr(value) in str(error.value)
 
 
 def test_error_without_a_base(base, tmp_path):

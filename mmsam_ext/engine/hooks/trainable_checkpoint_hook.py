@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmsam_ext.checkpoints.base import KEY, base_file, file_hash, keys_beyond, read_state, trained_keys
+from mmsam_ext.checkpoints.base import KEY, base_file, base_record, keys_beyond, read_state, trained_keys
 
 #: How many keys the log lists.
 LISTED = 3
@@ -15,14 +15,14 @@ LISTED = 3
 
 @HOOKS.register_module()
 class TrainableCheckpointHook(Hook):
-    """Saves the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
+    """Save the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
 
     What is frozen but not in the base, or there with other values, is saved too, and logged: a pretrained feature
     encoder, or weights by ``load_from``. On load the base is loaded first (see
     :func:`mmsam_ext.checkpoints.base.load_base_state`), in training, testing and inference alike.
 
     Raises:
-        ValueError: before training, where the model's ``init_cfg`` names no base to stand on.
+        ValueError: before training, where the model's ``init_cfg`` names no base.
     """
 
     #: After EMAHook, which exchanges all weights with its averages before a checkpoint is saved.
@@ -37,7 +37,7 @@ class TrainableCheckpointHook(Hook):
                 'TrainableCheckpointHook saves the trained part alone, but the model has no base: set '
                 "model.init_cfg=dict(type='Pretrained', checkpoint=...) or remove the hook"
             )
-        self.base = dict(file=name, sha256=file_hash(name))
+        self.base = base_record(name)
         trained, state = trained_keys(model), read_state(name)
         model.rename_state(state)
         self.keys = trained | keys_beyond(model, state)
