@@ -45,10 +45,10 @@ def _without_scope(node: Any) -> Any:
 
 
 def test_image_scores_of_mvtec_ad_by_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As configs/README.md says."""
+    """As configs/methods/ods_sam.md says."""
     spare_formatting(monkeypatch)
     options: dict[str, Any] = {'test_dataloader.dataset.normal': True, 'test_evaluator.2.type': 'AnomalyMetric'}
-    text = (CONFIGS / 'README.md').read_text()
+    text = (CONFIGS / 'methods/ods_sam.md').read_text()
     assert all(f'{key}={value}' in text for key, value in options.items())
     cfg = Config.fromfile(CONFIGS / 'ods_sam_vitb_mvtec.py')
     cfg.merge_from_dict(options)

@@ -1,4 +1,4 @@
-"""README's worked example: its lines are taken from there, written to files and run."""
+"""The worked example of CONTRIBUTING.md and the config of README: their lines are taken from there and run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIZE = 128
 
 
 def blocks() -> tuple[str, str]:
-    """The plugin and the config of README's section."""
-    text = (REPO / 'README.md').read_text().split('### A decoder plugin, from nothing')[1].split('\n## ')[0]
+    """Return the plugin and the config of the section in CONTRIBUTING.md."""
+    text = (REPO / 'CONTRIBUTING.md').read_text().split('### A decoder plugin, from nothing')[1].split('\n## ')[0]
     plugin, config = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
     return plugin, config
 
@@ -66,3 +66,19 @@ def test_identity_then_training_of_the_plugin_alone(config: Config) -> None:
     optimizer.step()
     with torch.no_grad():
         assert not torch.equal(model.eval()(inputs, [data], mode='tensor').logits, before)
+
+
+def test_config_of_readme(tmp_path: Path) -> None:
+    """It trains LoRA, VRA and PLM of ViT-B on other data; the shipped config takes the place of the installed one."""
+    (text,) = re.findall(r"```python\n(_base_ = 'mmsam_ext::.*?)```", (REPO / 'README.md').read_text(), re.DOTALL)
+    path = tmp_path / 'my_config.py'
+    path.write_text(text.replace("'mmsam_ext::", f"'{CONFIGS}/"))
+    config = Config.fromfile(path)
+    assert config.train_dataloader.dataset.data_root == 'data/my_parts'
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    trained = {name.split('.')[0]: 0 for name, _ in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        trained[name.split('.')[0]] += parameter.numel() * parameter.requires_grad
+    # LoRA in the encoder, LoRA and beta in two decoders, PLM: the published counts of SPT and of PLM
+    assert trained['backbone'] + trained['mask_decoder'] == 390_144 and trained['prompt_stages'] == 1_644_544

@@ -1,4 +1,4 @@
-"""SPT's configs: the paper's counts, ablations that configs/README.md lists, SAM at the start, small checkpoints."""
+"""SPT's configs: the paper's counts, ablations of configs/methods/spt.md, SAM at the start, small checkpoints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.run_tool import run_here, test_results
 from tests.shrink import CONFIGS, SIZE, shrink, spare_formatting
 
 pytestmark = pytest.mark.usefixtures('unformatted')
-README = (CONFIGS / 'README.md').read_text()
-#: Table rows of the README: (what, config, options).
-ABLATIONS = re.findall(r'^\| ([^|]+) \| `(\w+\.py)` \| (?:`([^`]*)`)? *\|$', README, re.MULTILINE)
+PAGE = (CONFIGS / 'methods/spt.md').read_text()
+#: Table rows of the page: (what, config, options).
+ABLATIONS = re.findall(r'^\| ([^|]+) \| `(\w+\.py)` \| (?:`([^`]*)`)? *\|$', PAGE, re.MULTILINE)
 
 
 @pytest.fixture
@@ -69,15 +69,16 @@ def test_counts_of_the_paper(name: str, text: str, model_cost) -> None:
     assert sizes(model_cost, name, text) == COUNTS[name, text]
 
 
-def test_counts_in_the_readme(model_cost) -> None:
-    rows = re.findall(r'^\| `([\w-]+)\.py` \| [^|]+ \| ([\d,]+) \| ([\d,]+) \|$', README, re.MULTILINE)
+def test_counts_in_the_pages(model_cost) -> None:
+    text = PAGE + (CONFIGS / 'methods/plm_pmm.md').read_text()
+    rows = re.findall(r'^\| `([\w-]+)\.py` \| [^|]+ \| ([\d,]+) \| ([\d,]+) \|$', text, re.MULTILINE)
     assert len(rows) == 13  # of SPT and of PLM
     for name, total, trained in rows:
         expected = tuple(int(number.replace(',', '')) for number in (total, trained))
         assert sizes(model_cost, name, '') == expected, name
 
 
-# ---------------------------------------------------------------- ablations of the README
+# ---------------------------------------------------------------- ablations of the page
 
 
 def parts(model: nn.Module) -> set[str]:
@@ -198,14 +199,14 @@ def test_checkpoint_of_the_trained_part(name: str, tmp_path: Path) -> None:
 
 
 def test_without_any_benchmark(tmp_path: Path) -> None:
-    """Training stops before its first step; with the options that the README names it trains without them."""
+    """Training stops before its first step; with the options that the page names it trains without them."""
     path = CONFIGS / 'spt_vitb_industrial.py'
     config = shrink(path, tmp_path)
     for dataset in config.val_dataloader.dataset.datasets:
         dataset.data_root = str(tmp_path / 'none' / dataset.type)
     with raises_naming(FileNotFoundError, '6 datasets', 'MVTec AD'):
         Runner.from_cfg(config).train()
-    (text,) = re.findall(r'`(val_dataloader=\S+ val_evaluator=\S+ val_cfg=\S+)`', README)
+    (text,) = re.findall(r'`(val_dataloader=\S+ val_evaluator=\S+ val_cfg=\S+)`', PAGE)
     config = shrink(path, tmp_path)
     config.merge_from_dict(options(text))
     Runner.from_cfg(config).train()

@@ -3,11 +3,11 @@
 Usage: python tools/reproduce.py {spt,stable_sam,ods_sam,plm} [--seeds 0 1 2] [--iters N] [--data mtd synthetic]
            [--only VARIANT ...] [--jobs N] [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
 
-Trains and tests every variant on every data set with every seed, each by tools/train.py and tools/test.py in processes
-of their own, and writes means and spreads into configs/README.md. It may be interrupted and started again at any time:
-a run that is finished is not run again, one that is not starts anew. (A changed config or mini SAM is another run;
-changed code is not: remove --work-dir.) Of MTD the train split is trained on and the val split reported; nothing is
-chosen by it.
+Trains and tests every variant on every data set with every seed, each with tools/train.py and tools/test.py in
+processes of their own, and writes means and spreads between the markers of configs/results/STUDY.md. You can interrupt
+it and start it again at any time: finished runs are kept, unfinished ones start over. (A run whose config or mini SAM
+has changed runs again; changed code is not noticed: remove --work-dir.) On MTD, models are trained on the train split
+and reported on the val split, which is never used to choose anything.
 
 --dry-run lists the runs. --table only writes the table of those that are there, absent ones as '-'. --speed measures
 all variants in turn in one process, on the CPU, and writes the table; --speed train prints that of a training step.
@@ -47,7 +47,8 @@ from mmsam_ext.cli import model_cost
 from mmsam_ext.cli.measuring import device_name
 
 TOOLS = Path(__file__).resolve().parent
-README = TOOLS.parent / 'configs' / 'README.md'
+#: Each study has a page here, with its tables between two markers and findings written by hand below them.
+RESULTS = TOOLS.parent / 'configs' / 'results'
 #: (run, its empty folder) -> its result, see :meth:`Run.result`.
 Execute = Callable[[Run, Path], dict]
 
@@ -266,7 +267,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these alone (--dry-run lists them)')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time, which share the processors')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='of all studies')
-    parser.add_argument('--out', type=Path, default=README, help='Markdown file with the markers of the study')
+    parser.add_argument('--out', type=Path, help='Markdown file to write to (default: configs/results/STUDY.md)')
     parser.add_argument('--repeats', type=int, default=20, help='timed rounds of --speed')
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument('--dry-run', action='store_true', help='list the runs and which are finished')
@@ -287,6 +288,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error('--only with --speed: the table says speeds relative to the first variant, so measure all of them')
     args.study = STUDIES[args.study]
     args.work_dir = args.work_dir.resolve()
+    args.out = args.out or RESULTS / f'{args.study.name}.md'
     try:
         args.runs = args.study.runs(args.seeds, args.iters, args.data, args.only)
     except ValueError as error:

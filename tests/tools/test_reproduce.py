@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 from studies import study as base
+from studies import table
 
 from tests.conftest import find_data
 from tests.naming import assert_names, error_line, raises_naming
@@ -80,9 +82,9 @@ def run(page: Path, *arguments: str, fail: str = '') -> tuple[int, Fake]:
 
 
 def rows(page: Path) -> dict[str, list[list[str]]]:
-    """Data -> the rows of its table, without its head."""
+    """Data, or 'Claims' -> the rows of its table, without its head."""
     tables = {}
-    for part in page.read_text().split('#### ')[1:]:
+    for part in page.read_text().split('\n## ')[1:]:
         cells = [line.strip('| ').split(' | ') for line in part.splitlines() if line.startswith('|')]
         tables[part.splitlines()[0]] = cells[2:]
     return tables
@@ -95,17 +97,31 @@ def test_table(page: Path) -> None:
     text = page.read_text()
     assert text.startswith('before\n<!-- reproduce:toy -->\n') and 'OLD TEXT' not in text
     assert text.endswith('\n<!-- /reproduce:toy -->\nafter \\1\n')
-    assert '`python tools/reproduce.py toy --seeds 0 1 2`' in text and 'absent' not in text
+    assert '`python tools/reproduce.py toy --seeds 0 1 2`' in text and 'missing' not in text
     assert rows(page)['mtd'] == [
         ['zero-shot', '0', '12,345', '50.0', '0.050', 'undefined'],
         ['tuned', '100', '12,345', '53.0 ± 2.6', '0.053 ± 0.003', 'undefined'],
         ['tuned, half', '50', '12,345', '53.7 ± 3.1', '0.054 ± 0.003', 'undefined'],
     ]
     assert rows(page)['synthetic'][1][3] == '63.0 ± 2.6'
-    # Gains of the same seeds: (1, 2, 6) all positive; lower is better: reversed; (0, 1, 1): not in every seed.
-    assert '- mtd: tuned over zero-shot, mIoU higher by 3.0 ± 2.6, 3 seeds: holds' in text
-    assert '- mtd: tuned over zero-shot, MAE lower by -0.003 ± 0.003, 3 seeds: reversed' in text
-    assert '- synthetic: tuned, half over tuned, mIoU higher by 0.7 ± 0.6, 3 seeds: open' in text
+    # Differences of the same seeds: (1, 2, 6) all positive; of an error, reversed; (0, 1, 1): open.
+    assert rows(page)['Claims'] == [
+        ['tuned', 'zero-shot', 'mIoU', '+3.0 ± 2.6, holds', '+3.0 ± 2.6, holds'],
+        ['tuned', 'zero-shot', 'MAE (lower is better)', '+0.003 ± 0.003, reversed', '+0.003 ± 0.003, reversed'],
+        ['tuned, half', 'tuned', 'mIoU', '+0.7 ± 0.6, open', '+0.7 ± 0.6, open'],
+    ]
+
+
+def test_a_difference_has_its_sign() -> None:
+    """A loss of 1, 2 and 6 points is -3.0; a claim of a lower error holds when the error falls."""
+    found = {
+        one: dict(metrics=dict(mIoU=-dict(enumerate([1.0, 2.0, 6.0]))[one.seed], MAE=-0.1 * (one.seed + 1)))
+        for one in TOY.runs(SEEDS, data=['mtd'], only=['tuned'])
+    }
+    found |= {one: dict(metrics=dict(mIoU=0.0, MAE=0.0)) for one in TOY.runs(SEEDS, data=['mtd'], only=['zero-shot'])}
+    higher, lower, _ = TOY.claims
+    assert table.check(higher, 'mtd', found, 1, 3) == '-3.0 ± 2.6, reversed'
+    assert table.check(lower, 'mtd', found, 3, 3) == '-0.200 ± 0.100, holds'
 
 
 def test_finished_runs_are_not_run_again(page: Path) -> None:
@@ -130,10 +146,10 @@ def test_another_config_is_another_run(page: Path) -> None:
 
 def test_absent_runs_are_counted(page: Path) -> None:
     run(page, '--table')
-    assert 'No run of 14 is here yet; `python tools/reproduce.py toy --seeds 0 1 2` makes them' in page.read_text()
+    assert_names(page.read_text(), '14 runs', '`python tools/reproduce.py toy --seeds 0 1 2`')
     run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0', '1')
     run(page, '--table')
-    assert '**12 of 14 runs are absent (-).**' in page.read_text()
+    assert '**12 of 14 runs are missing (-).**' in page.read_text()
     assert rows(page)['mtd'][0] == ['zero-shot', '0', '-', '-', '-', '-']
     assert rows(page)['mtd'][1][3] == '51.5 ± 0.7 (2 of 3)'
     assert 'Claims' not in page.read_text()
@@ -249,8 +265,9 @@ def test_a_variant_on_some_data_alone(page: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(reproduce.STUDIES, 'toy', replace(TOY, variants=variants))
     _, fake = run(page)
     assert len(fake.asked) == 11 and not [one for one in fake.asked if one.startswith('synthetic: tuned, half')]
-    assert {data: len(table) for data, table in rows(page).items()} == {'mtd': 3, 'synthetic': 2}
-    assert 'absent' not in page.read_text() and 'synthetic: tuned, half' not in page.read_text()
+    assert {data: len(rows(page)[data]) for data in ('mtd', 'synthetic')} == {'mtd': 3, 'synthetic': 2}
+    assert rows(page)['Claims'][2][3:] == ['+0.7 ± 0.6, open', '-']
+    assert 'missing' not in page.read_text()
 
 
 def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,10 +294,33 @@ def wide() -> base.Variant:
 # ---------------------------------------------------------------- the studies
 
 
-def test_their_places_are_in_the_readme() -> None:
-    text = reproduce.README.read_text()
-    for name in reproduce.STUDIES:
-        assert text.count(f'<!-- reproduce:{name} -->') == text.count(f'<!-- /reproduce:{name} -->') == 1
+@pytest.mark.parametrize('study', reproduce.STUDIES.values(), ids=lambda study: study.name)
+def test_pages_are_as_the_tool_writes_them(study: base.Study, tmp_path: Path) -> None:
+    """Between the markers stand the rows, columns, notes and claims of the study of today; only figures differ."""
+    first, last = f'<!-- reproduce:{study.name} -->\n', f'\n<!-- /reproduce:{study.name} -->'
+    page = (reproduce.RESULTS / f'{study.name}.md').read_text()
+    assert page.count(first) == page.count(last) == 1
+    runs = study.runs(SEEDS)
+    for one in runs:
+        metrics = {column.key: 50.0 + one.seed for column in study.columns}
+        folder = one.folder(tmp_path)
+        folder.mkdir(parents=True)
+        cost = dict(trained=0, flops=0, flops_trained=0)
+        (folder / 'result.json').write_text(json.dumps(dict(metrics=metrics, cost=cost, seconds={})))
+    speeds = {data: {variant.name: 1.0 for variant in study.variants} for data in study.data}
+    written = table.report(study, runs, tmp_path, table.command(study, SEEDS, None), speeds)
+
+    def without_figures(text: str) -> list[str]:
+        return re.sub(r'[+-]?\d[\d,.]*( ± \d[\d.]*)?|holds|open|reversed', '#', text).splitlines()
+
+    assert without_figures(page.split(first)[1].split(last)[0]) == without_figures(written)
+
+
+def test_a_page_that_is_missing_is_created(tmp_path: Path) -> None:
+    path = tmp_path / 'results/toy.md'
+    table.write_between(path, 'toy', 'the table')
+    assert path.read_text().endswith('<!-- reproduce:toy -->\nthe table\n<!-- /reproduce:toy -->\n')
+    assert path.read_text().startswith('# ')
 
 
 def variants() -> Iterator[tuple[str, str, str]]:

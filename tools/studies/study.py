@@ -74,7 +74,7 @@ class Study:
     """A comparison of variants on data, over seeds.
 
     Attributes:
-        name: On the command line, and of its place in configs/README.md.
+        name: Its name on the command line and of its page in configs/results.
         config: Shipped config that the variants differ from, with '{data}' for the name of the data.
         data: Names of the data, each with a table.
         iterations: Training steps, on all data or on each.

@@ -1,4 +1,4 @@
-"""The tables of ``tools/reproduce.py``: means and spreads, what is missing, which claims hold; into a Markdown file."""
+"""Writes the tables of ``tools/reproduce.py`` into a Markdown file: means, spreads, missing runs, checked claims."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from .study import Claim, Run, Study
 
 #: Speeds of a study's variants: data -> variant -> images/s relative to the first variant.
 Speeds = Mapping[str, Mapping[str, float]]
+#: What stands above the claims.
+CLAIMS = (
+    'Each cell is the first variant minus the second: mean ± sample standard deviation of the differences between runs '
+    'of the same seed. A claim *holds* where every seed agrees with it, is *reversed* where every seed contradicts it, '
+    'and is *open* otherwise.'
+)
 
 
 def cell(values: Sequence[float], expected: int, digits: int = 1) -> str:
-    """'27.4 ± 0.3', mean and sample standard deviation; '-' for no value, '27.4 (1 of 3)' where some are missing."""
+    """Return '27.4 ± 0.3' (mean, sample standard deviation), '-' without a value, '27.4 (1 of 3)' with some missing."""
     if not values:
         return '-'
     text = f'{statistics.fmean(values):.{digits}f}'
@@ -25,49 +31,51 @@ def cell(values: Sequence[float], expected: int, digits: int = 1) -> str:
 
 
 def command(study: Study, seeds: Sequence[int], iterations: int | None) -> str:
-    """What makes the whole table."""
+    """Return the command line that makes the whole table."""
     parts = ['python', 'tools/reproduce.py', study.name, '--seeds', *map(str, seeds)]
     return shlex.join(parts + (['--iters', str(iterations)] if iterations else []))
 
 
 def report(study: Study, runs: Sequence[Run], work_dir: Path, line: str, speeds: Speeds) -> str:
-    """The study as Markdown.
+    """Return the study's tables as Markdown.
 
     Args:
-        runs: All of the study's; those that are not finished are '-', and counted.
-        work_dir: Where their results lie.
-        line: The command that makes them.
-        speeds: Empty where none were measured.
+        study: The study.
+        runs: All runs of the study; the cells of unfinished runs are '-', and a note says how many there are.
+        work_dir: Folder that holds their results.
+        line: Command line that makes them.
+        speeds: Relative speeds of the variants; empty where none were measured.
     """
     results = {run: run.result(work_dir) for run in runs}
     missing = sum(result is None for result in results.values())
     if missing == len(runs):
-        return f'No run of {len(runs)} is here yet; `{line}` makes them and writes the table.'
+        return f'None of the {len(runs)} runs is finished yet; `{line}` runs them and writes the table.'
     found = {run: result for run, result in results.items() if result is not None}
     seeds = ', '.join(map(str, sorted({run.seed for run in runs})))
     blocks = [f'Made by `{line}`. Mean ± sample standard deviation over seeds {seeds} of training.']
     for data in study.data:
         mine = [run for run in runs if run.data == data]
-        blocks.append(f'#### {data}\n\n{table(study, data, found, mine, speeds)}')
+        blocks.append(f'## {data}\n\n{table(study, data, found, mine, speeds)}')
     untrained = any(not variant.trained for variant in study.variants)
-    notes = ['Rows of 0 steps are not trained and have no spread.'] if untrained else []
+    notes = ['Rows with 0 steps are not trained, so they have no spread.'] if untrained else []
     if study.flops:
-        notes.append('GFLOPs are of one image, a multiply-add is 2.')
+        notes.append('GFLOPs are for one image; a multiply-add counts as 2.')
     if speeds:
         first = study.variants[0].name
-        notes.append(f'Speed: `predict` of an image with one box, by CPU time, as many times as fast as {first}.')
+        notes.append(
+            f'Speed: `predict` of one image with one box, by CPU time, relative to {first} (higher is faster).'
+        )
     if missing:
-        notes.append(f'**{missing} of {len(runs)} runs are absent (-).**')
+        notes.append(f'**{missing} of {len(runs)} runs are missing (-).**')
     blocks.append(' '.join(notes))
-    digits = {column.key: column.digits for column in study.columns}
-    claims = [check(claim, data, found, digits[claim.key]) for claim in study.claims for data in study.data]
-    if any(claims):
-        blocks.append('\n'.join(['Claims, by differences between runs of the same seed:', '', *filter(None, claims)]))
+    claims = claims_table(study, found, len({run.seed for run in runs}))
+    if claims:
+        blocks.append(f'## Claims\n\n{CLAIMS}\n\n{claims}')
     return '\n\n'.join(filter(None, blocks))
 
 
 def table(study: Study, data: str, found: Mapping[Run, dict], runs: Sequence[Run], speeds: Speeds) -> str:
-    """Rows are variants that have runs; columns their steps, parameters trained, speed, operations and results."""
+    """Return a row for each variant that has runs, with steps, trained parameters, operations, speed, results."""
     head = ['variant', 'steps', 'trained']
     head += ['GFLOPs', 'of these trained'] if study.flops else []
     head += ['speed'] if speeds else []
@@ -97,8 +105,37 @@ def _thousands(number: int | None) -> str:
     return '-' if number is None else f'{number:,}'
 
 
-def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int) -> str | None:
-    """A line on whether a claim holds: for all seeds, for none of them (reversed), or for some (open)."""
+def claims_table(study: Study, found: Mapping[Run, dict], seeds: int) -> str:
+    """Return a row for each claim and a column for each data set, with the difference and the verdict in each cell.
+
+    Args:
+        study: Its `claims` become the rows, its `data` the columns.
+        found: Results of the finished runs.
+        seeds: Number of training seeds of the whole study; a cell with fewer says how many it has.
+
+    Returns:
+        A Markdown table; an empty string where no claim can be checked.
+    """
+    digits = {column.key: column.digits for column in study.columns}
+    rows = []
+    for claim in study.claims:
+        cells = [check(claim, data, found, digits[claim.key], seeds) for data in study.data]
+        if any(cells):
+            metric = f'{claim.key} (lower is better)' if claim.lower else claim.key
+            rows.append([claim.better, claim.worse, metric, *(cell or '-' for cell in cells)])
+    if not rows:
+        return ''
+    head = ['expected to be better', 'than', 'metric', *study.data]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in [head, ['---'] * len(head), *rows])
+
+
+def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int, seeds: int) -> str | None:
+    """Return the difference between two variants and whether the claim holds; None where a result is missing.
+
+    The difference is the mean over seeds of the first variant's metric minus the second's, of runs of the same seed,
+    with its sign. The claim *holds* where every seed agrees with it and is *reversed* where every seed contradicts it;
+    otherwise it is *open*.
+    """
     better, worse = (
         {
             run.seed: result['metrics'].get(claim.key)
@@ -111,28 +148,39 @@ def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int) -> st
     fixed = [run.variant.name for run in found if not run.variant.trained]
     if claim.worse in fixed and worse:
         worse = dict.fromkeys(better, next(iter(worse.values())))
-    sign = -1 if claim.lower else 1
     pairs = [(better[seed], worse[seed]) for seed in better if seed in worse]
-    gains = [sign * (one - other) for one, other in pairs if one is not None and other is not None]
-    if not gains:
+    differences = [one - other for one, other in pairs if one is not None and other is not None]
+    if not differences:
         return None
+    gains = [-difference for difference in differences] if claim.lower else differences
     verdict = 'holds' if min(gains) > 0 else 'reversed' if max(gains) < 0 else 'open'
-    direction = 'lower' if claim.lower else 'higher'
-    return (
-        f'- {data}: {claim.better} over {claim.worse}, {claim.key} {direction} by '
-        f'{cell(gains, len(gains), digits)}, {len(gains)} seed{"s" * (len(gains) > 1)}: {verdict}'
-    )
+    sign = '+' if statistics.fmean(differences) >= 0 else ''
+    expected = 1 if claim.better in fixed else seeds
+    return f'{sign}{cell(differences, expected, digits)}, {verdict}'
 
 
 def write_between(path: Path, study: str, text: str) -> None:
-    """Put `text` between the study's markers of a file.
+    """Replace what stands between the study's two markers in a file; the rest of the file is kept.
+
+    A file that does not exist is created with a title and the markers.
+
+    Args:
+        path: Markdown file.
+        study: Name of the study, as in the markers.
+        text: What to write between the markers.
 
     Raises:
-        ValueError: the markers are not there, or not once each; the file is left alone.
+        ValueError: the file does not have each marker exactly once, in order; it is left unchanged.
     """
     first, last = f'<!-- reproduce:{study} -->', f'<!-- /reproduce:{study} -->'
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'# Results of the study {study}\n\n{first}\n{last}\n', encoding='utf-8')
     before = path.read_text(encoding='utf-8')
     pattern = re.compile(f'{re.escape(first)}.*?{re.escape(last)}', re.DOTALL)
     if (before.count(first), before.count(last)) != (1, 1) or not pattern.search(before):
-        raise ValueError(f'{path}: expected one line {first!r} and, after it, one line {last!r}, to write between')
+        raise ValueError(
+            f'{path}: expected the line {first!r} once and, after it, the line {last!r} once; the table is written '
+            'between them'
+        )
     path.write_text(pattern.sub(lambda match: f'{first}\n{text}\n{last}', before), encoding='utf-8')

@@ -23,7 +23,7 @@ class SynthesizeOcclusion(BaseTransform):
     that is not public.)
 
     It is for targets that are one object among others. Where the target is all that is defective in an image, it costs
-    accuracy and stability (configs/README.md, Stable-SAM's study).
+    accuracy and stability (configs/results/stable_sam.md).
 
     It stands in the pipeline of :class:`PromptMixDataset` (or MMSegmentation's ``MultiImageMixDataset``), before the
     geometry and GeneratePrompts; the dataset inside has loaded images and masks. Random numbers come from NumPy's
