@@ -23,6 +23,7 @@ from mmsam_ext.compat.checkpoints import getattr_of_history_buffer
 from mmsam_ext.compat.mmcv_lite import torch_sigmoid_focal_loss
 from tests.conftest import free_port
 from tests.naming import assert_names, raises_naming
+from tests.numeric import LAYER, assert_close
 from tests.toy import ToyModel, toy_runner
 
 REPO = Path(__file__).resolve().parents[1]
@@ -273,9 +274,9 @@ def test_sigmoid_focal_loss_on_the_cpu() -> None:
     logits, target = torch.zeros(2, 2), torch.tensor([0, 2])  # class 2 of 2 is background: both negative
     positive, negative = 0.25 * 0.25 * np.log(2), 0.75 * 0.25 * np.log(2)
     expected = torch.tensor([[positive, negative], [negative, negative]], dtype=torch.float32)
-    torch.testing.assert_close(torch_sigmoid_focal_loss(logits, target, reduction='none'), expected)
-    torch.testing.assert_close(sigmoid_focal_loss(logits, target, 2.0, 0.25, None, 'sum'), expected.sum())
-    torch.testing.assert_close(sigmoid_focal_loss(logits, target), expected.sum() / 2)
+    assert_close(torch_sigmoid_focal_loss(logits, target, reduction='none'), expected, LAYER)
+    assert_close(sigmoid_focal_loss(logits, target, 2.0, 0.25, None, 'sum'), expected.sum(), LAYER)
+    assert_close(sigmoid_focal_loss(logits, target), expected.sum() / 2, LAYER)
 
 
 def test_sigmoid_focal_loss_against_torchvision() -> None:
@@ -285,10 +286,10 @@ def test_sigmoid_focal_loss_against_torchvision() -> None:
     logits, target = torch.randn(6, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 1, 2, 3, 1, 0])
     one_hot = torch.nn.functional.one_hot(target, 4)[:, :3].double()
     ours = torch_sigmoid_focal_loss(logits, target, gamma=1.5, alpha=0.4, reduction='none')
-    torch.testing.assert_close(ours, reference(logits, one_hot, alpha=0.4, gamma=1.5))
+    assert_close(ours, reference(logits, one_hot, alpha=0.4, gamma=1.5), LAYER)
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     weighted = torch_sigmoid_focal_loss(logits, target, 1.5, 0.4, weight, 'none')
-    torch.testing.assert_close(weighted, ours * weight[target][:, None])
+    assert_close(weighted, ours * weight[target][:, None], LAYER)
     assert torch.autograd.gradcheck(lambda x: torch_sigmoid_focal_loss(x, target), logits)
 
 

@@ -21,6 +21,7 @@ from mmsam_ext.models.prompt_stages import PromptStage
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, DECODER, config, disc, images, sample, segmentor
+from tests.numeric import MODEL, assert_close
 
 SEEDS = range(100, 130)
 SIZE = 64  # the embedding is 4 x 4
@@ -119,7 +120,7 @@ def test_random_subset(seed: int) -> None:
 
     start, expected = masks(model, inputs), masks(plain(drafts), inputs)
     if names & ROUNDING:
-        assert torch.allclose(start, expected, rtol=0, atol=1e-5 * float(expected.abs().max())), names
+        assert_close(start, expected, MODEL, name=names)
     else:
         assert torch.equal(start, expected), names
 

@@ -11,11 +11,12 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
 from mmsam_ext.models.peft import PEFTLinear
 from mmsam_ext.structures import Prompts
 from tests.naming import raises_naming
+from tests.numeric import MODEL, assert_close
 from tests.run_tool import run_here, test_results
 from tests.shrink import CONFIGS, SIZE, shrink, spare_formatting
 
@@ -162,12 +163,11 @@ def test_starts_as_zero_shot_sdt(name: str, tmp_path: Path) -> None:
     refined = plain.decode(plain.extract_feat(image), [prompts], (SIZE, SIZE)).logits
     result = model.decode(model.extract_feat(image), [Prompts.create(boxes=box)], (SIZE, SIZE))
     assert not torch.equal(draft, refined)
-    check = close if 'dora' in name else torch.equal
-    assert check(result.drafts[0].logits, draft) and check(result.logits, refined)
-
-
-def close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    for got, expected in ((result.drafts[0].logits, draft), (result.logits, refined)):
+        if 'dora' in name:
+            assert_close(got, expected, MODEL)
+        else:
+            assert torch.equal(got, expected)
 
 
 @pytest.mark.parametrize('name', ['spt_vitb_industrial', 'dora_vitb_industrial'])

@@ -14,6 +14,7 @@ from mmsam_ext.apis.model_loading import known_configs
 from tests.apis.conftest import picture
 from tests.models.small import config
 from tests.naming import assert_names, raises_naming
+from tests.numeric import MODEL, assert_close
 
 BOX = [20, 10, 90, 70]
 TWO = [picture(), picture(seed=1)]
@@ -196,7 +197,7 @@ def test_a_box_whose_points_are_all_padding(inferencer) -> None:
     got = inferencer(picture(), **both, return_logits=True)['predictions'][0]
     alone = inferencer(picture(), boxes=BOX, return_logits=True)['predictions'][0]
     assert got['prompts'] == ['box 20 10 90 70 + point 30 30 label 1', 'box 20 10 90 70']
-    np.testing.assert_allclose(got['logits'][1], alone['logits'][0], atol=1e-4)
+    assert_close(got['logits'][1], alone['logits'][0], MODEL)
     assert np.abs(got['logits'][0] - alone['logits'][0]).max() > 1e-2
 
 

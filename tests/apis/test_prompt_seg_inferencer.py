@@ -23,6 +23,7 @@ from mmsam_ext.structures import PromptKind, Prompts
 from tests.apis.conftest import PIPELINE, picture
 from tests.models.small import SIZE, config, segmentor, segmentor_of, stock_sam
 from tests.naming import assert_names, raises_naming
+from tests.numeric import LAYER, MODEL, assert_close, assert_same_mask
 
 BOX, OTHER = [20, 10, 90, 70], [60.5, 30, 149, 89]
 
@@ -99,9 +100,9 @@ def test_masks_are_those_of_the_runner(small_files, tmp_path: Path, keep_ratio: 
         ]
         for result, rows in zip(one, (boxes, points), strict=True):
             got = result['predictions'][0]
-            np.testing.assert_allclose(got['logits'], truth['mask_logits'][rows].numpy(), atol=1e-4)
-            np.testing.assert_array_equal(got['masks'], truth['mask_logits'][rows].numpy() > 0)
-            np.testing.assert_allclose(got['scores'], truth['iou_scores'][rows].numpy(), atol=1e-5)
+            assert_close(got['logits'], truth['mask_logits'][rows].numpy(), MODEL)
+            assert_same_mask(got['masks'], truth['mask_logits'][rows].numpy() > 0)
+            assert_close(got['scores'], truth['iou_scores'][rows].numpy(), LAYER)
             assert 0.02 < got['masks'].mean() < 0.98
         files.append(results['img_path'])
         given['boxes'].append(prompts.boxes[boxes])
@@ -109,8 +110,8 @@ def test_masks_are_those_of_the_runner(small_files, tmp_path: Path, keep_ratio: 
     # The same for all images in one call: a set of prompts per image, two images a batch.
     result = inferencer(files, boxes=given['boxes'], batch_size=2, show_progress=False)
     for got, masks in zip(result['predictions'], wanted, strict=True):
-        np.testing.assert_array_equal(got['masks'], masks)
-        np.testing.assert_array_equal(got['union'], masks.any(0))
+        assert_same_mask(got['masks'], masks)
+        assert_same_mask(got['union'], masks.any(0))
 
 
 def test_equals_sam_predictor(tmp_path: Path) -> None:
@@ -129,12 +130,12 @@ def test_equals_sam_predictor(tmp_path: Path) -> None:
         best = theirs[1].argmax()
         got = ours.predict(box, points, labels, multimask=multimask, return_logits=True)
         for mine, yours in zip(got, theirs, strict=True):
-            np.testing.assert_allclose(mine[0], yours[best], atol=1e-4)
+            assert_close(mine[0], yours[best], MODEL)
     again = stock.predict(points, labels, mask_input=theirs[2][best][None], multimask_output=False)
     masks, scores, low_res = ours.predict(points=points, point_labels=labels, masks=got[2], multimask=False)
     assert masks.dtype == bool and masks.shape == (1, 180, 320) and low_res.shape == (1, 64, 64)
-    np.testing.assert_allclose(low_res[0], again[2][0], atol=1e-3)
-    np.testing.assert_allclose(scores, again[1], atol=1e-4)
+    assert_close(low_res[0], again[2][0], MODEL)
+    assert_close(scores, again[1], MODEL)
     assert (masks[0] == again[0][0]).mean() > 0.999 and 0.02 < masks.mean() < 0.98
 
 
@@ -147,9 +148,9 @@ def test_prompts_of_an_image_cost_one_encoding(inferencer, encodings, save) -> N
     single, _, _ = inferencer.predict(boxes=OTHER)
     inferencer.predict(points=[[30, 30]], point_labels=[1])
     assert encodings == [1, 1], 'set_image encodes once, predict never'
-    np.testing.assert_array_equal(masks, called['masks'])
-    np.testing.assert_allclose(scores, called['scores'], atol=1e-5)
-    np.testing.assert_array_equal(single[0], masks[1])
+    assert_same_mask(masks, called['masks'])
+    assert_close(scores, called['scores'], LAYER)
+    assert_same_mask(single[0], masks[1])
     assert not np.array_equal(masks[0], masks[1]) and low_res.shape == (2, SIZE // 4, SIZE // 4)
     inferencer.reset_image()
     with raises_naming(InferenceError, 'set_image'):
@@ -161,7 +162,7 @@ def test_paths_arrays_and_files_are_one(inferencer, save) -> None:
     want = inferencer(str(path), boxes=BOX)['predictions'][0]
     got = inferencer([picture(), path], boxes=BOX, batch_size=2, show_progress=False)['predictions']
     for one in got:
-        np.testing.assert_array_equal(one['masks'], want['masks'])
+        assert_same_mask(one['masks'], want['masks'])
     assert [one['path'] for one in got] == [None, str(path)] and got[0]['name'] == 'array 0'
     mirrored = inferencer(picture()[..., ::-1], boxes=BOX, return_logits=True)['predictions'][0]
     plain = inferencer(picture(), boxes=BOX, return_logits=True)['predictions'][0]
@@ -179,12 +180,12 @@ def test_boxes_and_points_combine_and_padding_does_not_count(inferencer) -> None
     combined = inferencer(image, **both)['predictions'][0]
     assert combined['prompts'] == ['box 20 10 90 70 + point 30 30 label 1', 'box 60.5 30 149 89 + point 100 60 label 0']
     alone = inferencer(image, boxes=BOX, points=[[30, 30]], point_labels=[1])['predictions'][0]
-    np.testing.assert_array_equal(combined['masks'][0], alone['masks'][0])
+    assert_same_mask(combined['masks'][0], alone['masks'][0])
     assert not np.array_equal(alone['masks'][0], inferencer(image, boxes=BOX)['predictions'][0]['masks'][0])
     padded = dict(points=[[[30, 30], [5, 5]], [[40, 40], [50, 50]]], point_labels=[[1, -1], [1, 1]])
     short = inferencer(image, points=[[30, 30]], point_labels=[1], return_logits=True)['predictions'][0]
     long = inferencer(image, **padded, return_logits=True)['predictions'][0]
-    np.testing.assert_allclose(long['logits'][0], short['logits'][0], atol=1e-4)
+    assert_close(long['logits'][0], short['logits'][0], MODEL)
 
 
 def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
@@ -196,14 +197,14 @@ def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
     prompts = Prompts.create(points=[[[70 * (128 / 150), 40 * (77 / 90)]]], point_labels=[[1]])  # 90 x 150 -> 77 x 128
     with torch.no_grad():
         every = model.decode(encoded.features, [prompts], encoded.input_size)
-    np.testing.assert_allclose(single[2][0], every.logits[0, 0].numpy(), atol=1e-4)
-    np.testing.assert_allclose(single[1], every.iou[0, :1].numpy(), atol=1e-5)
+    assert_close(single[2][0], every.logits[0, 0].numpy(), MODEL)
+    assert_close(single[1], every.iou[0, :1].numpy(), LAYER)
     chosen = 1 + int(every.iou[0, 1:].argmax())
-    np.testing.assert_allclose(best[2][0], every.logits[0, chosen].numpy(), atol=1e-4)
+    assert_close(best[2][0], every.logits[0, chosen].numpy(), MODEL)
     ambiguous = inferencer.predict(**point, multimask='ambiguous')
-    np.testing.assert_array_equal(ambiguous[0], best[0] > 0)
+    assert_same_mask(ambiguous[0], best[0] > 0)
     called = inferencer(image, **point, multimask=True)['predictions'][0]
-    np.testing.assert_array_equal(called['masks'], best[0] > 0)
+    assert_same_mask(called['masks'], best[0] > 0)
     assert model.test_cfg == {}, 'the choice lasts for the call'
     with raises_naming(InferenceError, 'multimask', 'all', 'ambiguous'):
         inferencer(image, **point, multimask='all')
@@ -233,7 +234,7 @@ def test_coordinates_half_a_pixel_beside_the_image(inferencer, shape) -> None:
         dict(points=[[-0.4, 5], [width, height]], point_labels=[1, 0]),
     ):
         called = inferencer(image, **prompt, return_logits=True)['predictions'][0]['logits']
-        np.testing.assert_allclose(inferencer.predict(**prompt, return_logits=True)[0], called, atol=1e-4)
+        assert_close(inferencer.predict(**prompt, return_logits=True)[0], called, MODEL)
     for ask in (inferencer.predict, lambda **prompt: inferencer(image, **prompt)):
         with raises_naming(InferenceError, 'boxes', np.float32(-0.6).item(), f'{width} x {height}'):
             ask(boxes=[-0.6, 0, 9, 9])
@@ -371,7 +372,7 @@ def test_prompt_free_models_need_no_prompt(small_files, tmp_path: Path) -> None:
     got = inferencer(image, return_vis=True, return_logits=True)
     data = dict(inputs=[torch.from_numpy(image).permute(2, 0, 1)])
     want = segmentor().test_step(data)[0].pred_instances.mask_logits
-    np.testing.assert_allclose(got['predictions'][0]['logits'], want.numpy(), atol=1e-4)
+    assert_close(got['predictions'][0]['logits'], want.numpy(), MODEL)
     assert got['predictions'][0]['prompts'] == ['none'] and len(got['visualization']) == 1
 
 

@@ -24,6 +24,7 @@ from mmsam_ext.evaluation.functional import (
 from tests.evaluation.anomaly_golden import GOLDEN, pixels
 from tests.evaluation.e_measure_golden import FILE, NUMBER, PLACES, case
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def test_e_measure_and_mae_are_pysodmetrics() -> None:
@@ -44,7 +45,7 @@ def test_e_measure_by_hand() -> None:
     target = torch.tensor([[True, True], [False, False]])
     histograms = level_histograms(target.float(), target)
     scores = e_measure(histograms)
-    assert torch.allclose(scores.curve[:-1], torch.full((255,), 4 / 3, dtype=torch.float64))
+    assert_close(scores.curve[:-1], torch.full((255,), 4 / 3, dtype=torch.float64), LAYER)
     assert float(scores.curve[-1]) == pytest.approx(1 / 3) and float(scores.adaptive) == pytest.approx(4 / 3)
     assert float(mean_absolute_error(histograms)) == 0
     grey = level_histograms(torch.full((2, 2), 0.2), target, normalize=False)

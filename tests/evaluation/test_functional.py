@@ -11,6 +11,7 @@ import torch
 
 from mmsam_ext.evaluation.functional import boundary, boundary_iou, mask_boundary, mask_iou, stability
 from tests.naming import raises_naming
+from tests.numeric import LAYER, OPERATION, assert_close
 
 
 def blobs(number: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -43,7 +44,7 @@ def test_mask_iou_is_numpys_and_broadcasts() -> None:
     ]  # fmt: skip
     got = mask_iou(pred, target)
     assert got.shape == (2, 3)
-    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-15)
+    assert_close(got.numpy(), expected, OPERATION)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (33, 120), (200, 150), (8, 400), (5, 7)])
@@ -59,7 +60,7 @@ def test_boundary_is_the_official_one(size: tuple[int, int], ratio: float) -> No
 def test_both_formulations_erode_alike(radius: int) -> None:
     """The one for accelerators, run here on the CPU."""
     shapes = torch.cat([blobs(3, 48, 70), torch.ones(1, 48, 70, dtype=bool)])
-    torch.testing.assert_close(boundary._erode(shapes, radius), boundary._erode_cpu(shapes, radius))
+    assert_close(boundary._erode(shapes, radius), boundary._erode_cpu(shapes, radius), LAYER)
 
 
 def test_boundary_by_hand(masks: Callable[..., torch.Tensor]) -> None:
@@ -75,7 +76,7 @@ def test_boundary_iou_is_iou_of_the_official_boundaries() -> None:
     edge = official_boundary(target.numpy(), 0.02)
     edges = [official_boundary(mask, 0.02) for mask in pred.numpy()]
     expected = [(one & edge).sum() / (one | edge).sum() for one in edges]
-    np.testing.assert_allclose(boundary_iou(pred, target).numpy(), expected, rtol=1e-15)
+    assert_close(boundary_iou(pred, target).numpy(), expected, OPERATION)
     assert boundary_iou(pred, target).max() < 1
 
 
@@ -88,7 +89,7 @@ def test_empty_against_empty_is_one() -> None:
 def test_stability_by_hand(masks: Callable[..., torch.Tensor]) -> None:
     # areas 2, 3, 1, union 4
     draws = masks('##../....', '###./....', '...#/....')
-    assert stability(draws).item() == pytest.approx((2 / 4 + 3 / 4 + 1 / 4) / 3, abs=1e-15)
+    assert_close(stability(draws), torch.tensor((2 / 4 + 3 / 4 + 1 / 4) / 3, dtype=torch.float64), OPERATION)
     # one of two is empty: IoU 0 and 1
     assert stability(masks('##', '..')).item() == 0.5
     assert stability(masks('..', '..')).item() == 1.0
@@ -99,9 +100,9 @@ def test_stability_is_its_definition_in_any_order() -> None:
     draws = blobs(20, 40, 40)
     union = draws.numpy().any(0)
     expected = np.mean([(mask & union).sum() / (mask | union).sum() for mask in draws.numpy()])
-    assert stability(draws).item() == pytest.approx(expected, abs=1e-15)
-    assert stability(draws[torch.randperm(20)]).item() == pytest.approx(expected, abs=1e-15)
-    assert stability(torch.stack([draws, draws.flip(0)])).tolist() == pytest.approx([expected] * 2, abs=1e-15)
+    assert_close(stability(draws).item(), expected, OPERATION)
+    assert_close(stability(draws[torch.randperm(20)]).item(), expected, OPERATION)
+    assert_close(stability(torch.stack([draws, draws.flip(0)])).tolist(), [expected] * 2, OPERATION)
 
 
 def test_errors_name_what_came_and_what_was_expected() -> None:

@@ -11,6 +11,7 @@ import torch
 from benchmarks import emeasure, scan
 
 from tests.evaluation.e_measure_golden import FILE, PLACES, case
+from tests.numeric import OPERATION, assert_close
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 CPU = torch.device('cpu')
@@ -30,14 +31,14 @@ def test_the_loop_is_the_recurrence() -> None:
             h += delta[at][channel] * b[at][state] * u[at][channel]
             expected[at][channel] += c[at][state] * h
     ours = scan.sequential(*(torch.from_numpy(value) for value in (u, delta, a, b, c)))
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=1e-12)
+    assert_close(ours.numpy(), expected, OPERATION)
 
 
 @pytest.mark.parametrize('what', scan.PASSES)
 def test_scan_contenders_compute_the_same(what: str) -> None:
     stock, ours = (scan.prepare(contender, what, 64, CPU)() for contender in ('stock', 'ours'))
     assert stock.shape == ours.shape == (1, 8, 16, 256) and stock.std() > 1e-2
-    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-5 * float(stock.abs().max()))
+    assert_close(ours, stock)
 
 
 @pytest.mark.parametrize('index', [0, 1, 2, 3, 11, 14, 30, 100])
@@ -45,18 +46,18 @@ def test_e_measure_by_thresholds_and_by_histograms(index: int) -> None:
     """Empty and full targets, constant and stretched maps: both forms agree at all thresholds, as pysodmetrics."""
     pred, target = case(index)
     slow, fast = emeasure.by_thresholds(pred, target), emeasure.by_histograms(pred, target)
-    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-9)
+    assert_close(fast, slow, OPERATION)
     golden = json.loads(FILE.read_text())[index]
     curve = fast[:-1]
     ours = [curve.mean(), curve.max(), fast[-1], *curve[list(PLACES)]]
-    np.testing.assert_allclose(ours, golden[:3] + golden[4:], rtol=0, atol=1e-9)
+    assert_close(ours, golden[:3] + golden[4:], OPERATION)
 
 
 @pytest.mark.parametrize('name', emeasure.CASES)
 def test_emeasure_contenders_compute_the_same(name: str) -> None:
     stock, ours = (emeasure.prepare(contender, name, 48, CPU)() for contender in ('stock', 'ours'))
     assert stock.shape == ours.shape == (257,) and stock.std() > 1e-2
-    torch.testing.assert_close(ours, stock, rtol=0, atol=1e-9)
+    assert_close(ours, stock, OPERATION)
 
 
 def test_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,4 +69,4 @@ def test_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for pair in outcomes.values():
         stock, ours = pair['stock'], pair['ours']
         assert len(stock.seconds) == len(ours.seconds) == 1 and min(stock.peak_memory_mb, ours.peak_memory_mb) > 50
-        torch.testing.assert_close(ours.output, stock.output, rtol=1e-5, atol=1e-5 * float(stock.output.abs().max()))
+        assert_close(ours.output, stock.output)

@@ -10,6 +10,7 @@ from mmsam_ext.checkpoints.plain_sam import plain_sam
 from mmsam_ext.cli import export_plain_sam as export
 from tests.models.small import CHANNELS, DECODER, config, segmentor, stock_sam
 from tests.naming import raises_naming
+from tests.numeric import MODEL, assert_close
 
 
 def run(*arguments: object) -> None:
@@ -25,7 +26,7 @@ def test_a_run_becomes_a_file_that_segment_anything_loads(tmp_path):
     assert set(torch.load(tmp_path / 'plain.pth')) == set(sam.state_dict()) - {'pixel_mean', 'pixel_std'}
     x = torch.randn(1, 3, 128, 128)
     with torch.no_grad():
-        assert torch.allclose(sam.image_encoder(x), model.extract_feat(x).embedding, atol=1e-4)
+        assert_close(sam.image_encoder(x), model.extract_feat(x).embedding, MODEL)
     run(tmp_path / 'run.pth', tmp_path / 'plain.safetensors', '--half')
     assert load_file(tmp_path / 'plain.safetensors')['image_encoder.pos_embed'].dtype == torch.float16
 

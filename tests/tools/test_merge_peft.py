@@ -14,6 +14,7 @@ from mmsam_ext.checkpoints.base import KEY, file_hash, trained_keys
 from mmsam_ext.cli import merge_peft as tool
 from tests.models.small import CHANNELS, DECODER, config, images, stock_sam
 from tests.naming import raises_naming
+from tests.numeric import MODEL, OPERATION, assert_close, assert_differs
 
 PLAIN = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
 SPT = dict(type='SelfDraftDecoder', decoder=PLAIN | dict(plugins=[dict(type='VRAAdapter', dim=CHANNELS)]))
@@ -58,8 +59,8 @@ def test_merged_is_a_sam(kind: str, tmp_path: Path) -> None:
     before = sam.image_encoder(images())
     sam.load_state_dict(torch.load(tmp_path / 'merged.pth'), strict=True)
     expected = model.extract_feat(images()).embedding
-    assert torch.allclose(sam.image_encoder(images()), expected, atol=1e-4)
-    assert not torch.allclose(before, expected, atol=1e-2)
+    assert_close(sam.image_encoder(images()), expected, MODEL)
+    assert_differs(before, expected)
     with raises_naming(SystemExit, 'merged.pth', 'PEFT'):
         merge(path, tmp_path / 'merged.pth', tmp_path / 'twice.pth')
     assert not (tmp_path / 'twice.pth').exists()
@@ -71,7 +72,7 @@ def test_lora_comes_out_again(tmp_path: Path) -> None:
     merge(path, checkpoint, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
     back, start = torch.load(tmp_path / 'back.pth'), stock_sam().state_dict()
     for key, value in start.items():
-        assert torch.allclose(back[key], value, atol=1e-6), key
+        assert_close(back[key], value, OPERATION, name=key)
     with raises_naming(SystemExit, '--undo', 'PEFT'):
         merge(path, checkpoint, tmp_path / 'no.pth', '--undo', checkpoint)
     with raises_naming(SystemExit, 'back.pth', 'PEFT'):
@@ -100,7 +101,8 @@ def test_the_trained_part_alone_on_its_base(tmp_path: Path) -> None:
     assert all(torch.equal(merged[key], expected[key]) for key in merged)
     merge(path, part, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
     back = torch.load(tmp_path / 'back.pth')
-    assert all(torch.allclose(back[key], value, atol=1e-6) for key, value in stock_sam().state_dict().items())
+    for key, value in stock_sam().state_dict().items():
+        assert_close(back[key], value, OPERATION, name=key)
     base.unlink()
     with raises_naming(SystemExit, 'merge_peft.py', 'sam.pth'):
         merge(path, part, tmp_path / 'no.pth')
@@ -115,7 +117,7 @@ def test_ours_is_for_the_config_that_the_help_names(tmp_path: Path, capsys: pyte
         MODELS.build(config(trainable=['lora_']))
     plain = MODELS.build(config(trainable=())).eval()
     plain.load_state_dict(torch.load(tmp_path / 'ours.pth'))
-    assert torch.allclose(plain._forward(images()).logits, model._forward(images()).logits, atol=1e-3)
+    assert_close(plain._forward(images()).logits, model._forward(images()).logits, MODEL)
     with pytest.raises(SystemExit):
         merge('--help')
     assert '`model.trainable=()`' in capsys.readouterr().out
@@ -146,7 +148,7 @@ def test_ours_is_without_the_heads_of_training(tmp_path: Path, peft: bool) -> No
     assert set(state) == set(plain.state_dict())
     plain.load_state_dict(state)
     assert torch.equal(plain.prompt_stages[0].output.weight, model.prompt_stages[0].output.weight)
-    torch.testing.assert_close(plain._forward(images()).logits, model._forward(images()).logits, atol=1e-3, rtol=0)
+    assert_close(plain._forward(images()).logits, model._forward(images()).logits, MODEL)
 
 
 def test_what_does_not_merge(tmp_path: Path) -> None:
@@ -173,4 +175,4 @@ def test_self_draft_decoder_is_kept_or_dropped_but_not_lost(tmp_path: Path) -> N
     plain.load_state_dict(torch.load(tmp_path / 'ours.pth'))
     for part in (plain, model):
         part.result = part._forward(images()).logits
-    assert torch.allclose(plain.result, model.result, atol=1e-3)
+    assert_close(plain.result, model.result, MODEL)

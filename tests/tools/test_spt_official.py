@@ -13,6 +13,7 @@ from mmsam_ext.cli import spt_official as tool
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, stock_sam
 from tests.naming import raises_naming
+from tests.numeric import MODEL, assert_close
 
 RANK = 8
 #: One of each kind of parameter.
@@ -100,8 +101,8 @@ def test_every_form_of_their_files(form: dict, tmp_path: Path, capsys: pytest.Ca
     refined, _ = refining(embedding, stock.get_dense_pe(), sparse, dense, False)
 
     result = model.decode(model.extract_feat(images()), [Prompts.create(boxes=box)], (SIZE, SIZE))
-    assert torch.allclose(result.drafts[0].logits[:, :1], draft, atol=2e-3 * draft.abs().max())
-    assert torch.allclose(result.logits[:, :1], refined, atol=2e-3 * refined.abs().max())
+    assert_close(result.drafts[0].logits[:, :1], draft, MODEL)
+    assert_close(result.logits[:, :1], refined, MODEL)
 
 
 def drop(state: dict[str, Tensor], part: str) -> None:

@@ -19,6 +19,7 @@ from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
 from tests.models.small import CHANNELS, DECODER, randomise
 from tests.models.small import config as small_config
 from tests.naming import assert_names, error_line, raises_naming
+from tests.numeric import LAYER, assert_close, assert_differs
 from tests.shrink import CONFIGS, shrink
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -151,8 +152,8 @@ def test_attention_and_sampled_places(stable):
     assert plain.points[:6].tolist() == [[0, 0], [1, 0], [2, 0], [3, 0], [0, 1], [1, 1]]
     assert (moved.points - plain.points).abs().max() > 0.1 and moved.points.min() >= 0 and moved.points.max() <= 3
     for one in (plain, moved):
-        torch.testing.assert_close(one.weights.sum(), torch.tensor(1.0))
-    assert not torch.allclose(plain.weights, moved.weights)
+        assert_close(one.weights.sum(), torch.tensor(1.0), LAYER)
+    assert_differs(plain.weights, moved.weights)
     decoder, plugin = visualize.decoder_of(inferencer.model)
     assert isinstance(plugin, DeformableSamplingPlugin) and list(decoder.plugins) == [plugin]  # put back
     # By the attention's own output: values that are one-hot in a direction are weighted with these numbers.
@@ -168,7 +169,7 @@ def test_attention_and_sampled_places(stable):
             q, k = attention.q_proj(queries)[0, 1, part], attention.k_proj(keys)[0, :, part]
             per_head.append(torch.exp(k @ q / q.numel() ** 0.5))
     expected = torch.stack([one / one.sum() for one in per_head]).mean(0)
-    torch.testing.assert_close(weights, expected)
+    assert_close(weights, expected, LAYER)
 
 
 def test_places_on_an_image_that_is_padded(stable):

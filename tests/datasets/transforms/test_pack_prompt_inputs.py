@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmsam_ext.structures import Prompts
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def results(height: int = 120, width: int = 200, **fields) -> dict:
@@ -48,7 +49,7 @@ def test_prompts_follow_a_resize_and_targets_stay(scale, keep_ratio, backend):
     packed = run(dict(type='Resize', scale=scale, keep_ratio=keep_ratio, backend=backend))
     height, width = packed['inputs'].shape[1:]
     expected = np.array([40 * width / 200, 30 * height / 120, 100 * width / 200, 59 * height / 120])
-    np.testing.assert_allclose(packed['data_samples'].prompts.boxes[0].numpy(), expected, rtol=1e-5)
+    assert_close(packed['data_samples'].prompts.boxes[0].numpy(), expected, LAYER)
     assert packed['data_samples'].gt_masks.shape == (120, 200)  # evaluation: at the original size
     assert packed['data_samples'].gt_sem_seg.shape == (120, 200)
 
@@ -62,7 +63,7 @@ def test_evaluation_prompts_do_not_depend_on_the_input_size():
         steps = [generate, dict(type='Resize', scale=scale, keep_ratio=True), dict(type='PackPromptInputs')]
         packed = Compose(steps)(results())
         points.append(packed['data_samples'].prompts.points / packed['inputs'].shape[2])
-    torch.testing.assert_close(points[0], points[1])
+    assert_close(points[0], points[1], LAYER)
 
 
 def test_resizes_in_a_row_and_photometric_changes_are_allowed():

@@ -10,6 +10,7 @@ from mmseg.registry import TRANSFORMS
 from mmsam_ext.datasets.transforms import box_iou, noisy_box
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def results(prompts: Prompts | None, **fields) -> dict:
@@ -115,7 +116,7 @@ def test_box_iou_against_counted_pixels():
     rng = np.random.default_rng(0)
     boxes = np.concatenate([corners := rng.integers(0, 60, (50, 2)), corners + rng.integers(0, 40, (50, 2))], 1)
     expected = [iou_by_pixels(boxes[0], box) for box in boxes]
-    np.testing.assert_allclose(box_iou(boxes[0], boxes), expected)
+    assert_close(box_iou(boxes[0], boxes), expected, LAYER)
     assert box_iou(boxes[0], boxes)[0] == 1 and min(expected) == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
@@ -11,6 +10,7 @@ from mmsam_ext.models.auxiliary_heads.scene_head import SceneHead, part_edges, s
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, disc, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import OPERATION, assert_close
 
 
 def labels() -> torch.Tensor:
@@ -33,7 +33,7 @@ def test_same_part_against_brute_force():
     patches = [[maps[b, y : y + 2, x : x + 2].flatten() for y in (0, 2) for x in (0, 2, 4)] for b in range(2)]
     for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(6), torch.arange(6)).tolist():
         pairs = [float(one == other) for one in patches[b][i] for other in patches[b][j]]
-        assert float(chance[b, i, j]) == pytest.approx(sum(pairs) / 16)
+        assert_close(chance[b, i, j], sum(pairs) / 16)
 
 
 def test_no_loss_where_all_is_known():
@@ -50,7 +50,8 @@ def test_no_loss_where_all_is_known():
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[:, part, 0, 0] = torch.eye(part.stop - part.start)
-    assert all(value < 1e-6 for value in head.loss(embedding, inputs, maps).values())
+    for name, value in head.loss(embedding, inputs, maps).items():
+        assert_close(value, 0.0, OPERATION, scale=1.0, name=name)
     wrong = head.loss(embedding.flip(-1), inputs, maps)
     assert all(value > 0.1 for value in wrong.values())
 

@@ -14,6 +14,7 @@ from mmsam_ext.models.backbones.sam_image_encoder import ARCHS, SAMImageEncoder
 from mmsam_ext.models.layers import fused_attention
 from tests.models.small import ARCH, images, randomise, stock_encoder
 from tests.naming import raises_naming
+from tests.numeric import LAYER, MODEL, assert_close
 
 
 def pair(**options) -> tuple[ImageEncoderViT, SAMImageEncoder]:
@@ -30,7 +31,7 @@ def test_equals_stock_with_padded_windows_and_two_images(grad):
     with torch.set_grad_enabled(grad):
         expected, (got,) = stock(x), ours(x)
     assert expected.std() > 0.1 and (expected[0] - expected[1]).abs().max() > 0.1  # it depends on the image
-    torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
+    assert_close(got, expected, MODEL)
 
 
 def test_random_weights_make_relative_positions_matter():
@@ -49,7 +50,7 @@ def test_bias_in_several_chunks_equals_stock(monkeypatch):
     )  # four of the six heads of two images at a time
     stock, ours = pair()
     with torch.no_grad():
-        torch.testing.assert_close(ours(images(2))[0], stock(images(2)), atol=1e-4, rtol=0)
+        assert_close(ours(images(2))[0], stock(images(2)), MODEL)
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
@@ -66,8 +67,7 @@ def test_gradients_equal_stock(with_cp):
     assert gradients[0].keys() == gradients[1].keys()
     for name, expected in gradients[0].items():
         assert expected.abs().max() > 0, name
-        scale = float(expected.abs().max())
-        torch.testing.assert_close(gradients[1][name], expected, atol=1e-4 * max(scale, 1.0), rtol=1e-3, msg=name)
+        assert_close(gradients[1][name], expected, MODEL, name=name)
 
 
 def test_gradient_reaches_relative_positions_alone():
@@ -80,7 +80,7 @@ def test_gradient_reaches_relative_positions_alone():
         (out[0] if isinstance(out, tuple) else out).sum().backward()
     for side in ('rel_pos_h', 'rel_pos_w'):
         expected, got = getattr(stock.blocks[0].attn, side).grad, getattr(ours.blocks[0].attn, side).grad
-        torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
+        assert_close(got, expected, MODEL)
 
 
 @pytest.mark.parametrize(('height', 'width'), [(128, 64), (64, 128), (160, 96), (256, 256)])
@@ -91,7 +91,7 @@ def test_other_sizes_and_both_formulations_agree(height, width):
         (masked,) = ours(x)
     (folded,) = ours(x)
     assert masked.shape == (2, 32, height // 16, width // 16)
-    torch.testing.assert_close(folded, masked, atol=1e-4, rtol=0)
+    assert_close(folded, masked, MODEL)
 
 
 def test_position_embedding_is_interpolated_to_what_stock_would_be_built_with():
@@ -106,7 +106,7 @@ def test_position_embedding_is_interpolated_to_what_stock_would_be_built_with():
         state[key] = nn.functional.interpolate(table, 23, mode='linear')[0].t()
     larger.load_state_dict(state)
     with torch.no_grad():
-        torch.testing.assert_close(ours(images(1, 192, 192))[0], larger(images(1, 192, 192)), atol=1e-4, rtol=0)
+        assert_close(ours(images(1, 192, 192))[0], larger(images(1, 192, 192)), MODEL)
 
 
 def test_out_indices_are_block_outputs():
@@ -117,8 +117,8 @@ def test_out_indices_are_block_outputs():
     with torch.no_grad():
         stock(images())
         first, last, embedding = ours(images())
-    torch.testing.assert_close(first, seen[0].permute(0, 3, 1, 2), atol=1e-4, rtol=0)
-    torch.testing.assert_close(last, seen[2].permute(0, 3, 1, 2), atol=1e-4, rtol=0)
+    assert_close(first, seen[0].permute(0, 3, 1, 2), MODEL)
+    assert_close(last, seen[2].permute(0, 3, 1, 2), MODEL)
     assert embedding.shape == (1, 32, 8, 8)
 
 
@@ -176,7 +176,7 @@ def test_attention_without_relative_positions():
     with torch.no_grad():
         expected = attention(x)
         attention.__class__ = fused_attention.FusedAttention
-        torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=0)
+        assert_close(attention(x), expected, LAYER)
 
 
 def test_errors():

@@ -12,6 +12,7 @@ from mmsam_ext.models.data_preprocessors import PromptDataPreprocessor
 from mmsam_ext.structures import Prompts
 from tests.models.small import disc, sample
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def build(**options) -> PromptDataPreprocessor:
@@ -29,7 +30,7 @@ def test_normalises_and_pads_to_the_largest(training):
     out = build()(dict(inputs=pictures, data_samples=samples), training)
     assert out['inputs'].shape == (2, 3, 64, 64)
     red = (pictures[1][2].float() - 123.675) / 58.395  # pictures are BGR
-    torch.testing.assert_close(out['inputs'][1, 0, :50, :33], red)
+    assert_close(out['inputs'][1, 0, :50, :33], red, LAYER)
     assert not out['inputs'][1, :, 50:].any() and not out['inputs'][1, :, :, 33:].any()
     first, second = out['data_samples']
     assert first.prompts.modes == ('none',) and second.prompts.boxes.tolist() == [[1, 2, 30, 40]]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmsam_ext.models.layers import OmniDimensionalConv
 from tests.naming import raises_naming
+from tests.numeric import LAYER, OPERATION, assert_close
 
 
 def conv(**changes: int) -> OmniDimensionalConv:
@@ -42,7 +43,7 @@ def test_is_the_equation(changes: dict[str, int], batch: int) -> None:
     x = torch.randn(batch, 5, 9, 8)
     expected = torch.stack([by_equation(layer, image) for image in x])
     assert expected.shape == (batch, 7, 9, 8) and expected.std() > 0.01
-    assert torch.allclose(layer.train()(x), expected, atol=1e-5)
+    assert_close(layer.train()(x), expected, LAYER)
     for parameter, gradient in zip(
         layer.parameters(), torch.autograd.grad(layer(x).square().sum(), list(layer.parameters())), strict=True
     ):
@@ -53,7 +54,7 @@ def test_is_the_equation(changes: dict[str, int], batch: int) -> None:
 
 def test_channels_last() -> None:
     layer, x = conv(), torch.randn(2, 5, 9, 8)
-    assert torch.allclose(layer(x.to(memory_format=torch.channels_last)), layer(x), atol=1e-6)
+    assert_close(layer(x.to(memory_format=torch.channels_last)), layer(x), OPERATION)
 
 
 def test_temperature_evens_out_the_attentions() -> None:
@@ -61,8 +62,11 @@ def test_temperature_evens_out_the_attentions() -> None:
     _, _, _, sharp = layer.attentions(x)
     layer.temperature.fill_(1e6)
     channel, filters, spatial, kernel = layer.attentions(x)
-    assert torch.allclose(kernel, torch.full_like(kernel, 0.25), atol=1e-5) and sharp.std() > 1e-3
-    assert all(torch.allclose(each, torch.full_like(each, 0.5), atol=1e-5) for each in (channel, filters, spatial))
+    # A logit of order 1 over a temperature of 1e6 moves a softmax or a sigmoid by at most 1e-6, about 10 ulps.
+    assert_close(kernel, torch.full_like(kernel, 0.25))
+    assert sharp.std() > 1e-3
+    for attention in (channel, filters, spatial):
+        assert_close(attention, torch.full_like(attention, 0.5))
     assert layer.state_dict()['temperature'] == 1e6, 'a checkpoint is tested at the temperature it was trained at'
 
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torchvision.ops import sigmoid_focal_loss
 
+from tests.numeric import LAYER, OPERATION, assert_close
+
 
 def case(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
@@ -24,13 +26,13 @@ def test_focal_equals_torchvision(soft):
     loss = MODELS.build(dict(type='MaskFocalLoss', gamma=1.5, alpha=0.3, loss_weight=20.0))(logits, targets, iou)
     every = targets[:, None].expand_as(logits)
     expected = 20 * sigmoid_focal_loss(logits, every, alpha=0.3, gamma=1.5, reduction='none').mean((2, 3))
-    torch.testing.assert_close(loss, expected)
+    assert_close(loss, expected, LAYER)
 
 
 def test_focal_by_hand():
     """One foreground pixel with p = 0.5: 0.25 * 0.5^2 * ln 2, times SAM's 20."""
     loss = MODELS.build(dict(type='MaskFocalLoss'))(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1))
-    assert float(loss) == pytest.approx(20 * 0.25 * 0.25 * math.log(2))
+    assert_close(loss.squeeze(), 20 * 0.25 * 0.25 * math.log(2))
 
 
 def test_bce_equals_torch_mask_by_mask():
@@ -38,24 +40,22 @@ def test_bce_equals_torch_mask_by_mask():
     loss = MODELS.build(dict(type='MaskBCELoss', loss_weight=2.0))(logits, targets, iou)
     assert loss.shape == (2, 3)
     expected = 2 * F.binary_cross_entropy(logits[1, 2].sigmoid(), targets[1])
-    torch.testing.assert_close(loss[1, 2], expected)
+    assert_close(loss[1, 2], expected, LAYER)
 
 
 def test_dice_by_hand():
     """p = (1/2, 3/4), t = (1, 0): 1 - (2 * 1/2 + 1) / (5/4 + 1 + 1) = 1 - 2 / 3.25."""
     logits = torch.tensor([0.0, math.log(3)]).view(1, 1, 1, 2)
     loss = MODELS.build(dict(type='MaskDiceLoss'))(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1))
-    assert float(loss) == pytest.approx(1 - 2 / 3.25)
+    assert_close(loss.squeeze(), 1 - 2 / 3.25)
     unsmoothed = MODELS.build(dict(type='MaskDiceLoss', eps=0.0, loss_weight=3.0))
-    assert float(unsmoothed(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1))) == pytest.approx(
-        3 * (1 - 1 / 2.25)
-    )
+    assert_close(unsmoothed(logits, torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1)).squeeze(), 3 * (1 - 1 / 2.25))
 
 
 def test_dice_of_an_empty_target_and_an_empty_prediction_is_nearly_none():
     logits = torch.full((1, 1, 4, 4), -40.0)
     loss = MODELS.build(dict(type='MaskDiceLoss'))(logits, torch.zeros(1, 4, 4), torch.zeros(1, 1))
-    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+    assert_close(loss.squeeze(), 0.0, scale=1.0)
 
 
 def test_iou_loss_against_sets():
@@ -66,16 +66,17 @@ def test_iou_loss_against_sets():
         for mask in range(3):
             predicted = {tuple(place) for place in (logits[row, mask] > 0).nonzero().tolist()}
             actual = len(predicted & true) / len(predicted | true)
-            assert float(loss[row, mask]) == pytest.approx(0.5 * (float(iou[row, mask]) - actual) ** 2, abs=1e-6)
+            assert_close(loss[row, mask], 0.5 * (float(iou[row, mask]) - actual) ** 2, OPERATION, scale=1.0)
 
 
 def test_iou_loss_of_nothing_found_where_nothing_is_and_its_gradient():
     logits = torch.full((1, 1, 2, 2), -1.0, requires_grad=True)
     iou = torch.tensor([[0.25]], requires_grad=True)
     loss = MODELS.build(dict(type='IoUPredictionLoss'))(logits, torch.zeros(1, 2, 2), iou)
-    assert float(loss.detach()) == pytest.approx(0.75**2)  # an empty union counts as IoU 1
+    assert_close(loss.squeeze(), 0.75**2)  # an empty union counts as IoU 1
     loss.sum().backward()
-    assert logits.grad is None and float(iou.grad) == pytest.approx(-1.5)
+    assert logits.grad is None
+    assert_close(iou.grad.squeeze(), -1.5)
 
 
 def test_losses_judge_masks_but_for_the_iou_head():

@@ -15,6 +15,7 @@ from mmsam_ext.structures import Prompts
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, OPERATION, assert_close
 
 
 @MODELS.register_module(force=True)
@@ -96,13 +97,13 @@ def test_identity_is_bitwise_and_sees_every_site():
         assert seen['tokens'].shape == (3, tokens, CHANNELS)
         assert seen['image_index'].tolist() == [0, 0, 1] and seen['embedding'].shape == (2, CHANNELS, 8, 8)
         if kind == 'attention':  # keys come with position code, values without
-            torch.testing.assert_close(seen['keys'] - seen['values'], seen['key_pe'], atol=1e-5, rtol=0)
+            assert_close(seen['keys'] - seen['values'], seen['key_pe'], LAYER)
     # Before the first block the values are the image tokens: embedding + dense prompt, row by row of the image.
     dense = model.prompt_encoder.no_mask_embed.weight
     first = recorder.seen[0][2]
     expected = first['embedding'][1].flatten(1).t() + dense
-    torch.testing.assert_close(first['values'][2], expected)
-    torch.testing.assert_close(first['key_pe'][0], model.prompt_encoder.get_dense_pe()[0].flatten(1).t())
+    assert_close(first['values'][2], expected, LAYER)
+    assert_close(first['key_pe'][0], model.prompt_encoder.get_dense_pe()[0].flatten(1).t(), LAYER)
     assert model.mask_decoder.context is None  # nothing is kept
 
 
@@ -117,7 +118,7 @@ def test_edits_reach_the_output():
     final = plain.mask_decoder.transformer.final_attn_token_to_image
     final.v_proj.weight.zero_(), final.v_proj.bias.zero_()
     model.mask_decoder.transformer.final_attn_token_to_image.v_proj.bias.zero_()
-    torch.testing.assert_close(logits(model), logits(plain))
+    assert_close(logits(model), logits(plain), LAYER)
     shifted, plain = with_plugins(dict(type='ShiftingPlugin'))
     assert (logits(shifted) - logits(plain)).abs().max() > 1e-3
 
@@ -162,7 +163,7 @@ def test_gradients_with_checkpointing(with_cp):
     assert got.keys() == want.keys() and want['mask_decoder.plugins.0.scale'].grad.abs() > 0
     for name, parameter in want.items():
         if parameter.grad is not None:
-            torch.testing.assert_close(got[name].grad, parameter.grad, atol=1e-6, rtol=1e-4, msg=name)
+            assert_close(got[name].grad, parameter.grad, OPERATION, name=name)
     recomputed = 5 if with_cp else 0
     groups = 4
     assert len(model.mask_decoder.plugins[1].seen) >= groups * (5 + recomputed) - groups * 1

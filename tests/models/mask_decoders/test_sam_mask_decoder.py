@@ -14,6 +14,7 @@ from mmsam_ext.structures import PromptKind, Prompts, SAMFeatures
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
 from tests.naming import raises_naming
+from tests.numeric import LAYER, MODEL, OPERATION, assert_close
 
 CASES = {
     'one point': dict(points=[[[40, 50]]], point_labels=[[1]]),
@@ -50,8 +51,8 @@ def test_logits_equal_stock(case):
     logits, iou = stock_masks(sam, images(), prompts, 0)
     got = ours.decode(ours.extract_feat(images()), [prompts], (SIZE, SIZE))
     assert logits.std() > 0.05
-    torch.testing.assert_close(got.logits[0], logits, atol=1e-4, rtol=0)
-    torch.testing.assert_close(got.iou[0], iou, atol=1e-4, rtol=0)
+    assert_close(got.logits[0], logits, MODEL)
+    assert_close(got.iou[0], iou, MODEL)
 
 
 @torch.no_grad()
@@ -63,8 +64,8 @@ def test_decoder_alone_equals_stock_to_rounding():
     sparse, dense = stock_call(sam.prompt_encoder, prompts, 0)
     expected, iou = sam.mask_decoder(features.embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
     got = ours.decode(features, [prompts], (SIZE, SIZE))
-    torch.testing.assert_close(got.logits[:, 1:], expected, atol=2e-5, rtol=0)
-    torch.testing.assert_close(got.iou[:, 1:], iou, atol=2e-5, rtol=0)
+    assert_close(got.logits[:, 1:], expected, LAYER)
+    assert_close(got.iou[:, 1:], iou, LAYER)
 
 
 @pytest.mark.parametrize('chunk_size', [None, 1, 2, 'auto'])
@@ -80,8 +81,8 @@ def test_mixed_batch_equals_stock_one_by_one_in_order(chunk_size):
     for image, prompts in enumerate(batch):
         for row in range(len(prompts)):
             logits, iou = stock_masks(sam, inputs[image : image + 1], prompts, row)
-            torch.testing.assert_close(got.logits[place], logits, atol=1e-4, rtol=0)
-            torch.testing.assert_close(got.iou[place], iou, atol=1e-4, rtol=0)
+            assert_close(got.logits[place], logits, MODEL)
+            assert_close(got.iou[place], iou, MODEL)
             place += 1
 
 
@@ -116,7 +117,7 @@ def test_rectangles_are_decoded_where_they_are():
     assert both.logits.shape == (2, 4, 24, 40)
     for index in range(2):
         alone = ours.decode(ours.extract_feat(inputs[index : index + 1]), prompts[index : index + 1], (96, 160))
-        torch.testing.assert_close(both.logits[index], alone.logits[0], atol=1e-4, rtol=0)
+        assert_close(both.logits[index], alone.logits[0], MODEL)
 
 
 def losses_and_gradients(model, with_cp: bool) -> dict[str, torch.Tensor]:
@@ -133,7 +134,7 @@ def test_checkpointed_gradients_are_equal():
     plain, cheap = losses_and_gradients(model, False), losses_and_gradients(model, True)
     for name, gradient in plain.items():
         assert gradient is not None, name
-        torch.testing.assert_close(cheap[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+        assert_close(cheap[name], gradient, OPERATION, name=name)
 
 
 def test_upscaled_features_in_the_order_of_prompts():
@@ -152,11 +153,11 @@ def test_upscaled_features_in_the_order_of_prompts():
                 [prompts[row : row + 1]],
                 (SIZE, SIZE),
             )
-            torch.testing.assert_close(got[place], alone.upscaled[0], atol=1e-5, rtol=0)
+            assert_close(got[place], alone.upscaled[0], LAYER)
             place += 1
     with torch.no_grad():  # in chunks too
         model.mask_decoder.chunk_size = 1
-        torch.testing.assert_close(model.decode(features, batch, (SIZE, SIZE)).upscaled, got, atol=1e-5, rtol=0)
+        assert_close(model.decode(features, batch, (SIZE, SIZE)).upscaled, got, LAYER)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from mmsam_ext.structures import Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, OPERATION, assert_close, assert_differs
 
 PLAIN = dict(type='SAMMaskDecoder', transformer_dim=CHANNELS, **DECODER)
 VRA = dict(type='VRAAdapter', dim=CHANNELS)
@@ -50,12 +51,12 @@ def test_zero_shot_draft_is_sam_and_refined_is_sam_prompted_with_it(num_drafts, 
     result = model.decode(features, prompts, (SIZE, SIZE))
     expected = plain.decode(features, prompts, (SIZE, SIZE))
     for draft in result.drafts:  # of each, SAM prompted with the one before
-        assert torch.allclose(draft.logits, expected.logits, atol=1e-5)
+        assert_close(draft.logits, expected.logits, LAYER)
         masks = expected.logits[:, :1].sigmoid() if sigmoid else expected.logits[:, :1]
         with_mask = [Prompts.create(boxes=boxes, masks=masks[2 * image : 2 * image + 2]) for image in range(3)]
         before, expected = expected, plain.decode(features, with_mask, (SIZE, SIZE))
-        assert not torch.allclose(expected.logits, before.logits, atol=1e-3)
-    assert torch.allclose(result.logits, expected.logits, atol=1e-5)
+        assert_differs(expected.logits, before.logits)
+    assert_close(result.logits, expected.logits, LAYER)
 
 
 @torch.no_grad()
@@ -68,7 +69,7 @@ def test_number_of_drafts_and_the_order_of_mixed_prompts(drafts):
     result = model.decode(features, prompts, (SIZE, SIZE))
     assert len(result.drafts) == drafts
     first = result.drafts[0] if drafts else result
-    assert torch.allclose(first.logits, plain.decode(features, prompts, (SIZE, SIZE)).logits, atol=1e-5)
+    assert_close(first.logits, plain.decode(features, prompts, (SIZE, SIZE)).logits, LAYER)
 
 
 def test_losses_on_draft_and_refined_and_detach():
@@ -109,7 +110,7 @@ def test_relation_against_numpy(alpha, renormalize):
     embedding = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3))
     expected = numpy_relation(embedding.numpy(), alpha, renormalize)
     assert (expected == 0).sum() > 12 or alpha == 0  # the threshold cuts something
-    assert np.allclose(visual_relation(embedding, alpha, renormalize).numpy(), expected, atol=1e-6)
+    assert_close(visual_relation(embedding, alpha, renormalize).numpy(), expected, OPERATION)
 
 
 @torch.no_grad()
@@ -125,15 +126,15 @@ def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first(option
     adapter = model.mask_decoder.refine.plugins[0]
     assert list(adapter.beta) == ['1']
     adapter.beta['1'].normal_()
-    assert not torch.allclose(model.decode(features, prompts, (SIZE, SIZE)).logits, before, atol=1e-3)
+    assert_differs(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
     keys = torch.randn(3, 64, CHANNELS)
     context = type('Context', (), dict(features=features, image_index=torch.tensor([0, 0, 1])))
     _, after = adapter.after_block(1, keys, keys, context)
     for row, image in enumerate((0, 0, 1)):
         relation = visual_relation(features.embedding[image], **options)
-        assert torch.allclose(after[row], keys[row] + adapter.beta['1'] * (relation @ keys[row]), atol=1e-5)
+        assert_close(after[row], keys[row] + adapter.beta['1'] * (relation @ keys[row]), LAYER)
         if options:
-            assert not torch.allclose(relation, visual_relation(features.embedding[image]), atol=1e-4)
+            assert_differs(relation, visual_relation(features.embedding[image]))
     assert adapter.after_block(0, keys, keys, context)[1] is keys
 
 

@@ -19,6 +19,7 @@ from mmsam_ext.structures import Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, randomise, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, MODEL, assert_close, assert_differs
 
 ROUTER = dict(type='DynamicRoutingPlugin', dim=CHANNELS, hidden_dim=8)
 DSP = dict(type='DeformableSamplingPlugin', dim=CHANNELS)
@@ -130,14 +131,14 @@ def test_sampling_against_grid_sample():
     grid = torch.stack([2 * points[..., 0] / (width - 1) - 1, 2 * points[..., 1] / (height - 1) - 1], -1)
     maps = tokens.transpose(1, 2).unflatten(2, (height, width))
     theirs = F.grid_sample(maps, grid[:, None], padding_mode='border', align_corners=True)[:, :, 0].transpose(1, 2)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    assert_close(ours, theirs, LAYER)
     weight = torch.randn_like(ours)
     for got, want in zip(
         torch.autograd.grad((ours * weight).sum(), (tokens, points)),
         torch.autograd.grad((theirs * weight).sum(), (tokens, points)),
         strict=True,
     ):
-        torch.testing.assert_close(got, want, atol=2e-4, rtol=0)
+        assert_close(got, want, MODEL)
 
 
 def test_the_whole_grid_comes_back_bit_for_bit():
@@ -210,7 +211,7 @@ def test_equations_3_to_6_against_numpy(plugin):
         expected = numpy_stable(plugin, queries[row].double().numpy(), values[row].double().numpy(), size)
         assert np.abs(new[row].numpy() - expected).max() < 2e-5
     assert (new - values).abs().max() > 0.5
-    torch.testing.assert_close(keys, new + context.key_pe)  # position code of the grid, not of the sample points
+    assert_close(keys, new + context.key_pe, LAYER)  # position code of the grid, not of the sample points
 
 
 def test_offsets_are_bounded_and_amplitudes_between_0_and_2():
@@ -247,7 +248,7 @@ def test_sharing_changes_nothing(plugin, monkeypatch):
     prompts = [*boxes(3, 1), mixed()[0]]
     shared = decode(model, prompts)
     monkeypatch.setattr(DecoderContext, 'values_by_image', property(lambda self: False, lambda self, value: None))
-    torch.testing.assert_close(shared, decode(model, prompts), atol=2e-5, rtol=1e-5)
+    assert_close(shared, decode(model, prompts), LAYER)
 
 
 @torch.no_grad()
@@ -265,7 +266,8 @@ def test_before_the_first_block_an_image_is_sampled_once(monkeypatch):
     # A changed model does not see what the old one left.
     model.mask_decoder.plugins[0].sampling[0].gate.mul_(-1)
     again = model.decode(features, boxes(5, 1), (SIZE, SIZE)).logits
-    assert torch.equal(again, decode(model, boxes(5, 1))) and not torch.allclose(again, first, atol=1e-3)
+    assert torch.equal(again, decode(model, boxes(5, 1)))
+    assert_differs(again, first)
 
 
 def test_a_model_made_in_inference_mode():
@@ -275,7 +277,7 @@ def test_a_model_made_in_inference_mode():
         features = model.extract_feat(images())
         before = model.decode(features, boxes(3), (SIZE, SIZE)).logits
         model.mask_decoder.plugins[0].sampling[0].gate.mul_(-1)
-        assert not torch.allclose(model.decode(features, boxes(3), (SIZE, SIZE)).logits, before, atol=1e-3)
+        assert_differs(model.decode(features, boxes(3), (SIZE, SIZE)).logits, before)
 
 
 @torch.no_grad()
@@ -285,7 +287,7 @@ def test_prompts_with_masks_are_not_shared():
     both = decode(model, [prompts])
     for row in range(2):
         one = Prompts.create(boxes=prompts.boxes[row : row + 1], masks=prompts.masks[row : row + 1])
-        torch.testing.assert_close(both[row : row + 1], decode(model, [one]), atol=2e-5, rtol=1e-5)
+        assert_close(both[row : row + 1], decode(model, [one]), LAYER)
 
 
 @torch.no_grad()
@@ -325,7 +327,7 @@ def test_gradients_do_not_depend_on_checkpointing(with_cp):
     decode(expected.train(), boxes(2, 3)).square().mean().backward()
     for (name, got), want in zip(model.named_parameters(), expected.parameters(), strict=True):
         if want.grad is not None:
-            torch.testing.assert_close(got.grad, want.grad, atol=1e-5, rtol=1e-3, msg=name)
+            assert_close(got.grad, want.grad, LAYER, name=name)
     assert all(p.grad.any() for p in model.mask_decoder.plugins.parameters())
 
 
@@ -341,7 +343,7 @@ def test_recording():
     assert record.size == (8, 8) and record.image_index.tolist() == [0, 0, 1]
     assert record.offsets.shape == (3, 64, 2) and record.amplitudes.shape == (3, 64, CHANNELS)
     scale = plugin.routers[0].scale
-    torch.testing.assert_close(record.alphas.sum(1), scale.expand(len(record.alphas)))
+    assert_close(record.alphas.sum(1), scale.expand(len(record.alphas)), LAYER)
     kept = len(records)
     decode(model, boxes(2, 1))
     assert len(records) == kept  # nothing is kept outside of the context
@@ -375,7 +377,7 @@ def test_on_spts_decoders():
         models[name] = model
     assert torch.equal(decode(models['stable_spt'], mixed()), decode(models['spt'], mixed()))
     randomise(models['stable_spt'].mask_decoder.refine.plugins[0])
-    assert not torch.allclose(decode(models['stable_spt'], mixed()), decode(models['spt'], mixed()), atol=1e-2)
+    assert_differs(decode(models['stable_spt'], mixed()), decode(models['spt'], mixed()))
 
 
 def test_the_papers_count():

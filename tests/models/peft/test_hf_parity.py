@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmsam_ext.models.peft import DoRA, LoRA
 from tests.models.peft.hf_peft import ALPHA, GOLDEN, RANK, SHAPE, by_peft
+from tests.numeric import LAYER, MODEL, assert_close
 
 KEPT = {
     part: {name: torch.tensor(value) for name, value in values.items()}
@@ -41,11 +42,11 @@ def test_as_kept(kind: type[LoRA]) -> None:
     expected, result = KEPT[kind.__name__], ours(kind)
     assert set(result) == set(expected)
     for name, value in expected.items():
-        torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-4, msg=lambda text, name=name: name + text)
+        assert_close(result[name], value, MODEL, name=name)
 
 
 @pytest.mark.skipif(importlib.util.find_spec('peft') is None, reason='peft is not installed; its answers are kept')
 @pytest.mark.parametrize('name', ['LoRA', 'DoRA'])
 def test_kept_answers_are_those_of_the_peft_installed(name: str) -> None:
     for key, value in by_peft(name == 'DoRA', GIVEN).items():
-        torch.testing.assert_close(value, KEPT[name][key], rtol=1e-5, atol=1e-5)
+        assert_close(value, KEPT[name][key], LAYER, name=key)

@@ -11,6 +11,7 @@ from torch import nn
 from mmsam_ext.models.peft import Adapter, DoRA, LoRA, PEFTLinear, inject_peft, merge_peft
 from tests.models.small import config, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, MODEL, OPERATION, assert_close, assert_differs
 
 QKV = dict(type='LoRA', modules=r'backbone\..*\.qkv$', num_slices=3, slices=(0, 2), rank=2)
 
@@ -26,7 +27,7 @@ def randomised(layer: PEFTLinear, seed: int = 0) -> PEFTLinear:
 def test_starts_as_the_plain_layer(kind):
     linear = nn.Linear(6, 9)
     x = torch.randn(4, 5, 6)
-    assert torch.allclose(kind(linear)(x), linear(x), atol=1e-6)
+    assert_close(kind(linear)(x), linear(x), OPERATION)
     assert isinstance(kind(linear), nn.Linear)
     assert set(dict(linear.named_parameters())) <= set(dict(kind(linear).named_parameters()))
 
@@ -38,7 +39,7 @@ def test_lora_is_its_equation_on_the_chosen_slices():
     a, b = layer.lora_a, layer.lora_b  # the slices in their given order: 2, then 0
     expected[:, 6:9] += 2.0 * x @ a[:2].T @ b[:3].T
     expected[:, 0:3] += 2.0 * x @ a[2:].T @ b[3:].T
-    assert torch.allclose(layer(x), expected, atol=1e-5)
+    assert_close(layer(x), expected, LAYER)
 
 
 def test_lora_counts_are_those_of_the_paper():
@@ -58,15 +59,15 @@ def test_dora_is_its_equation(slices):
         part = slice(3 * place, 3 * place + 3)
         moved = layer.weight[rows] + 2.0 * layer.lora_b[part] @ layer.lora_a[2 * place : 2 * place + 2]
         weight[rows] = (layer.magnitude[part, None] * moved / moved.norm(dim=1, keepdim=True)).detach()
-    assert torch.allclose(layer(x), F.linear(x, weight, layer.bias), atol=1e-5)
+    assert_close(layer(x), F.linear(x, weight, layer.bias), LAYER)
 
 
 def test_dora_takes_its_magnitude_from_loaded_weights():
     layer, plain = DoRA(nn.Linear(6, 9)), nn.Linear(6, 9)
     layer.load_state_dict(plain.state_dict(), strict=False)
-    assert torch.allclose(layer.magnitude, plain.weight.norm(dim=1))
+    assert_close(layer.magnitude, plain.weight.norm(dim=1), LAYER)
     x = torch.randn(3, 6)
-    assert torch.allclose(layer(x), plain(x), atol=1e-6)
+    assert_close(layer(x), plain(x), OPERATION)
     own = randomised(DoRA(nn.Linear(6, 9)), seed=1)
     layer.load_state_dict(own.state_dict())
     assert torch.equal(layer.magnitude, own.magnitude)
@@ -77,7 +78,7 @@ def test_adapter_is_its_equation():
     x = torch.randn(7, 6)
     y = F.linear(x, layer.weight, layer.bias)
     inner = F.gelu(F.linear(y, layer.down.weight, layer.down.bias))
-    assert torch.allclose(layer(x), y + F.linear(inner, layer.up.weight, layer.up.bias), atol=1e-5)
+    assert_close(layer(x), y + F.linear(inner, layer.up.weight, layer.up.bias), LAYER)
 
 
 @pytest.mark.parametrize('kind', [LoRA, DoRA])
@@ -86,7 +87,7 @@ def test_merged_layer_computes_the_same(kind):
     x = torch.randn(7, 6)
     plain = layer.merged()
     assert type(plain) is nn.Linear
-    assert torch.allclose(plain(x), layer(x), atol=1e-5)
+    assert_close(plain(x), layer(x), LAYER)
 
 
 @pytest.mark.parametrize('kind', [LoRA, DoRA])
@@ -97,9 +98,11 @@ def test_one_product_without_gradients_is_the_same(kind, monkeypatch):
     products = []
     monkeypatch.setattr(kind, 'merged_weight', lambda self, stock=kind.merged_weight: products.append(1) or stock(self))
     with torch.no_grad():
-        assert torch.allclose(layer(x), expected, atol=1e-5) and len(products) == 1
+        assert_close(layer(x), expected)
+        assert len(products) == 1
         layer.train()
-        assert not torch.allclose(layer(x), expected, atol=1e-2) and len(products) == 1  # dropout
+        assert_differs(layer(x), expected)  # dropout
+        assert len(products) == 1
 
 
 def test_model_with_peft_starts_as_the_plain_one_loads_it_and_merges_back():
@@ -110,14 +113,14 @@ def test_model_with_peft_starts_as_the_plain_one_loads_it_and_merges_back():
     inputs, samples = images(), [sample()]
     with torch.no_grad():
         expected = plain._forward(inputs, samples).logits
-        assert torch.allclose(adapted._forward(inputs, samples).logits, expected, atol=1e-4)
+        assert_close(adapted._forward(inputs, samples).logits, expected, MODEL)
         for name, parameter in adapted.named_parameters():
             if 'lora_b' in name:
                 parameter.normal_()
         moved = adapted._forward(inputs, samples).logits
-        assert not torch.allclose(moved, expected, atol=1e-2)
+        assert_differs(moved, expected)
         assert merge_peft(adapted)
-        assert torch.allclose(adapted._forward(inputs, samples).logits, moved, atol=1e-3)
+        assert_close(adapted._forward(inputs, samples).logits, moved, MODEL)
     assert set(adapted.state_dict()) == set(plain.state_dict())
     with raises_naming(ValueError, 'PEFT'):
         merge_peft(adapted)

@@ -10,6 +10,7 @@ from mmsam_ext.structures import Prompts
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, randomise
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def pair(size: int = SIZE) -> tuple[PromptEncoder, SAMPromptEncoder]:
@@ -37,8 +38,8 @@ def test_mixed_batch_equals_stock_one_by_one():
             image, row = rows[place]
             assert image_index == image
             expected_sparse, expected_dense = stock_call(stock, batch[image], row)
-            torch.testing.assert_close(sparse, expected_sparse[0], atol=1e-6, rtol=0)
-            torch.testing.assert_close(dense, expected_dense[0], atol=1e-5, rtol=0)
+            assert_close(sparse, expected_sparse[0], LAYER)  # sine and cosine of phases of up to some tens
+            assert_close(dense, expected_dense[0], LAYER)
 
 
 @torch.no_grad()
@@ -69,8 +70,8 @@ def test_position_code_of_a_rectangle_by_hand():
     place = torch.tensor([2 * 20.5 / 128 - 1, 2 * 10.5 / 64 - 1])
     phase = 2 * torch.pi * (place @ ours.pe_layer.positional_encoding_gaussian_matrix)
     expected = torch.cat([phase.sin(), phase.cos()]) + ours.point_embeddings[1].weight[0]
-    torch.testing.assert_close(group.sparse[0, 0], expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(group.sparse[0, 1], ours.not_a_point_embed.weight[0])
+    assert_close(group.sparse[0, 0], expected, LAYER)
+    assert_close(group.sparse[0, 1], ours.not_a_point_embed.weight[0], LAYER)
     assert group.image_pe.shape == (1, CHANNELS, 4, 8) and group.dense.shape == (1, CHANNELS, 4, 8)
 
 

@@ -13,6 +13,7 @@ from mmsam_ext.structures import PromptEmbedding, Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, images, randomise, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close, assert_differs
 
 PLM = dict(type='PromptLearningModule', dim=CHANNELS, num_heads=4, mlp_dim=64)
 
@@ -79,7 +80,7 @@ def test_each_prompt_as_by_pytorchs_attention_whatever_its_kind_image_and_number
     several = [Prompts.create(boxes=torch.rand(n, 2, 2).sort(1).values.flatten(1) * 100) for n in (3, 2)]
     for group in groups + model.prompt_encoder(several, (SIZE, SIZE), (8, 8)):
         after = plm(features, group).sparse
-        assert torch.allclose(after, one_by_one(plm, features, group), atol=1e-5)
+        assert_close(after, one_by_one(plm, features, group), LAYER)
         assert torch.equal(after[group.padding], group.sparse[group.padding])  # "not a point" stays
         if group.sparse.numel():
             moved = (after - group.sparse).abs().amax(2)[~group.padding]
@@ -138,7 +139,8 @@ def test_image_keys_of_changed_weights():
     model.prompt_stages[0].image_attention.v_proj.weight.mul_(-1)
     again = model.decode(features, prompts, (SIZE, SIZE)).logits
     fresh = model.decode(model.extract_feat(images()), prompts, (SIZE, SIZE)).logits
-    assert torch.equal(again, fresh) and not torch.allclose(again, before, atol=1e-3)
+    assert torch.equal(again, fresh)
+    assert_differs(again, before)
     with torch.inference_mode():  # parameters without versions
         made = with_plm(segmentor(), trained=True)
         assert torch.equal(made.decode(made.extract_feat(images()), prompts, (SIZE, SIZE)).logits, before)
@@ -179,7 +181,7 @@ def test_compiles_as_one_graph(grad):
 
     with torch.set_grad_enabled(grad):
         moved = torch.compile(move, backend='eager', fullgraph=True)(embedding, group.sparse)
-        torch.testing.assert_close(moved, move(embedding, group.sparse))
+        assert_close(moved, move(embedding, group.sparse), LAYER)
 
 
 def test_trains_from_the_identity_with_sam_frozen():

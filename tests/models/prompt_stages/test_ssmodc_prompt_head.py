@@ -16,6 +16,7 @@ from mmsam_ext.models.prompt_stages import SSMODCPromptHead
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, disc, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import MODEL, assert_close
 
 ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(1, 2, 3))
 
@@ -80,7 +81,7 @@ def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest
     assert len(groups) > 1
     for group in groups:
         edited = head(features, group)
-        assert torch.allclose(edited.dense - group.dense, expected[group.image_index], atol=1e-4)
+        assert_close(edited.dense - group.dense, expected[group.image_index], MODEL)
         assert torch.equal(edited.sparse, group.sparse)
     assert len(calls) == 1
     assert not torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)

@@ -11,6 +11,7 @@ from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
 from mmsam_ext.structures import PromptKind, Prompts
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 
 def interactive(**changes):
@@ -64,7 +65,7 @@ def test_second_round_gets_the_mask_and_one_more_point(monkeypatch):
     ]
     assert second.point_labels[0, :2].tolist() == [1, 0] and second.point_labels[1, :2].tolist() == [-1, -1]
     prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
-    torch.testing.assert_close(second.masks, prediction.logits[:, :1])  # two points, a box: not ambiguous
+    assert_close(second.masks, prediction.logits[:, :1], LAYER)  # two points, a box: not ambiguous
     targets, _ = prompt_targets([item], [prompts], (32, 32))
     for row in range(2):
         x, y = second.points[row, 2].tolist()
@@ -85,7 +86,7 @@ def test_one_point_continues_from_its_best_mask(monkeypatch):
     model.loss(images(), [sample(prompts, disc()[None])])
     prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
     best = int(prediction.iou[0, 1:].argmax()) + 1
-    torch.testing.assert_close(rounds[1].masks[0, 0], prediction.logits[0, best])
+    assert_close(rounds[1].masks[0, 0], prediction.logits[0, best], LAYER)
 
 
 @torch.no_grad()

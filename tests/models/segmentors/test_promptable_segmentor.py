@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
@@ -13,6 +12,7 @@ from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close, assert_same_mask, error_in_ulps
 
 
 def boxes(*corners: list[float], **fields) -> Prompts:
@@ -43,7 +43,7 @@ def test_forward_in_three_modes():
     assert union.shape == (2, 1, SIZE, SIZE)
     expected = raw.logits[4:, :1].amax(0, keepdim=True)
     expected = F.interpolate(expected, (SIZE, SIZE), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(union[1:], expected)
+    assert_close(union[1:], expected, LAYER)
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def test_losses_by_hand():
     expected = torch.stack(
         [F.binary_cross_entropy_with_logits(prediction.logits[i, 0], target) for i, target in enumerate(targets)]
     )
-    torch.testing.assert_close(losses['loss_bce'], expected.mean())
+    assert_close(losses['loss_bce'], expected.mean(), LAYER)
 
 
 @torch.no_grad()
@@ -76,10 +76,10 @@ def test_standard_outputs_beside_instances():
     raw = model(images(), [item], mode='tensor')
     expected = F.interpolate(raw.logits[:, :1], (128, 128), mode='bilinear', align_corners=False)[..., :96, :]
     expected = F.interpolate(expected, (48, 64), mode='bilinear', align_corners=False)[:, 0]
-    torch.testing.assert_close(instances.mask_logits, expected)
-    torch.testing.assert_close(result.seg_logits.data, expected.amax(0, keepdim=True))
+    assert_close(instances.mask_logits, expected, LAYER)
+    assert_close(result.seg_logits.data, expected.amax(0, keepdim=True), LAYER)
     assert result.pred_sem_seg.data.dtype == torch.int64
-    assert torch.equal(result.pred_sem_seg.data, (expected > 0).any(0, keepdim=True).long())
+    assert_same_mask(result.pred_sem_seg.data, (expected > 0).any(0, keepdim=True))
 
 
 @torch.no_grad()
@@ -92,7 +92,7 @@ def test_flipped_images_are_flipped_back():
     for direction, axis in dict(horizontal=-1, vertical=-2).items():
         flipped.set_metainfo(dict(meta, flip=True, flip_direction=direction))
         a, b = model.predict(images(), [plain])[0].seg_logits, model.predict(images(), [flipped])[0].seg_logits
-        torch.testing.assert_close(b.data, a.data.flip(axis))
+        assert_close(b.data, a.data.flip(axis), LAYER)
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def test_sample_of_mmsegs_own_pipeline_trains_and_ignores_255():
     targets, ignored = prompt_targets([item], [Prompts.empty()], (32, 32))
     assert ignored[0, :10].all() and not ignored[0, 10:].any()
     expected = F.interpolate(disc()[None, None].float(), (32, 32), mode='area')[0]
-    torch.testing.assert_close(targets[:, 10:], expected[:, 10:])
+    assert_close(targets[:, 10:], expected[:, 10:], LAYER)
     assert not targets[:, :10].any()
     changed = MaskPrediction(prediction.logits.clone(), prediction.iou)
     changed.logits[..., :10, :] += 100 * torch.randn(10, 32)
@@ -142,7 +142,7 @@ def test_sample_of_mmsegs_own_pipeline_trains_and_ignores_255():
     assert {name: float(v) for name, v in before.items()} == {name: float(v) for name, v in after.items()}
     # They cost nothing: the mean over the map counts them as 0.
     kept = F.binary_cross_entropy_with_logits(prediction.logits[0, 0, 10:], targets[0, 10:], reduction='sum')
-    torch.testing.assert_close(before['loss_bce'], kept / 32**2)
+    assert_close(before['loss_bce'], kept / 32**2, LAYER)
     changed.logits[..., 10:, :] += 1
     assert float(model.mask_losses(changed, targets, ignored)['loss_bce']) != float(before['loss_bce'])
 
@@ -160,9 +160,8 @@ def test_train_step_on_a_batch_of_two_sizes():
         samples.append(item)
     data = dict(inputs=[torch.randint(0, 256, (3, 128, w), dtype=torch.uint8) for w in (128, 96)], data_samples=samples)
     logs = model.train_step(data, wrapper)
-    assert torch.isfinite(logs['loss']) and float(logs['loss']) == pytest.approx(
-        float(logs['loss_bce'] + logs['loss_dice'])
-    )
+    assert torch.isfinite(logs['loss'])
+    assert_close(logs['loss'], logs['loss_bce'] + logs['loss_dice'])
 
 
 def test_errors_name_the_sample():
@@ -199,12 +198,12 @@ def test_only_the_best_of_three_is_penalised():
     )
     prediction = prediction_of(0.0, -3.0, 2.0, 1.0)  # the target is everything: mask 2 is best
     losses = model.mask_losses(prediction, torch.ones(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool))
-    assert float(losses['loss_bce']) == pytest.approx(float(F.softplus(torch.tensor(-2.0))))
+    assert error_in_ulps(losses['loss_bce'], F.softplus(torch.tensor(-2.0))) < LAYER
     sum(losses.values()).backward()
     reached = prediction.logits.grad.abs().sum((0, 2, 3)) > 0
     assert reached.tolist() == [False, False, True, False]
     # The IoU head learns from all three: 0.5 - 0, 0.5 - 1, 0.5 - 1, over 3 masks.
-    torch.testing.assert_close(prediction.iou.grad, torch.tensor([[0.0, 1.0, -1.0, -1.0]]) / 3)
+    assert_close(prediction.iou.grad, torch.tensor([[0.0, 1.0, -1.0, -1.0]]) / 3, LAYER)
 
 
 def test_single_and_both():
@@ -231,11 +230,11 @@ def test_the_mask_that_is_predicted():
     wanted = {False: [0, 0, 0], True: preferred.tolist(), 'ambiguous': [0, int(preferred[1]), 0]}
     for multimask, chosen in wanted.items():
         (result,) = segmentor(test_cfg=dict(multimask=multimask)).predict(images(), [sample(prompts)])
-        torch.testing.assert_close(result.pred_instances.iou_scores, raw.iou[range(3), chosen])
+        assert_close(result.pred_instances.iou_scores, raw.iou[range(3), chosen], LAYER)
         expected = F.interpolate(
             raw.logits[range(3), chosen][None], (SIZE, SIZE), mode='bilinear', align_corners=False
         )[0]
-        torch.testing.assert_close(result.pred_instances.mask_logits, expected)
+        assert_close(result.pred_instances.mask_logits, expected, LAYER)
 
 
 @torch.no_grad()
@@ -260,8 +259,8 @@ def test_oracle_takes_the_best_of_three_for_one_point():
         ious = [float((m & truth).sum() / (m | truth).sum()) for m in full[row, 1:]]
         best = max(range(3), key=ious.__getitem__)
         assert len(set(ious)) == 3
-        assert torch.equal(result.pred_instances.mask_logits[row] > 0, full[row, 1 + best])
-    assert torch.equal(result.pred_instances.mask_logits[2] > 0, full[2, 0])
+        assert_same_mask(result.pred_instances.mask_logits[row] > 0, full[row, 1 + best])
+    assert_same_mask(result.pred_instances.mask_logits[2] > 0, full[2, 0])
 
 
 def test_oracle_needs_the_truth():

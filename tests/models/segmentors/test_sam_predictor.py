@@ -14,6 +14,7 @@ from segment_anything import SamPredictor
 
 from mmsam_ext.structures import Prompts
 from tests.models.small import segmentor_of, stock_sam
+from tests.numeric import LAYER, MODEL, assert_close, assert_same_mask
 
 SIZE = 256
 
@@ -79,10 +80,10 @@ def test_equals_sam_predictor(models, tmp_path, case, shape):
         best = scores.argmax()
         got = result.pred_instances
         assert got.mask_logits.shape == (1, *shape) and masks.std() > 0.02
-        np.testing.assert_allclose(got.mask_logits[0].numpy(), masks[best], atol=1e-4, rtol=0)
-        np.testing.assert_allclose(float(got.iou_scores), scores[best], atol=1e-4)
-        np.testing.assert_array_equal(result.pred_sem_seg.data[0].numpy(), masks[best] > 0)
-        np.testing.assert_allclose(result.seg_logits.data[0].numpy(), masks[best], atol=1e-4, rtol=0)
+        assert_close(got.mask_logits[0].numpy(), masks[best], MODEL)
+        assert_close(float(got.iou_scores), scores[best], MODEL)
+        assert_same_mask(result.pred_sem_seg.data[0].numpy(), masks[best] > 0)
+        assert_close(result.seg_logits.data[0].numpy(), masks[best], MODEL)
 
 
 def test_sizes_that_round_differently(tmp_path):
@@ -110,7 +111,7 @@ def test_without_prompts_equals_stock_without_prompts(models, tmp_path):
     predictor.set_image(picture)
     masks, _, _ = predictor.predict(multimask_output=False, return_logits=True)
     result = predict(ours[False], tmp_path / 'image.png', None)
-    np.testing.assert_allclose(result.pred_instances.mask_logits.numpy(), masks, atol=1e-4, rtol=0)
+    assert_close(result.pred_instances.mask_logits.numpy(), masks, MODEL)
     assert result.prompts.modes == ('none',)
 
 
@@ -122,7 +123,7 @@ def test_mask_prompt(models, tmp_path):
     mask = np.random.default_rng(1).normal(size=(1, 64, 64)).astype(np.float32)
     masks, _, _ = predictor.predict(mask_input=mask, multimask_output=False, return_logits=True)
     result = predict(ours[False], tmp_path / 'image.png', Prompts.create(masks=mask[None]))
-    np.testing.assert_allclose(result.pred_instances.mask_logits.numpy(), masks, atol=1e-4, rtol=0)
+    assert_close(result.pred_instances.mask_logits.numpy(), masks, MODEL)
 
 
 @torch.no_grad()
@@ -131,4 +132,4 @@ def test_preprocessing_equals_stock(models):
     picture = torch.from_numpy(image(144, 256)).permute(2, 0, 1)  # RGB
     expected = predictor.model.preprocess(picture)
     got = ours[False].data_preprocessor(dict(inputs=[picture.flip(0)]), False)['inputs'][0]
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    assert_close(got, expected, LAYER)
