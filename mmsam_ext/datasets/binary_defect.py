@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -221,9 +222,11 @@ def read_list(path: str) -> list[str]:
         raise FileNotFoundError(f'ann_file {path}: no such file; expected one sample a line')
     lines = [line.strip().replace('\\', '/') for line in read_text(path).split('\n')]
     names = [os.path.splitext(line)[0] if line.lower().endswith(SUFFIXES) else line for line in lines if line]
-    if not names or len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f'{path}: {len(names)} samples, {some(twice)} more than once; expected each once, one a line')
+    if not names:
+        raise ValueError(f'{path}: the file lists no samples; expected one sample a line')
+    twice = sorted(name for name, number in Counter(names).items() if number > 1)
+    if twice:
+        raise ValueError(f'{path}: samples listed more than once: {some(twice)}; list each sample once')
     return names
 
 

@@ -141,8 +141,9 @@ class Prompts(InstanceData):
             fits = len(shape) == 1 + len(trailing) and shape[0] == number
             fits = fits and all(want in (-1, got) for want, got in zip(trailing, shape[1:], strict=False))
             if not fits:
-                wanted = (number, *('any' if size == -1 else size for size in trailing))
-                raise ValueError(f'{sample}: field `{name}` has shape {shape}, expected {wanted}'.replace("'", ''))
+                sizes = [str(number), *('any' if size == -1 else str(size) for size in trailing)]
+                wanted = f'({sizes[0]},)' if len(sizes) == 1 else f'({", ".join(sizes)})'
+                raise ValueError(f'{sample}: field `{name}` has shape {shape}, expected {wanted}')
             if value.dtype != dtype:
                 raise ValueError(f'{sample}: field `{name}` has dtype {value.dtype}, expected {dtype}')
             if value.is_floating_point() and not torch.isfinite(value).all():

@@ -46,3 +46,15 @@ def test_names_that_are_not_utf_8_can_be_printed() -> None:
     name = b'part_\xe4.png'.decode('utf-8', 'surrogateescape')
     assert printable(name) == 'part_\\udce4.png' and printable(name).encode('utf-8')
     assert printable('Größe.png') == 'Größe.png'
+
+
+def test_empty_list_and_repeated_samples(tmp_path: Path) -> None:
+    path = tmp_path / 'train.txt'
+    path.write_text('\n  \n')
+    with pytest.raises(ValueError) as error:
+        read_list(str(path))
+    assert str(path) in str(error.value) and 'more than once' not in str(error.value)
+    path.write_text('b\na.png\nb.png\nc\na')
+    with pytest.raises(ValueError) as error:
+        read_list(str(path))
+    assert str(path) in str(error.value) and ': a, b;' in str(error.value)

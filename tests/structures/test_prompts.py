@@ -123,6 +123,11 @@ def test_errors(case):
         Prompts.create(**fields, sample='one.png')
 
 
+def test_quotes_in_a_sample_name_are_kept():
+    with raises_naming(ValueError, "d'or.png", '(1, 3)', '(1, 4)'):
+        Prompts.create(boxes=[[1, 2, 3]], sample="d'or.png")
+
+
 def test_errors_for_field_names_and_dtypes():
     with raises_naming(TypeError, 'bboxes'):
         Prompts.create(bboxes=BOX)

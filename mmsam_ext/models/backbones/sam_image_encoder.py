@@ -100,7 +100,7 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
         if x.shape[-2] % self.patch_size or x.shape[-1] % self.patch_size:
             raise ValueError(
                 f'SAMImageEncoder: input of {tuple(x.shape[-2:])} (height, width), expected multiples of '
-                f'{self.patch_size}; set pad_size_divisor={self.patch_size} in the data preprocessor'
+                f'{self.patch_size}; set size_divisor={self.patch_size} in the data preprocessor'
             )
         x = self.patch_embed(x)  # (B, h, w, embed_dim)
         if self.pos_embed is not None:

@@ -184,6 +184,6 @@ def test_errors():
         SAMImageEncoder('vit_b')
     with raises_naming(ValueError, 'out_indices', '(3,)', '3 blocks'):
         SAMImageEncoder(ARCH, out_indices=(3,))
-    with raises_naming(ValueError, '(100, 128)', 'multiples of 16', 'data preprocessor'):
+    with raises_naming(ValueError, '(100, 128)', 'multiples of 16', 'size_divisor=16'):
         SAMImageEncoder(ARCH)(images(1, 100, 128))
     assert set(ARCHS) == {'tiny', 'base', 'large', 'huge'}
