@@ -12,13 +12,15 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 
-from mmsam_ext.datasets import check_image_file
+from mmsam_ext.datasets.binary_defect import SUFFIXES, some
+from mmsam_ext.datasets.transforms.image_files import check_image_header, read_file
+from mmsam_ext.utils import printable
 
 from .errors import InferenceError
 
 
 class Source(NamedTuple):
-    """One image: its name in messages and results, its file or None, its pixels or None."""
+    """One image: its name in messages and results (printable), its file or None, its pixels or None."""
 
     name: str
     path: str | None = None
@@ -29,8 +31,9 @@ def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source
     """All images of `inputs`, unread.
 
     Args:
-        inputs: A path, a folder (its files in the order of names; hidden files are left out, sub-folders not entered,
-            which is logged), an array, or a list of these; a list of sources is returned as it is.
+        inputs: A path, a folder (its images in the order of names; hidden files and those that are not images are left
+            out, sub-folders not entered, which is logged), an array, or a list of these; a list of sources is returned
+            as it is.
 
     Raises:
         InferenceError: nothing there, or something of another type.
@@ -43,7 +46,7 @@ def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source
             sources.append(Source(f'array {len(sources)}', array=item))
         elif isinstance(item, (str, os.PathLike)):
             path = Path(os.path.expanduser(item))  # '~name' of no user is left as it is, as shells do
-            sources += _files(path) if os.path.isdir(path) else [Source(str(path), path=str(path))]
+            sources += _files(path) if os.path.isdir(path) else [_source(path)]
         else:
             raise InferenceError(
                 f'inputs: got a {type(item).__name__}, expected a path, a folder, an array or a list of these'
@@ -53,32 +56,58 @@ def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source
     return sources
 
 
+def _source(path: Path) -> Source:
+    return Source(printable(path), path=str(path))
+
+
 def _files(folder: Path) -> list[Source]:
+    """Images in a folder. Other files are left out, and named in the log."""
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
     except OSError as error:
         raise InferenceError(f'{folder}: {error.strerror}; expected a folder that can be read') from error
-    files = [path for path in entries if not path.is_dir()]
-    if len(files) < len(entries):
+    folders = [path for path in entries if path.is_dir()]
+    if folders:
         print_log(
-            f'{folder}: {len(entries) - len(files)} sub-folders are not entered',
-            logger='current',
-            level=logging.WARNING,
+            f'{printable(folder)}: {len(folders)} sub-folders are not entered', logger='current', level=logging.WARNING
         )
-    if not files:
-        raise InferenceError(f'{folder}: a folder without files, expected images')
-    return [Source(str(path), path=str(path)) for path in files]
+    images, others = [], []
+    for path in entries:
+        if not path.is_dir():
+            (images if _is_image(path) else others).append(path)
+    if not images:
+        raise InferenceError(f'{folder}: a folder without images ({len(others)} other files), expected images')
+    if others:
+        print_log(
+            f'{printable(folder)}: {len(others)} files that are not images are left out: '
+            f'{some([path.name for path in others])}',
+            logger='current',
+            level=logging.INFO,
+        )
+    return [_source(path) for path in images]
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether a file is meant to be an image: by its suffix, or else by how it begins."""
+    if not path.is_file() and not path.is_symlink():  # a pipe, on which reading would wait
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return cv2.haveImageReader(str(path))
+    except (cv2.error, UnicodeError, SystemError):
+        return False
 
 
 def check_source(source: Source) -> None:
-    """Check that a file is a complete image, or that an array can be taken for one.
+    """Check that a file begins and ends like an image, or that an array can be taken for one.
 
     Raises:
         InferenceError: it is not; names it, what came and what was expected.
     """
     if source.path is not None:
         try:
-            check_image_file(source.path)
+            check_image_header(read_file(source.path), source.path)  # pixels are checked when they are decoded
         except (OSError, ValueError) as error:
             raise InferenceError(str(error)) from error
         return

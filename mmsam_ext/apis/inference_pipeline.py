@@ -12,7 +12,7 @@ from torch import nn
 from mmsam_ext.datasets.transforms import geometry_probe
 from mmsam_ext.structures import Prompts
 
-from .errors import InferenceError, name_error
+from .errors import InferenceError, name_error, reason
 from .image_inputs import Source, as_bgr, check_source
 
 #: Steps that an image with given prompts does not need.
@@ -58,8 +58,10 @@ class InferencePipeline:
             return results | dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         try:
             return self.load_file(results)
+        except ValueError as error:  # names the file
+            raise InferenceError(name_error(error, source.name)) from error
         except Exception as error:  # decoders raise what they like
-            raise InferenceError(f'{source.path}: cannot be decoded ({error}), expected an image') from error
+            raise InferenceError(f'{source.name}: cannot be decoded ({reason(error)}), expected an image') from error
 
     def pack(self, results: dict[str, Any], prompts: Prompts) -> dict[str, Any]:
         """Apply the pipeline to a loaded image and prompts in its pixels.

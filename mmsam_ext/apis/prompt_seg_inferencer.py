@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -36,8 +37,9 @@ SHOWN = 10  # failed images that a message names one by one
 
 
 class _Item(NamedTuple):
-    """An image on its way through the model; `image` is (H, W, 3) uint8 BGR."""
+    """An image on its way through the model: `index` among all sources, `image` (H, W, 3) uint8 BGR."""
 
+    index: int
     source: Source
     prompts: PromptSet
     image: np.ndarray
@@ -94,6 +96,7 @@ class PromptSegInferencer:
         show_progress: bool = True,
         return_vis: bool = False,
         return_logits: bool = False,
+        overwrite: bool = False,
     ) -> dict[str, Any]:
         """Segment images.
 
@@ -114,6 +117,7 @@ class PromptSegInferencer:
             show_progress: Show a progress bar on stderr for more than one image.
             return_vis: Return the overlays, too.
             return_logits: Add `logits` (P, H, W) to predictions, foreground > 0.
+            overwrite: Whether results may replace files in `out_dir` that no earlier run wrote.
 
         Returns:
             - `predictions`: for each image that could be used: `path` (str, or None for an array), `name`, `prompts`
@@ -130,8 +134,9 @@ class PromptSegInferencer:
         """
         sources = list_sources(inputs)
         results: Any = self.iterate(
-            sources, boxes, points, point_labels, masks, multimask, batch_size, out_dir, return_vis, return_logits
-        )
+            sources, boxes, points, point_labels, masks, multimask, batch_size, out_dir, return_vis, return_logits,
+            overwrite,
+        )  # fmt: skip
         if show_progress and len(sources) > 1:
             results = track(results, 'Segmenting', total=len(sources), console=Console(stderr=True))
         predictions, visualization, failed = [], [], []
@@ -156,6 +161,7 @@ class PromptSegInferencer:
         out_dir: str | Path | None = None,
         return_vis: bool = False,
         return_logits: bool = False,
+        overwrite: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Segment images one by one, and keep no result: for folders whose masks do not fit into memory.
 
@@ -177,49 +183,53 @@ class PromptSegInferencer:
         sets = prompt_sets(len(sources), boxes, points, point_labels, masks)
         for source, prompts in zip(sources, sets, strict=True):
             self._check_given(prompts, source.name)
-        writer = None if out_dir is None else ResultWriter(out_dir, sources)
-        batches = [slice(start, start + batch_size) for start in range(0, len(sources), batch_size)]
-        parts = ((sources[part], sets[part]) for part in batches)
-        return self._iterate(parts, multimask, writer, return_vis, return_logits)
+        numbers = [prompts.number for prompts in sets]
+        writer = None if out_dir is None else ResultWriter(out_dir, sources, numbers, overwrite)
+        jobs = list(zip(range(len(sources)), sources, sets, strict=True))
+        batches = (jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size))
+        return self._iterate(batches, multimask, writer, return_vis, return_logits)
 
     def _iterate(
         self,
-        parts: Iterator[tuple[list[Source], list[PromptSet]]],
+        batches: Iterator[list[tuple[int, Source, PromptSet]]],
         multimask: bool | str | None,
         writer: ResultWriter | None,
         return_vis: bool,
         return_logits: bool,
     ) -> Iterator[dict[str, Any]]:
         reasons, done = [], 0
-        for sources, sets in parts:
+        for jobs in batches:
             failed: list[dict[str, Any]] = []
-            items = list(self._load(sources, sets, failed))
+            items = list(self._load(jobs, failed))
             for item, sample in self._segment(items, multimask, failed):
-                result = _prediction(item, sample, return_logits)
-                overlay = self._overlay(item, sample) if return_vis or writer is not None else None
                 try:
+                    result = _prediction(item, sample, return_logits)
+                    overlay = self._overlay(item, sample) if return_vis or writer is not None else None
                     if writer is not None:
-                        writer.write(result, overlay)
-                except InferenceError as error:
+                        writer.write(item.index, result, overlay)
+                except Exception as error:  # one image must not take the others along
                     failed.append(_failure(item.source, error))
                     continue
                 done += 1
                 yield result | (dict(overlay=overlay) if return_vis else {})
-            reasons += [one['error'] for one in failed]
-            yield from failed
+            for failure in failed:
+                reasons.append(failure['error'])
+                if writer is not None:
+                    writer.write_failure(failure)
+                yield failure
         _report(reasons, done)
 
-    def _load(self, sources: list[Source], sets: list[PromptSet], failed: list[dict[str, Any]]) -> Iterator[_Item]:
+    def _load(self, jobs: list[tuple[int, Source, PromptSet]], failed: list[dict[str, Any]]) -> Iterator[_Item]:
         """Read and pack images; those that cannot be used go to `failed`."""
-        for source, prompts in zip(sources, sets, strict=True):
+        for index, source, prompts in jobs:
             try:
                 results = self.pipeline.load(source)
                 height, width = results['img'].shape[:2]
                 packed = self.pipeline.pack(results, prompts.prompts(width, height, source.name))
-            except InferenceError as error:
+            except Exception as error:
                 failed.append(_failure(source, error))
                 continue
-            yield _Item(source, prompts, results['img'], packed)
+            yield _Item(index, source, prompts, results['img'], packed)
 
     def _segment(
         self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
@@ -230,7 +240,7 @@ class PromptSegInferencer:
         try:
             with self._multimask(multimask):
                 samples = self.model.test_step(pseudo_collate([item.packed for item in items]))
-        except ValueError as error:
+        except Exception as error:
             if len(items) == 1:
                 failed.append(_failure(items[0].source, error))
                 return
@@ -342,6 +352,8 @@ def _prediction(item: _Item, sample: SegDataSample, with_logits: bool) -> dict[s
 
 
 def _failure(source: Source, error: Exception) -> dict[str, Any]:
+    if not isinstance(error, (ValueError, OSError)):  # perhaps a mistake of the program
+        print_log(''.join(traceback.format_exception(error)), logger='current', level=logging.DEBUG)
     return dict(path=source.path, name=source.name, error=name_error(error, source.name))
 
 

@@ -84,7 +84,7 @@ class PromptSet:
 
     def _kinds(self) -> np.ndarray:
         """(P,) PromptKind of each prompt. Points that are all padding count only where there is nothing else."""
-        kinds = np.full(self._number, PromptKind.NONE, dtype=np.int64)
+        kinds = np.full(self.number, PromptKind.NONE, dtype=np.int64)
         kinds |= PromptKind.BOX if self.boxes is not None else 0
         kinds |= PromptKind.MASK if self.masks is not None else 0
         if self.point_labels is not None:
@@ -93,9 +93,9 @@ class PromptSet:
         return kinds
 
     @property
-    def _number(self) -> int:
-        """P."""
-        return next(len(field) for field in (self.boxes, self.points, self.masks) if field is not None)
+    def number(self) -> int:
+        """P; 1 without any prompt, since models then get the empty one."""
+        return next((len(field) for field in (self.boxes, self.points, self.masks) if field is not None), 1)
 
     @property
     def kind(self) -> str:
@@ -107,7 +107,7 @@ class PromptSet:
         """Each prompt in words, for tables."""
         if not self:
             return ['none']
-        return [' + '.join(self._parts(row)) for row in range(self._number)]
+        return [' + '.join(self._parts(row)) for row in range(self.number)]
 
     def _parts(self, row: int) -> list[str]:
         parts = []

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mmsam_ext.utils import ResultFolder, printable
+
 from .errors import InferenceError
 from .image_inputs import Source
 
 TABLE = 'scores.csv'
-COLUMNS = ('image', 'prompt', 'description', 'score', 'area_percent', 'mask')
+COLUMNS = ('image', 'prompt', 'description', 'score', 'area_percent', 'mask', 'error')
 MASK = re.compile(r'(.+)_mask(?:0|[1-9]\d*)\.png')
 
 
@@ -24,19 +28,26 @@ class ResultWriter:
     """Writes ``NAME.png`` (all prompts united), ``NAME_mask<i>.png`` (prompt i), ``NAME_overlay.png``, ``scores.csv``.
 
     NAME is the image's file name without suffix; with it ('a_png'), or numbered, where files of another image have that
-    name already. Masks are 0 and 255. Files of these names from an earlier run are overwritten, and its further
-    ``NAME_mask<i>.png`` removed; a symbolic link of such a name is replaced, not followed.
+    name already. Masks are 0 and 255. A row of the table is a prompt, or an image that failed, with the reason in the
+    column `error`.
+
+    Files that an earlier run wrote are replaced, and its further ``NAME_mask<i>.png`` removed. Files of anybody else
+    stay: see :class:`ResultFolder`. All names are planned and checked when the object is made, before any work.
 
     Args:
-        folder: Made where it is missing.
+        folder: Folder to write to, made where it is missing.
         sources: All images that will be written.
+        numbers: Number of masks of each of them.
+        overwrite: Whether files that no earlier run wrote may be replaced.
 
     Raises:
-        InferenceError: `folder` or its table cannot be made, or it holds an image to be segmented (or a link to one),
-            which a mask might overwrite.
+        InferenceError: `folder` or its table cannot be made; it holds an image to be segmented (or a link to one),
+            which a mask might overwrite; or it holds files of the planned names that no earlier run wrote.
     """
 
-    def __init__(self, folder: str | Path, sources: list[Source]) -> None:
+    def __init__(
+        self, folder: str | Path, sources: Sequence[Source], numbers: Sequence[int], overwrite: bool = False
+    ) -> None:
         try:
             self.folder = Path(folder).expanduser()
         except RuntimeError as error:  # of ~name
@@ -46,83 +57,99 @@ class ResultWriter:
                 raise InferenceError(
                     f'out_dir {self.folder} is the folder of the image {source.path}; give another one'
                 )
+        self.names = _plan(sources, numbers)
+        planned = {file for name, number in zip(self.names, numbers, strict=True) for file in _files(name, number)}
+        self.planned = planned | {TABLE}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.results = ResultFolder(self.folder, overwrite)
             self.older = _masks_by_name(self.folder)
+            existing = {entry.name for entry in os.scandir(self.folder)}
+            self.results.check(sorted(existing & self.planned))
+            self.results.manifest.touch()
+        except (FileExistsError, IsADirectoryError) as error:
+            text = f'{self.folder}: {error.strerror}; expected a folder to write to' if error.strerror else error
+            raise InferenceError(f'out_dir {text}') from error
         except OSError as error:
             raise InferenceError(f'out_dir {self.folder}: {error.strerror}; expected a folder to write to') from error
-        self.taken: set[str] = {TABLE}
-        self._free(TABLE)
-        self._table([COLUMNS], 'w')
+        self.started = False
 
-    def write(self, prediction: dict[str, Any], overlay: np.ndarray) -> None:
+    def write(self, index: int, prediction: dict[str, Any], overlay: np.ndarray) -> None:
         """Write the files of one image.
 
         Args:
+            index: Number of the image among the sources.
             prediction: As ``PromptSegInferencer`` returns it.
             overlay: (H, W, 3) uint8 RGB.
 
         Raises:
             InferenceError: a file cannot be written; names it.
         """
-        name = self._free_name(prediction)
+        name = self.names[index]
         # First that of the longest name, so that nothing is left of an image whose name is too long.
         self._image(f'{name}_overlay.png', cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
         self._image(f'{name}.png', prediction['union'].astype(np.uint8) * 255)
         for older in self.older.pop(name, []):  # an earlier run may have had more prompts
-            if older.name.lower() not in self.taken:
-                self._remove(older)
+            if older not in self.planned:
+                self.results.remove(older)
         rows = []
         for row, mask in enumerate(prediction['masks']):
             file = f'{name}_mask{row}.png'
             self._image(file, mask.astype(np.uint8) * 255)
             score, area = float(prediction['scores'][row]), 100 * float(mask.mean())
-            rows.append((prediction['name'], row, prediction['prompts'][row], f'{score:.6f}', f'{area:.4f}', file))
-        self._table(rows, 'a')  # image by image, so that a run that is stopped keeps what it has
+            rows.append((prediction['name'], row, prediction['prompts'][row], f'{score:.6f}', f'{area:.4f}', file, ''))
+        self._table(rows)  # image by image, so that a run that is stopped keeps what it has
 
-    def _table(self, rows: list[tuple], mode: str) -> None:
-        try:
-            with open(self.folder / TABLE, mode, newline='', encoding='utf-8') as file:
-                csv.writer(file).writerows(rows)
-        except OSError as error:
-            raise InferenceError(_cannot_write(self.folder / TABLE, error)) from error
+    def write_failure(self, failure: dict[str, Any]) -> None:
+        """Add the row of an image that failed: its `name` and its `error`.
 
-    def _free_name(self, prediction: dict[str, Any]) -> str:
-        endings = ['', '_overlay', *(f'_mask{row}' for row in range(len(prediction['masks'])))]
-        for name in _names(prediction):
-            files = {f'{name}{ending}.png'.lower() for ending in endings}  # some file systems fold the case
-            if not files & self.taken:
-                self.taken |= files
-                return name
-        raise AssertionError('numbers do not end')
+        Raises:
+            InferenceError: the table cannot be written.
+        """
+        self._table([(failure['name'], '', '', '', '', '', failure['error'])])
+
+    def _table(self, rows: list[tuple]) -> None:
+        text = io.StringIO(newline='')
+        csv.writer(text).writerows(rows if self.started else [COLUMNS, *rows])
+        content = printable(text.getvalue()).encode('utf-8')
+        self._guard(TABLE, self.results.append if self.started else self.results.write, content)
+        self.started = True
 
     def _image(self, file: str, image: np.ndarray) -> None:
-        self._free(file)
-        _, encoded = cv2.imencode('.png', image)
+        self._guard(file, self.results.write, cv2.imencode('.png', image)[1].tobytes())
+
+    def _guard(self, file: str, write: Any, content: bytes) -> None:
         try:
-            (self.folder / file).write_bytes(encoded)
+            write(file, content)
         except OSError as error:
-            raise InferenceError(_cannot_write(self.folder / file, error)) from error
-
-    def _free(self, file: str) -> None:
-        """Remove a symbolic link of this name, through which a file elsewhere would be overwritten."""
-        if os.path.islink(self.folder / file):  # pathlib's raises for a name too long
-            self._remove(self.folder / file)
-
-    def _remove(self, path: Path) -> None:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise InferenceError(_cannot_write(path, error)) from error
+            text = f'{self.folder / file}: {error.strerror or error}; expected a file that can be written'
+            raise InferenceError(text) from error
 
 
-def _masks_by_name(folder: Path) -> dict[str, list[Path]]:
+def _plan(sources: Sequence[Source], numbers: Sequence[int]) -> list[str]:
+    """NAME of each source, so that no two of all files are equal; some file systems fold the case."""
+    taken, names = {TABLE}, []
+    for source, number in zip(sources, numbers, strict=True):
+        for name in _names(source):
+            files = {file.lower() for file in _files(name, number)}
+            if not files & taken:
+                break
+        taken |= files
+        names.append(name)
+    return names
+
+
+def _files(name: str, number: int) -> list[str]:
+    return [f'{name}.png', f'{name}_overlay.png', *(f'{name}_mask{row}.png' for row in range(number))]
+
+
+def _masks_by_name(folder: Path) -> dict[str, list[str]]:
     """NAME -> files ``NAME_mask<i>.png`` in a folder."""
-    masks: dict[str, list[Path]] = {}
-    for path in folder.iterdir():
-        match = MASK.fullmatch(path.name)
-        if match and (path.is_file() or path.is_symlink()):
-            masks.setdefault(match[1], []).append(path)
+    masks: dict[str, list[str]] = defaultdict(list)
+    for entry in os.scandir(folder):
+        match = MASK.fullmatch(entry.name)
+        if match:
+            masks[match[1]].append(entry.name)
     return masks
 
 
@@ -131,13 +158,9 @@ def _folders(path: str) -> set[str]:
     return {os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path))}
 
 
-def _cannot_write(path: Path, error: OSError) -> str:
-    return f'{path}: {error.strerror or error}; expected a file that can be written'
-
-
-def _names(prediction: dict[str, Any]) -> Iterator[str]:
+def _names(source: Source) -> Iterator[str]:
     """Names to try, without end."""
-    path = Path(prediction['path'] or prediction['name'].replace(' ', '_'))
+    path = Path(source.path or source.name.replace(' ', '_'))
     yield path.stem
     full = path.name.replace('.', '_')
     yield full

@@ -22,6 +22,10 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.prompt_sets import prompt_sets
+from mmsam_ext.apis.result_writer import ResultWriter
+from mmsam_ext.utils import printable
 
 DEFAULT_MODEL = 'sam_tiny_synthetic'
 
@@ -39,6 +43,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
     parser.add_argument('--out', metavar='DIR', help='where to write masks, overlays and scores.csv')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files in --out that no earlier run wrote, too'
+    )
     parser.add_argument('--multimask', action='store_true', help='take the best of three masks')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
@@ -64,6 +71,17 @@ def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
         given['points'] = np.array(args.point)[None]
         given['point_labels'] = np.array(args.label or [1] * len(args.point))[None]
     return given
+
+
+def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, np.ndarray], overwrite: bool) -> None:
+    """Check that the results may be written, before the model is loaded.
+
+    Raises:
+        InferenceError: see :class:`ResultWriter`.
+    """
+    if folder is not None:
+        numbers = [prompt_set.number for prompt_set in prompt_sets(len(sources), **given)]
+        ResultWriter(folder, sources, numbers, overwrite)
 
 
 class Table:
@@ -108,14 +126,20 @@ def messages_to_stderr() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # a terminal that cannot show all names must not end the run
+            stream.reconfigure(errors='backslashreplace')
     table, done, failed = Table(sys.stdout), 0, []
     try:
         with messages_to_stderr():
             given = prompts(args)
+            sources = list_sources(args.inputs)
+            check_out_dir(args.out, sources, given, args.overwrite)
             inferencer = PromptSegInferencer(args.model, args.weights, args.device)
             multimask = True if args.multimask else None
             settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
-            for result in inferencer.iterate(args.inputs, **given, **settings):
+            settings['overwrite'] = args.overwrite
+            for result in inferencer.iterate(sources, **given, **settings):
                 if 'error' in result:
                     failed.append(result['name'])
                 else:
@@ -127,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.out is None:
         print('Nothing was written (no --out DIR).')
     else:
-        print(f'Masks, overlays and scores.csv are in {args.out}')
+        print(f'Masks, overlays and scores.csv are in {printable(args.out)}')
     if failed:  # the reasons were logged; after a long table their names once more
         print(f'{len(failed)} of {len(failed) + done} images could not be used: {", ".join(failed)}', file=sys.stderr)
     return 1 if failed else 0

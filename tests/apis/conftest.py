@@ -78,6 +78,11 @@ def picture(height: int = 90, width: int = 150, seed: int = 0) -> np.ndarray:
     return (coarse // 2 + rng.integers(0, 128, (height, width, 3))).astype(np.uint8)
 
 
+def visible(folder: Path) -> set[str]:
+    """Names of the files in a folder, without hidden ones such as the manifest of results."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith('.')}
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
     """Write a picture below tmp_path; arguments as :func:`picture`."""

@@ -34,6 +34,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / 'pictures' / name), image)
     (folder / 'pictures' / 'notes.txt').write_text('no image')
+    (folder / 'pictures' / 'broken.png').write_text('no image')
     return folder
 
 
@@ -54,7 +55,7 @@ def test_table_and_files(files: Path, tmp_path: Path, capsys) -> None:
     for row, box, score, mask in zip(rows, boxes, want['scores'], want['masks'], strict=True):
         assert row[1:] == ['box', *map(str, box), f'{score:.3f}', f'{100 * mask.mean():.2f}', '%']
     names = {'a.png', 'a_mask0.png', 'a_mask1.png', 'a_overlay.png', 'scores.csv'}
-    assert {path.name for path in out.iterdir()} == names
+    assert {path.name for path in out.iterdir() if not path.name.startswith('.')} == names
     written = cv2.imread(str(out / 'a_mask1.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(written > 0, want['masks'][1])
 
@@ -75,8 +76,8 @@ def test_folder_with_a_bad_file(files: Path, capsys) -> None:
     printed = capsys.readouterr()
     assert code == 1 and 'a.png' in printed.out and 'b.png' in printed.out
     *_, last = printed.err.strip().splitlines()
-    assert last == f'1 of 3 images could not be used: {files / "pictures" / "notes.txt"}'
-    assert_names(printed.err, 'notes.txt')
+    assert last == f'1 of 3 images could not be used: {files / "pictures" / "broken.png"}'
+    assert_names(printed.err, 'broken.png')
 
 
 def test_stdout_has_the_table_alone_row_by_row(files: Path, capsys, monkeypatch) -> None:
