@@ -111,6 +111,8 @@ def _shrink_node(node: dict, data: Path) -> None:
         node.pop('indices', None)
         if 'min_area' in node:
             node['min_area'] = 16  # at most 1 % of the image
+        if 'photographs' in node:
+            node.update(photographs=str(write_photographs(data / 'photographs')), sizes=[(SIZE, SIZE)])
     elif kind == 'MTDDataset':
         node.update(data_root=str(write_mtd(data / 'mtd')), **UNSERIALIZED)
         node.pop('indices', None)
@@ -144,6 +146,12 @@ def _dicts(value: Any) -> Iterator[dict]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _dicts(item)
+
+
+def write_photographs(folder: Path) -> Path:
+    """A folder of one photograph."""
+    write_pair(folder / 'photograph.png', folder / 'masks' / 'photograph.png', 0)
+    return folder
 
 
 def write_mtd(folder: Path) -> Path:

@@ -17,7 +17,12 @@ from .mvtec_ad_split import MVTecADSplitDataset
 from .polyp import PolypDataset
 from .prompt_mix import PromptMixDataset
 from .sbd import SBDDataset
-from .synthetic import SyntheticDefectDataset, SyntheticObjectsDataset, SyntheticPartsDataset
+from .synthetic import (
+    SyntheticDefectDataset,
+    SyntheticObjectsDataset,
+    SyntheticPartsDataset,
+    SyntheticScenesDataset,
+)
 from .transforms import (
     CropTile,
     LoadBinaryMask,
@@ -62,6 +67,7 @@ __all__ = [
     'SyntheticDefectDataset',
     'SyntheticObjectsDataset',
     'SyntheticPartsDataset',
+    'SyntheticScenesDataset',
     'VisADataset',
     'check_image_file',
     'read_binary_mask',

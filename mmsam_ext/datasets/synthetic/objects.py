@@ -135,12 +135,12 @@ def draw_object(
     h, w = cover.shape
     place = (slice(top, top + h), slice(left, left + w))
     color = blend(texture(rng, h, w, style.texture, style.period), *style.colors)
-    inner = _part(rng, cover) if part else None
+    inner = draw_part(rng, cover) if part else None
     if inner is not None:
         other = blend(texture(rng, h, w, part.texture, part.period), *part.colors)
         color = mix(inner.astype(np.float32) / 255, color, other)
     if rng.random() < 0.6:
-        color = scale(color, _shading(rng, h, w))
+        color = scale(color, shading(rng, h, w))
     # What cannot be seen cannot be learnt: something nearly equal to what is behind it becomes darker or brighter.
     behind = image[place]
     if np.abs(color[::4, ::4] - behind[::4, ::4]).mean() < 12:
@@ -150,7 +150,7 @@ def draw_object(
         line = cv2.morphologyEx(cover, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         color += cv2.merge([line.astype(np.float32) * np.float32(rng.uniform(-0.4, 0.4))] * 3)
     if rng.random() < 0.3:
-        _cast_shadow(rng, image, cover, top, left)
+        cast_shadow(rng, image, cover, top, left)
     image[place] = mix(alpha, image[place], color)
     solid = cover > 127
     labels[place][solid] = label
@@ -158,7 +158,7 @@ def draw_object(
         labels[place][solid & (inner > 127)] = label + 1
 
 
-def _part(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
+def draw_part(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
     """(h, w) uint8 coverage of a part of an object: one side of a line, a band across it, or a spot on it."""
     h, w = cover.shape
     kind = rng.random()
@@ -179,7 +179,7 @@ def _part(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
     return (np.clip(distance + 0.5, 0, 1) * 255).astype(np.uint8)
 
 
-def _shading(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
+def shading(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     """(h, w) float32 factor around 1: light from one side, or a dome whose border is darker or brighter."""
     strength = np.float32(rng.uniform(0.1, 0.9))
     slope = direction(rng)
@@ -190,7 +190,7 @@ def _shading(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     return 1.15 + 0.5 * side - strength * 0.5 * (rows**2 + columns**2)
 
 
-def _cast_shadow(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, top: int, left: int) -> None:
+def cast_shadow(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, top: int, left: int) -> None:
     """Darken `image` in place below an object, displaced and blurred."""
     height, width = image.shape[:2]
     reach = max(2, round(0.1 * min(cover.shape)))

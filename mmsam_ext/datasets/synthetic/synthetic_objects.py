@@ -75,7 +75,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
             draw_object(rng, image, labels, make_style(rng, palette, 'ellipse'), min(self.size) / 2, None, 255)
             targets = [(255,)]
         chosen = rng.permutation(len(targets))[: self.max_targets]
-        masks = np.stack([_member(labels, targets[row]) for row in chosen])
+        masks = np.stack([target_mask(labels, targets[row]) for row in chosen])
         return dict(
             img=degrade(rng, light_scene(rng, image)),
             gt_seg_map=(labels > 0).astype(np.uint8),
@@ -85,7 +85,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
         )
 
 
-def _member(labels: np.ndarray, target: tuple[int, ...]) -> np.ndarray:
+def target_mask(labels: np.ndarray, target: tuple[int, ...]) -> np.ndarray:
     """(H, W) uint8: 1 where `labels` is one of `target`."""
     mask = labels == target[0]
     for label in target[1:]:
