@@ -1,5 +1,5 @@
-# The end of the mini SAM's pretraining: from the averaged weights of a checkpoint of sam_tiny_pretrain_scenes.py, a rate
-# that falls to 0. To start from another: --cfg-options load_from=FILE (and max_iters, end for another length).
+# The end of the mini SAM's pretraining: from the averaged weights of a checkpoint of sam_tiny_pretrain_scenes.py, with
+# a rate that falls to 0. To start from another: --cfg-options load_from=FILE (and max_iters, end for another length).
 _base_ = './sam_tiny_pretrain_scenes.py'
 
 train_dataloader = dict(dataset=dict(seed=12))
