@@ -11,6 +11,8 @@ and may be applied twice without effect:
                           checkpoint is executed
 ``cpu_distributed``       mmengine's distributed launchers and wrapper ask for a GPU
 ``amp``                   the error of mixed precision without a GPU does not say what to do
+``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
+                          missing, in a folder with checkpoints
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import logging
 
-from . import amp, checkpoints, cpu_distributed, mmcv_lite, mmpretrain_backbones, package_resources
+from . import amp, checkpoints, cpu_distributed, mmcv_lite, mmpretrain_backbones, package_resources, resume
 
 #: mmengine releases (major, minor) whose internals the mends below were written for.
 MMENGINE_VERSIONS = ((0, 10),)
@@ -47,6 +49,7 @@ def apply() -> None:
     checkpoints.apply()
     cpu_distributed.apply()
     amp.apply()
+    resume.apply()
 
 
 __all__ = ['MMENGINE_VERSIONS', 'apply']

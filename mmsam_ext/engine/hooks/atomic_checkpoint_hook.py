@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+import uuid
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +16,46 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmsam_ext.checkpoints.latest import numbered_checkpoints
+
+from ..work_dir_lock import WorkDirLock
+
+#: How the name of a file ends while it is written.
+PARTIAL = '.partial'
+
 
 def write_atomically(content: bytes, path: str | Path) -> None:
     """Write a file so that nobody ever sees half of it, not even after a power cut.
 
-    The bytes go to ``.NAME.partial`` beside it, to the disk, and only then take the file's name. What a killed process
-    leaves behind is overwritten by the next write of the same file.
+    The bytes go to a file of a unique name beside it, ``.NAME.<id>.partial``, to the disk, and only then take the
+    file's name. :func:`remove_partial_files` removes what a killed process leaves behind.
     """
     folder, name = osp.split(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    partial = osp.join(folder, f'.{name}.partial')
-    with open(partial, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, osp.join(folder, name))
+    partial = osp.join(folder, f'.{name}.{uuid.uuid4().hex[:12]}{PARTIAL}')
+    try:
+        with open(partial, 'xb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, osp.join(folder, name))
+    except BaseException:  # a full disk, an interrupt
+        with suppress(OSError):
+            os.remove(partial)
+        raise
     descriptor = os.open(folder, os.O_RDONLY)  # the new name is on the disk when its folder is
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_partial_files(folder: str) -> None:
+    """Remove what killed writers left in a folder that nobody else writes to now."""
+    for name in os.listdir(folder) if osp.isdir(folder) else ():
+        if name.startswith('.') and name.endswith(PARTIAL):
+            with suppress(OSError):
+                os.remove(osp.join(folder, name))
 
 
 @register_backend('atomic_local')
@@ -52,14 +74,15 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` with a good checkpoint on the disk at every moment.
 
     Differences: files and ``last_checkpoint`` are written atomically; an old checkpoint (also the old best one) is
-    deleted after the new one is complete and named, not before. What goes into a checkpoint is the Runner's business
-    and that of ``before_save_checkpoint`` hooks.
+    deleted after the new one is complete and named, not before; the work folder is locked against a second training.
+    What goes into a checkpoint is decided by the Runner and by ``before_save_checkpoint`` hooks.
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, -1 for all, otherwise 2 or more.
 
     Raises:
         ValueError: `max_keep_ckpts` is 1 or 0, or the deprecated `file_client_args` is given.
+        RuntimeError: before training, where another process trains in the same work folder.
     """
 
     def __init__(self, *args: Any, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
@@ -74,6 +97,28 @@ class AtomicCheckpointHook(CheckpointHook):
         if kwargs.get('backend_args') is None:
             kwargs['backend_args'] = dict(backend='atomic_local')
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Lock the work folder, on the first rank, and remove what a killed training left half written."""
+        if is_main_process():
+            self.lock = WorkDirLock(runner.work_dir)
+            self.lock.acquire()
+            remove_partial_files(runner.work_dir)
+            found = numbered_checkpoints(runner.work_dir)
+            if found and not runner._resume:
+                runner.logger.warning(
+                    f'{runner.work_dir} holds checkpoints of an earlier training ({osp.basename(found[0][1])} the '
+                    'newest), and this one starts at iteration 0 and writes over them. To go on: --resume'
+                )
+        super().before_train(runner)
+        if is_main_process() and self.out_dir != runner.work_dir and osp.isdir(self.out_dir):
+            remove_partial_files(self.out_dir)
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the last checkpoint, and give the lock back."""
+        super().after_train(runner)
+        if is_main_process():
+            self.lock.release()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Write the checkpoint, point ``last_checkpoint`` at it, and only then delete the one that is too old."""

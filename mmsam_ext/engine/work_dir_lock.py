@@ -1,0 +1,80 @@
+"""One training at a time in a work folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import os.path as osp
+import socket
+import time
+from typing import IO
+
+from mmengine.logging import print_log
+
+LOCK_NAME = '.training.lock'
+#: Lock files that this process holds, by path: closing a second descriptor of one would give up its lock.
+_HELD: dict[str, IO[str]] = {}
+
+
+class WorkDirLock:
+    """Lock a work folder against a second training, as long as this process lives.
+
+    The lock is the operating system's (``fcntl.lockf``): it goes with the process, however that ends, works on network
+    file systems, and is not inherited by data loading workers, which may outlive a killed training for some seconds.
+
+    Args:
+        work_dir: The folder; it is made if it does not exist.
+    """
+
+    def __init__(self, work_dir: str) -> None:
+        self.path = osp.join(osp.realpath(work_dir), LOCK_NAME)
+
+    def acquire(self) -> None:
+        """Take the lock; without effect where it is held already by this process.
+
+        Raises:
+            RuntimeError: another process trains in the folder; the message names its process id and host.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            return
+        if self.path in _HELD:
+            return
+        os.makedirs(osp.dirname(self.path), exist_ok=True)
+        file = open(self.path, 'a+')  # noqa: SIM115 (open as long as the lock is held)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _owner(file)
+            file.close()
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                print_log(f'{self.path}: this file system has no locks ({error})', 'current', logging.WARNING)
+                return
+            raise RuntimeError(
+                f'{osp.dirname(self.path)}: another training is running in this work_dir ({owner}). Wait for it to '
+                'end, stop it, or give this one another --work-dir'
+            ) from None
+        file.seek(0)
+        file.truncate()
+        json.dump(dict(pid=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')), file)
+        file.flush()
+        _HELD[self.path] = file
+
+    def release(self) -> None:
+        """Give the lock back."""
+        file = _HELD.pop(self.path, None)
+        if file is not None:
+            file.close()
+
+
+def _owner(file: IO[str]) -> str:
+    """Return process, host and start of the training that holds a lock."""
+    file.seek(0)
+    try:
+        held = json.loads(file.read(1000))
+        return f'process {int(held["pid"])} on {held["host"]!s}, since {held["since"]!s}'
+    except (ValueError, KeyError, TypeError):
+        return 'its lock file does not say which process'

@@ -1,0 +1,110 @@
+"""Two trainings in one folder, and what else may happen there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mmsam_ext.engine.hooks.atomic_checkpoint_hook import PARTIAL, write_atomically
+from mmsam_ext.engine.work_dir_lock import LOCK_NAME, WorkDirLock
+from tests.naming import raises_naming
+from tests.toy import toy_runner
+
+REPO = Path(__file__).resolve().parents[2]
+HOLD = """
+    import sys
+    sys.path.insert(0, {repo!r})
+    from mmsam_ext.engine.work_dir_lock import WorkDirLock
+    WorkDirLock({folder!r}).acquire()
+    {fork}
+    print('held', flush=True)
+    sys.stdin.read()
+"""
+HOOKS = dict(checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2))
+
+
+def holder(folder: Path, fork: str = '') -> subprocess.Popen:
+    """A process that holds the lock of `folder` until its stdin ends."""
+    code = textwrap.dedent(HOLD).format(repo=str(REPO), folder=str(folder), fork=fork)
+    child = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline().strip() == 'held'
+    return child
+
+
+def test_second_training_names_the_first(tmp_path) -> None:
+    child = holder(tmp_path)
+    with raises_naming(RuntimeError, tmp_path, child.pid, os.uname().nodename):
+        toy_runner(tmp_path, default_hooks=HOOKS).train()
+    assert not list(tmp_path.glob('*.pth'))
+    child.kill()
+    child.wait()
+    toy_runner(tmp_path, default_hooks=HOOKS, experiment_name='after').train()  # the lock died with its process
+    assert (tmp_path / 'iter_4.pth').exists()
+
+
+def test_workers_of_a_killed_training_do_not_hold_its_lock(tmp_path) -> None:
+    """A fork of the process, as a data loading worker is, lives on for some seconds."""
+    child = holder(tmp_path, fork='import os, time; os.fork() or (time.sleep(30), os._exit(0))')
+    child.kill()
+    child.wait()
+    lock = WorkDirLock(str(tmp_path))
+    lock.acquire()
+    lock.release()
+
+
+def test_one_process_may_train_again_in_its_folder(tmp_path) -> None:
+    lock = WorkDirLock(str(tmp_path))
+    lock.acquire()
+    toy_runner(tmp_path, default_hooks=HOOKS).train()
+    lock.release()
+    child = holder(tmp_path)  # given back
+    child.kill()
+    child.wait()
+
+
+def test_damaged_lock_file_and_a_path_with_a_link(tmp_path) -> None:
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'work')
+    child = holder(tmp_path / 'work')
+    (tmp_path / 'work' / LOCK_NAME).write_text('[]')
+    with raises_naming(RuntimeError, 'another training'):
+        WorkDirLock(str(tmp_path / 'link')).acquire()
+    child.kill()
+    child.wait()
+
+
+def test_names_of_partial_files_are_unique_and_removed(tmp_path, monkeypatch) -> None:
+    seen = []
+    stock = os.replace
+    monkeypatch.setattr(os, 'replace', lambda a, b: (seen.append(Path(a).name), stock(a, b)))
+    for _ in range(3):
+        write_atomically(b'x', tmp_path / 'iter_2.pth')
+    assert len(set(seen)) == 3 and all(name.startswith('.iter_2.pth.') and name.endswith(PARTIAL) for name in seen)
+
+    def full(descriptor: int) -> None:
+        raise OSError('no space left')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='no space'):
+        write_atomically(b'y', tmp_path / 'iter_2.pth')
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ['iter_2.pth']
+    assert (tmp_path / 'iter_2.pth').read_bytes() == b'x'
+
+    (tmp_path / f'.iter_4.pth.0123{PARTIAL}').write_bytes(b'half')  # of a killed training
+    (tmp_path / 'notes.partial').write_text('of the user')
+    toy_runner(tmp_path, default_hooks=HOOKS).train()
+    assert not list(tmp_path.glob(f'.*{PARTIAL}')) and (tmp_path / 'notes.partial').exists()
+
+
+def test_starting_over_is_said(tmp_path, capfd) -> None:
+    toy_runner(tmp_path, default_hooks=HOOKS).train()
+    toy_runner(tmp_path, default_hooks=HOOKS, experiment_name='over').train()
+    assert 'iter_4.pth' in capfd.readouterr().err + capfd.readouterr().out or any(
+        'iter_4.pth' in path.read_text() for path in tmp_path.glob('*/*.log')
+    )
