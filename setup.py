@@ -25,9 +25,11 @@ def requirements(name: str) -> list[str]:
 
 class BuildWithConfigs(build_py):
     """Puts ``configs/`` into the package's ``.mim/``, where OpenMMLab's packages have theirs. A checkout (and what
-    ``pip install -e`` installs) needs no copy."""
+    ``pip install -e`` installs) needs no copy.
+    """
 
     def run(self) -> None:
+        """Build the package, then copy the configs into it."""
         super().run()
         if not getattr(self, 'editable_mode', False):
             target = Path(self.build_lib) / 'mmsam_ext/.mim/configs'

@@ -231,7 +231,7 @@ def test_tta(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'kind, names',
+    ('kind', 'names'),
     [
         ('other', ('backbone.pos_embed', '(1, 4, 4, 48)', '(1, 4, 4, 32)')),
         ('truncated', ('truncated.pth', '20000 bytes')),

@@ -92,6 +92,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def within(version: str, lowest: str, too_new: str | None) -> bool:
+    """Whether `version` is at least `lowest` and below `too_new`."""
     return numbers(lowest) <= numbers(version) and (too_new is None or numbers(version) < numbers(too_new))
 
 
@@ -171,7 +172,7 @@ def _install_pair(pins: dict[str, str]) -> str:
 
 
 def _pair_row(installed: dict[str, str], report: dict | None, pins: dict[str, str]) -> Row:
-    """torch 2.N goes with torchvision 0.(N + 15), and both must be of the same build (+cpu, +cu130, ...)."""
+    """Torch 2.N goes with torchvision 0.(N + 15), and both must be of the same build (+cpu, +cu130, ...)."""
     row = Row('torch and torchvision', '-', 'a matching pair')
     torch, vision = installed.get('torch'), installed.get('torchvision')
     if torch is None or vision is None or report is None:
@@ -243,6 +244,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> int:
+    """Print the table of the environment; return 1 where something is missing."""
     installed = installed_versions()
     both = 'torch' in installed and 'torchvision' in installed
     rows = check(installed, probe() if both else None, pinned())

@@ -79,7 +79,7 @@ class PromptSegInferencer:
         self.model = load_model(self.config, weights, device)
         self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
         self.visualizer = PromptVisualizer()
-        self._encoded: EncodedImage | None = None
+        self.encoded: EncodedImage | None = None
 
     # ---------------------------------------------------------------- images and folders
 
@@ -274,11 +274,11 @@ class PromptSegInferencer:
         if len(sources) != 1:
             raise InferenceError(f'set_image: {len(sources)} images, expected one')
         packed = self.pipeline.pack(self.pipeline.load(sources[0]), Prompts.empty())
-        self._encoded = EncodedImage.encode(self.model, packed, sources[0].name)
+        self.encoded = EncodedImage.encode(self.model, packed, sources[0].name)
 
     def reset_image(self) -> None:
         """Forget the image of :meth:`set_image`."""
-        self._encoded = None
+        self.encoded = None
 
     def predict(
         self,
@@ -302,12 +302,12 @@ class PromptSegInferencer:
         Raises:
             InferenceError: no image was set, no prompt given, or a prompt that is malformed or outside the image.
         """
-        if self._encoded is None:
+        if self.encoded is None:
             raise InferenceError('no image is set; call set_image first')
-        given = PromptSet.create(boxes, points, point_labels, masks, name=self._encoded.name)
-        self._check_given(given, self._encoded.name)
+        given = PromptSet.create(boxes, points, point_labels, masks, name=self.encoded.name)
+        self._check_given(given, self.encoded.name)
         with self._multimask(multimask):
-            logits, scores, low_res = self._encoded.predict(self.model, given)
+            logits, scores, low_res = self.encoded.predict(self.model, given)
         return _numpy(logits if return_logits else logits > 0), _numpy(scores), _numpy(low_res)
 
     # ---------------------------------------------------------------- both

@@ -88,7 +88,8 @@ def _pipelines(node: Any) -> Iterator[list[dict]]:
 
 def evaluate(config: Config, weights: str | None, loader: dict, device: str | None) -> dict[str, float]:
     """Percent by ``<metric>/<mode>``, and ``alpha1/<mode>`` of a model with dynamic routing, of one pass over the
-    data."""
+    data.
+    """
     model = load_model(config, weights, device)
     data = Runner.build_dataloader(loader, seed=0)
     metrics = [METRICS.build(dict(type=kind)) for kind in ('PromptIoUMetric', 'StabilityMetric')]
@@ -107,7 +108,8 @@ def evaluate(config: Config, weights: str | None, loader: dict, device: str | No
 
 def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample], Tensor | None]:
     """The predicted samples of a batch, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask,
-    mean over attentions; None of a model without dynamic routing."""
+    mean over attentions; None of a model without dynamic routing.
+    """
     decoder: SAMMaskDecoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
     plugins = [plugin for plugin in decoder.plugins if isinstance(plugin, DeformableSamplingPlugin)]
     if not plugins or not len(plugins[0].routers):
@@ -126,7 +128,8 @@ def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample
 
 def curves(results: dict[str, float], noise: Sequence[float], points: Sequence[int]) -> dict[str, dict[str, list]]:
     """Sweep -> metric (and alpha1, where it is) -> values. The clean box, of which there is one draw, agrees with
-    itself: its ST is 100. What has no value otherwise is NaN."""
+    itself: its ST is 100. What has no value otherwise is NaN.
+    """
     names = [*METRIC_NAMES, *[ALPHA] * any(key.startswith(f'{ALPHA}/') for key in results)]
     return {
         sweep: {name: [_value(results, name, sweep, value) for value in values] for name in names}

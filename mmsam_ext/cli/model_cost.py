@@ -143,7 +143,8 @@ def _cpu_attention_flops(q: tuple, k: tuple, v: tuple, *args: Any, out_shape: An
 
 def count_flops(model: nn.Module, size: tuple[int, int]) -> tuple[int, dict[str, int]]:
     """Operations (2 for a multiply-add) of one image with one box prompt: in all, and by top-level module."""
-    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops}
+    operator = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 (operators have no public name)
+    mapping = {operator: _cpu_attention_flops}
     inputs, samples = one_image(size)
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:

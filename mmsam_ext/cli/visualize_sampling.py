@@ -91,7 +91,7 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
         if record.site == block:
             points = (points + record.offsets[0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
             alpha = float(record.alphas[0, 0])
-    return Look(masks[0], points, to_image(points, size, inferencer._encoded), seen[0].cpu(), size, alpha)
+    return Look(masks[0], points, to_image(points, size, inferencer.encoded), seen[0].cpu(), size, alpha)
 
 
 @contextmanager
@@ -116,9 +116,9 @@ def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Te
 
 
 def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
-    """queries (1, K, C), keys (1, N, C) as they enter SAM's attention -> (N,) of the mask token, mean over heads."""
-    q = attention._separate_heads(attention.q_proj(queries), attention.num_heads)[0, :, 1]  # (heads, c); 0 is IoU
-    k = attention._separate_heads(attention.k_proj(keys), attention.num_heads)[0]  # (heads, N, c)
+    """Queries (1, K, C), keys (1, N, C) as they enter SAM's attention -> (N,) of the mask token, mean over heads."""
+    q = attention.q_proj(queries)[0, 1].unflatten(0, (attention.num_heads, -1))  # (heads, c); token 0 is IoU
+    k = attention.k_proj(keys)[0].unflatten(1, (attention.num_heads, -1)).transpose(0, 1)  # (heads, N, c)
     scores = (k @ q.unsqueeze(-1)).squeeze(-1) / q.shape[-1] ** 0.5
     return scores.softmax(-1).mean(0)
 

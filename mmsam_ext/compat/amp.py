@@ -16,7 +16,7 @@ def apply() -> None:
 
 
 def _with_advice(stock: Callable) -> Callable:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         from mmengine.device import get_device
 
         if get_device() in ('cpu', 'mps'):
@@ -26,4 +26,4 @@ def _with_advice(stock: Callable) -> Callable:
             )
         stock(self, *args, **kwargs)
 
-    return __init__
+    return construct

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,8 @@ def apply() -> None:
 def _safe_globals() -> list[Any]:
     from mmengine.logging import HistoryBuffer
 
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray  # numpy 2, numpy 1
-    functions = dict(_reconstruct=multiarray._reconstruct, scalar=multiarray.scalar)
+    multiarray = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
+    functions = {name: getattr(multiarray, name) for name in ('_reconstruct', 'scalar')}  # numpy 2, numpy 1
     dtypes = [type(np.dtype(name.lower())) for name in SCALARS]  # numpy.dtypes.Float64DType and so on
     # A checkpoint carries the module names of the numpy that wrote it: allow both, whichever is installed here.
     both = [(function, f'numpy.{core}.multiarray.{name}') for name, function in functions.items() for core in CORES]

@@ -45,9 +45,9 @@ def _launch_without_gpu(stock: Callable) -> Callable:
 
 
 def _wrap_without_gpu(stock: Callable) -> Callable:
-    def __init__(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+    def construct(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
         if not _has_accelerator():
             kwargs.pop('device_ids', None)  # the Runner passes [LOCAL_RANK], which is refused for CPU modules
         stock(self, module, *args, **kwargs)
 
-    return __init__
+    return construct

@@ -66,7 +66,7 @@ def apply() -> None:
     ops.sigmoid_focal_loss = focal_loss.sigmoid_focal_loss
     mmseg_loss = sys.modules.get('mmseg.models.losses.focal_loss')
     if mmseg_loss is not None:  # mmseg was imported first, on the full mmcv
-        mmseg_loss._sigmoid_focal_loss = focal_loss.sigmoid_focal_loss
+        mmseg_loss._sigmoid_focal_loss = focal_loss.sigmoid_focal_loss  # noqa: SLF001 (the name mmseg imported it by)
 
 
 def _with_fallback(stock: Callable) -> Callable:

@@ -106,7 +106,7 @@ class Prompts(InstanceData):
                 given[name] = torch.zeros(shape, dtype=dtype, device=device)
         prompts = cls(metainfo=dict(modes=tuple(modes)))
         for name, value in given.items():
-            prompts._store(name, value)
+            prompts.set_tensor(name, value)
         return prompts.check(sample)
 
     @classmethod
@@ -114,7 +114,7 @@ class Prompts(InstanceData):
         """`number` empty prompts (no sparse token, SAM's "no mask" embedding): what prompt-free methods start from."""
         return cls.create(kinds=torch.zeros(number, dtype=torch.int64), modes=('none',))
 
-    def _store(self, name: str, value: Tensor) -> None:
+    def set_tensor(self, name: str, value: Tensor) -> None:
         """Set a field without InstanceData's own length check, so that :meth:`check` can word the error."""
         super(InstanceData, self).__setattr__(name, value)
         self._data_fields.add(name)
@@ -222,8 +222,8 @@ class Prompts(InstanceData):
         """A copy with points and boxes in the frame of an image resized by these factors."""
         scale = self.points.new_tensor([scale_x, scale_y])
         copy = self.clone()
-        copy._store('points', self.points * scale)
-        copy._store('boxes', self.boxes * scale.repeat(2))
+        copy.set_tensor('points', self.points * scale)
+        copy.set_tensor('boxes', self.boxes * scale.repeat(2))
         return copy
 
 

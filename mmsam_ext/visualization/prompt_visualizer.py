@@ -97,8 +97,8 @@ class PromptVisualizer(SegLocalVisualizer):
     def image_dir(self) -> Path | None:
         """Folder in which the local backend writes pictures; None without that backend."""
         backend = self.get_backend('LocalVisBackend')
-        # `experiment` makes the folder and completes its path
-        return None if backend is None else Path(backend.experiment._img_save_dir)
+        # `experiment` makes the folder and completes its path, which has no public name.
+        return None if backend is None else Path(backend.experiment._img_save_dir)  # noqa: SLF001
 
     def compose(self, image: np.ndarray, data_sample: SegDataSample, draw_gt: bool, draw_pred: bool) -> np.ndarray:
         """The whole picture: a title, then a row of panels for each prompt mode."""

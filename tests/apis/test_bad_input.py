@@ -21,7 +21,7 @@ TWO = [picture(), picture(seed=1)]
 
 
 @pytest.mark.parametrize(
-    'prompts, names',
+    ('prompts', 'names'),
     [
         ({}, ('boxes', 'points', 'point_labels', 'masks')),
         (

@@ -192,7 +192,7 @@ def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
     image, model = picture(), inferencer.model
     point = dict(points=[[70, 40]], point_labels=[1])
     inferencer.set_image(image)
-    encoded = inferencer._encoded
+    encoded = inferencer.encoded
     single, best = (inferencer.predict(**point, multimask=choice, return_logits=True) for choice in (False, True))
     prompts = Prompts.create(points=[[[70 * (128 / 150), 40 * (77 / 90)]]], point_labels=[[1]])  # 90 x 150 -> 77 x 128
     with torch.no_grad():

@@ -84,7 +84,7 @@ def test_what_is_missing(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'options, names',
+    ('options', 'names'),
     [
         (dict(split='val'), ('split', 'val', 'train', 'test')),
         (dict(parts=['DUT-OMRON']), ('parts', 'DUT-OMRON', 'train', 'DIS5K-TR')),

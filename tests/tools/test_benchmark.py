@@ -107,7 +107,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    'stage, images, prompts, shape',
+    ('stage', 'images', 'prompts', 'shape'),
     [
         ('encoder', 1, 0, (1, 256, 6, 6)),
         ('decoder', 2, 3, (6, 3, 24, 24)),
@@ -142,7 +142,7 @@ def test_cases_of_core() -> None:
 
 
 @pytest.mark.parametrize(
-    'arguments, names',
+    ('arguments', 'names'),
     [
         (['--size', '100'], ('--size', '100', '16')),
         (['--repeats', '0'], ('--repeats', '0')),

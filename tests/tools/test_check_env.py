@@ -32,7 +32,7 @@ def test_pinned_set_is_right() -> None:
 
 
 @pytest.mark.parametrize(
-    'changes, name, state, mend',
+    ('changes', 'name', 'state', 'mend'),
     [
         (dict(torch=None), 'torch', 'MISSING', 'torch==2.11.0 torchvision==0.26.0'),
         (dict(torch='2.5.1'), 'torch', 'WRONG', 'torch==2.11.0 torchvision==0.26.0'),
@@ -52,7 +52,7 @@ def test_what_is_wrong_and_what_mends_it(changes: dict, name: str, state: str, m
 
 
 @pytest.mark.parametrize(
-    'report, state',
+    ('report', 'state'),
     [
         (dict(torchvision='0.25.0+cu130'), 'goes with torchvision 0.26'),
         (dict(torch='2.11.0+cpu'), 'builds differ: cpu and cu130'),

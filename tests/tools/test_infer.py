@@ -101,7 +101,7 @@ def test_stdout_has_the_table_alone_row_by_row(files: Path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    'what, arguments, names',
+    ('what', 'arguments', 'names'),
     [
         ('a.png', [], ('a.png', 'prompt', 'boxes')),
         ('a.png', ['--box', '5', '6', '90', '50'], ('a.png', 'boxes', '80 x 60')),

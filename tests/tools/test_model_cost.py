@@ -56,7 +56,7 @@ def encoder_flops(side: int, window: int, blocks: int, global_blocks: int, c: in
 
 
 @pytest.mark.parametrize(
-    'arch, total, formula',
+    ('arch', 'total', 'formula'),
     [
         ('base', 93_735_472, dict(blocks=12, global_blocks=4, c=768, heads=12)),
         ('large', 312_342_832, dict(blocks=24, global_blocks=4, c=1024, heads=16)),
@@ -172,7 +172,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'text, names',
+    ('text', 'names'),
     [
         (None, ('bad.py',)),
         ('data = 1', ('model', 'None')),

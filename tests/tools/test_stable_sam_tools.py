@@ -112,7 +112,7 @@ def test_the_sweep_replaces_the_configs_prompts(stable):
 
 
 @pytest.mark.parametrize(
-    'arguments, names',
+    ('arguments', 'names'),
     [
         (['--model', 'a'], ('--model', 'NAME CONFIG')),
         (['--model', 'a', 'b', '--model', 'a', 'c'], ('--model', 'names')),
@@ -180,7 +180,7 @@ def test_places_on_an_image_that_is_padded(stable):
             step['keep_ratio'] = True
     inferencer = visualize.PromptSegInferencer(config, stable[1], 'cpu')
     inferencer.set_image(np.random.default_rng(0).integers(0, 255, (60, 120, 3), dtype=np.uint8))
-    assert inferencer._encoded.input_size == (64, 64) and inferencer._encoded.meta['img_shape'][:2] == (32, 64)
+    assert inferencer.encoded.input_size == (64, 64) and inferencer.encoded.meta['img_shape'][:2] == (32, 64)
     seen = visualize.look(inferencer, dict(boxes=np.array([[5.0, 5, 40, 50]])), 1, deformable=False)
     centres = [14.5, 44.5, 74.5, 104.5]  # of 4 x 4 places, each 30 pixels wide
     assert seen.places[:4].tolist() == [[x, 14.5] for x in centres]

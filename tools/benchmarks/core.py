@@ -67,7 +67,9 @@ def save_weights(arch: str, path: Path) -> None:
 
 
 def prepare(case: Case) -> Callable[[], Tensor]:
-    """The work of a case; everything it needs is in memory afterwards. Outputs of the two contenders are comparable:
+    """Prepare the work of a case, with everything that it needs in memory.
+
+    Outputs of the two contenders are comparable:
 
     - encoder: embedding (images, 256, size/16, size/16);
     - decoder: logits of the three masks for ambiguous prompts (images * prompts, 3, size/4, size/4);

@@ -78,7 +78,7 @@ def parts(size: int, prompts: list[int], device: torch.device, dtype: str) -> di
 
 
 def plm(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """dtype -> seconds, CPU seconds and their ratios, of medians: with PMM over without, with PLM over without."""
+    """Dtype -> seconds, CPU seconds and their ratios, of medians: with PMM over without, with PLM over without."""
     results = {}
     for dtype in args.dtype:
         seconds, cpu = time_parts(parts(args.size, args.prompts, device, dtype), args.repeats, device, say)

@@ -112,7 +112,7 @@ def training_memory(arch: str, size: int, prompts: list[int], device: torch.devi
 
 
 def spt(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """dtype -> medians of seconds and CPU seconds of the parts, `ratios` of both, and `memory`."""
+    """Dtype -> medians of seconds and CPU seconds of the parts, `ratios` of both, and `memory`."""
     results = {}
     for dtype in args.dtype:
         works, blocks = parts(args.arch, args.size, args.prompts, device, dtype)

@@ -64,7 +64,7 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
 
 
 def stable_sam(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """dtype -> seconds, CPU seconds and their ratios, of medians."""
+    """Dtype -> seconds, CPU seconds and their ratios, of medians."""
     prompts = sorted({1, *args.prompts})
     results = {}
     for dtype in args.dtype:
@@ -85,7 +85,8 @@ def summary(rounds: dict[str, list[float]]) -> dict[str, list[float]]:
 
 def ratios(seconds: dict[str, float], prompts: list[int]) -> dict[str, float]:
     """What the issue asks: what is added to the decoder over the encoder's time, the decoder alone, and many prompts of
-    an image over one, end to end."""
+    an image over one, end to end.
+    """
     encoder, most = seconds['encoder'], max(prompts)
     result = {}
     for name in ('dsp', 'dsp_drp'):

@@ -107,10 +107,12 @@ def variant(
 
 
 def name(method: str, robust: bool) -> str:
+    """Name a variant with or without robust training."""
     return f'{method} + RTS' if robust else method
 
 
 def unoccluded(method: str) -> str:
+    """Name the robustly trained variant that sees no occlusion."""
     return f'{name(method, True)} without occlusion'
 
 

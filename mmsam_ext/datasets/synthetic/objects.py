@@ -63,6 +63,7 @@ def _colors(rng: np.random.Generator, palette: np.ndarray) -> tuple[np.ndarray, 
 
 
 def make_style(rng: np.random.Generator, palette: np.ndarray, shape: str | None = None) -> Style:
+    """Draw a random style; `shape` fixes its shape."""
     period = float(np.exp(rng.uniform(np.log(4), np.log(50))))
     return Style(shape or _pick(rng, _SHAPES), _pick(rng, _TEXTURES), period, _colors(rng, palette))
 

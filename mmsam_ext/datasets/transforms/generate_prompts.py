@@ -240,4 +240,4 @@ class GeneratePrompts(BaseTransform):
                 'where it has that, or take the sample out'
             )
         print_log(f'{name}: no foreground, another sample is taken', logger='current', level=logging.WARNING)
-        return None
+        return

@@ -56,7 +56,8 @@ def crop(array: np.ndarray, tile: tuple[int, int, int, int] | None) -> np.ndarra
 @TRANSFORMS.register_module()
 class CropTile(BaseTransform):
     """Cuts the tile that a sample asks for (`tile`: x, y, width, height) out of its image, which counts as the original
-    from then on. Samples without one pass through."""
+    from then on. Samples without one pass through.
+    """
 
     def transform(self, results: dict) -> dict:
         """Change `img`, `img_shape` and `ori_shape`."""

@@ -102,8 +102,8 @@ class PerturbPrompts(BaseTransform):
             if self.point_jitter and kinds[row] & PromptKind.POINTS:
                 moved = points[row] + rng.uniform(-self.point_jitter, self.point_jitter, points[row].shape)
                 points[row] = moved.clip(0, [width - 1, height - 1])
-        prompts._store('boxes', torch.from_numpy(boxes))
-        prompts._store('points', torch.from_numpy(points))
+        prompts.set_tensor('boxes', torch.from_numpy(boxes))
+        prompts.set_tensor('points', torch.from_numpy(points))
         prompts.check(sample_key(results))
         return results
 
@@ -127,7 +127,8 @@ def box_of_iou(
     box: np.ndarray, iou: tuple[float, float], size: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray | None:
     """The first noisy box x1 y1 x2 y2, clipped to an image of `size` (H, W), whose IoU with `box` lies in the range
-    `iou`; None where a bounded search finds none."""
+    `iou`; None where a bounded search finds none.
+    """
     for _ in range(ROUNDS):
         noise = rng.uniform(0, MOST_NOISE, (CANDIDATES, 1, 1)) * rng.uniform(-1, 1, (CANDIDATES, 2, 2))
         shift, growth = noise[:, 0], noise[:, 1]

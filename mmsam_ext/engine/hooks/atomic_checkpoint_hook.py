@@ -63,9 +63,11 @@ class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend with :func:`write_atomically`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes atomically."""
         write_atomically(obj, filepath)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text atomically."""
         write_atomically(obj.encode(encoding), filepath)
 
 

@@ -46,9 +46,11 @@ class PromptVisualizationHook(SegVisualizationHook):
         self._drawn, self._stride = 0, 1
 
     def before_val_epoch(self, runner: Runner) -> None:
+        """Start a new series of pictures."""
         self._start()
 
     def before_test_epoch(self, runner: Runner) -> None:
+        """Start a new series of pictures."""
         self._start()
 
     def _after_iter(

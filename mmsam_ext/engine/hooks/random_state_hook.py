@@ -31,7 +31,7 @@ class RandomStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the state where a training is resumed; it counts from the first step on."""
-        self.state = checkpoint.get(KEY) if runner._resume else None
+        self.state = checkpoint.get(KEY) if runner._resume else None  # noqa: SLF001 (the Runner has no public one)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the state, once."""

@@ -61,4 +61,4 @@ class TrainableCheckpointHook(Hook):
         dot = f'{name}.' if name else ''
         for key in [key for key in state if key.startswith(dot) and key[len(dot) :] not in self.keys]:
             del state[key]
-        state._metadata.setdefault(name, {})[KEY] = self.base
+        state._metadata.setdefault(name, {})[KEY] = self.base  # noqa: SLF001 (torch's documented place for versions)

@@ -89,7 +89,8 @@ class Clicker:
 
     def _depth(self, errors: np.ndarray) -> tuple[float, int, int]:
         """Largest squared distance from an error (H, W) to the nearest pixel that is none, and the first pixel (x, y)
-        that has it; clicked pixels have 0. Of no errors, it is 0 at pixel (0, 0)."""
+        that has it; clicked pixels have 0. Of no errors, it is 0 at pixel (0, 0).
+        """
         x, y, width, height = cv2.boundingRect(errors.astype(np.uint8))
         if not width:
             return 0.0, 0, 0

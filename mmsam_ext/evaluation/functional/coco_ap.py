@@ -130,7 +130,7 @@ def boundary_ap(
     coco = pycocotools()
 
     class BoundaryEval(coco.cocoeval.COCOeval):
-        def computeIoU(self, image_id: int, category_id: int) -> Any:
+        def computeIoU(self, image_id: int, category_id: int) -> Any:  # noqa: N802 (pycocotools' name)
             ious = super().computeIoU(image_id, category_id)
             if not len(ious):
                 return ious

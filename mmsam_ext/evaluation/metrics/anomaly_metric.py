@@ -50,7 +50,8 @@ class GroupScores:
 
     def add(self, bins: Tensor, target: Tensor, ignored: Tensor | None = None) -> None:
         """Count an image: (H, W) bins of its scores, (H, W) bool, and (H, W) pixels that do not count. Its own score is
-        that of its highest pixel; without any that counts it has none."""
+        that of its highest pixel; without any that counts it has none.
+        """
         counted = torch.ones_like(target) if ignored is None else ~ignored
         for label, histogram in enumerate(self.pixels):
             histogram += score_histogram(bins[counted & (target == bool(label))]).cpu()

@@ -73,7 +73,8 @@ class Breakdown:
 
     def results(self) -> dict[str, float]:
         """Percent under ``<metric>/<mode>``, ``<metric>/<group of modes>``, ``<metric>`` (mean over modes) and, where
-        there are several datasets, ``<dataset>/<metric>/<mode>``; without those that are None."""
+        there are several datasets, ``<dataset>/<metric>/<mode>``; without those that are None.
+        """
         results = {}
         overall = {mode: self.overall_means(mode) for mode in self.modes}
         for index, name in enumerate(self.names):

@@ -96,7 +96,8 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W), H and W any multiples of 16 -> the stages of `out_indices`, each (B, embed_dim, H/16, W/16),
-        and last the image embedding (B, out_channels, H/16, W/16)."""
+        and last the image embedding (B, out_channels, H/16, W/16).
+        """
         if x.shape[-2] % self.patch_size or x.shape[-1] % self.patch_size:
             raise ValueError(
                 f'SAMImageEncoder: input of {tuple(x.shape[-2:])} (height, width), expected multiples of '

@@ -29,7 +29,8 @@ class Contour:
 
     def even_points(self, number: int) -> np.ndarray:
         """(number, 2) float32 points at equal distances along the line, interpolated between pixels; clockwise as seen
-        (x to the right, y down), from the first pixel."""
+        (x to the right, y down), from the first pixel.
+        """
         closed = np.concatenate([self.pixels, self.pixels[:1]])
         along = np.concatenate([[0.0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
         where = np.arange(number) * (along[-1] / number)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 class FusedLayerNorm2d(LayerNorm2d):
     """``segment_anything``'s LayerNorm2d by PyTorch's kernel: same parameters, equal to rounding (1e-6), and on a CPU
-    2.5 to 5 times as fast forward and backward, fastest on channels-last memory."""
+    2.5 to 5 times as fast forward and backward, fastest on channels-last memory.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), channels-last in memory."""

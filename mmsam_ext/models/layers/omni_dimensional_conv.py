@@ -65,7 +65,8 @@ class OmniDimensionalConv(nn.Module):
 
     def attentions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, C, h, w) -> attentions over input channels (B, C), output channels (B, O), positions in the kernel
-        (B, k * k), each in (0, 1), and over kernels (B, n), which sum to 1."""
+        (B, k * k), each in (0, 1), and over kernels (B, n), which sum to 1.
+        """
         hidden = self.hidden(x.mean((2, 3)))
         heads = (self.input_attention, self.output_attention, self.spatial_attention)
         channel, filters, spatial = ((head(hidden) / self.temperature).sigmoid() for head in heads)

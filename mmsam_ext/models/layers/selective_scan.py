@@ -33,7 +33,7 @@ def selective_scan(
     backend: str = 'auto',
     chunk_size: int = 64,
 ) -> Tensor:
-    """y of the discretised state space model, for K independent groups (scan directions) in one call.
+    """Y of the discretised state space model, for K independent groups (scan directions) in one call.
 
     ::
 
@@ -108,7 +108,8 @@ def pick_backend(backend: str, u: Tensor, states: int) -> str:
 @lru_cache(maxsize=1)
 def kernel_error() -> str | None:
     """Why mamba-ssm's kernel cannot be imported, None where it can. Tried once in a process; what is half there (a
-    build for another PyTorch, a kernel without its package) is logged."""
+    build for another PyTorch, a kernel without its package) is logged.
+    """
     try:
         importlib.import_module(KERNEL)
         importlib.import_module(INTERFACE)

@@ -45,6 +45,7 @@ class MaskBCELoss(MaskLoss):
     """Binary cross entropy, averaged over the pixels of a mask."""
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
+        """Return the cross entropy, (P, M)."""
         return F.binary_cross_entropy_with_logits(logits, targets, reduction='none').mean((-2, -1))
 
 
@@ -64,6 +65,7 @@ class MaskFocalLoss(MaskLoss):
         self.gamma, self.alpha = gamma, alpha
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
+        """Return the focal loss, (P, M)."""
         probability = logits.sigmoid()
         entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
         hit = probability * targets + (1 - probability) * (1 - targets)
@@ -85,6 +87,7 @@ class MaskDiceLoss(MaskLoss):
         self.eps = eps
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
+        """Return the Dice loss, (P, M)."""
         probability = logits.sigmoid()
         both = (probability * targets).sum((-2, -1))
         total = probability.sum((-2, -1)) + targets.sum((-2, -1))
@@ -98,6 +101,7 @@ class IoUPredictionLoss(MaskLoss):
     judges_mask = False
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
+        """Return the squared error, (P, M)."""
         with torch.no_grad():
             predicted, true = logits > 0, targets > 0.5
             both = (predicted & true).sum((-2, -1))

@@ -56,7 +56,7 @@ class SelfDraftDecoder(BaseModule):
         self.refine.keep_upscaled = value
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding, prompt_encoder: nn.Module) -> MaskPrediction:
-        """sparse (P, K, C), dense (P, C, h, w) -> the refined logits (P, M, 4h, 4w) and iou (P, M), with `drafts`."""
+        """Sparse (P, K, C), dense (P, C, h, w) -> the refined logits (P, M, 4h, 4w) and iou (P, M), with `drafts`."""
         drafts = []
         for decoder in self.drafts:
             draft = decoder(features, prompts, prompt_encoder)

@@ -80,8 +80,7 @@ class DoRA(LoRA):
         return weight
 
     def unmerged_weight(self) -> Tensor:
-        """
-        Raises:
-            TypeError: always; of a merged row only the direction of W + scale B A is left.
+        """Raises:
+        TypeError: always; of a merged row only the direction of W + scale B A is left.
         """
         raise TypeError('DoRA cannot be taken out of a merged weight: the lengths of its rows are lost')

@@ -97,6 +97,7 @@ class LoRA(PEFTLinear):
                 nn.init.kaiming_uniform_(part, a=math.sqrt(5))
 
     def extra_repr(self) -> str:
+        """Return the options to show when the model is printed."""
         return f'{super().extra_repr()}, rank={self.rank}, scale={self.scale:g}, slices={self.slices}'
 
     def forward(self, x: Tensor) -> Tensor:

@@ -72,7 +72,8 @@ class PromptLearningModule(PromptStage):
 
     def _connected(self, prompts: PromptEmbedding) -> PromptEmbedding:
         """The same for prompts without tokens; with gradients, no tokens depend on all parameters: theirs is zero, and
-        DDP, which waits for it, goes on where all prompts of a rank are empty."""
+        DDP, which waits for it, goes on where all prompts of a rank are empty.
+        """
         if not torch.is_grad_enabled():
             return prompts
         nothing = 0.0 * sum(parameter.sum() for parameter in self.parameters())
@@ -135,7 +136,7 @@ class _Attention(nn.Module):
         return self._split(self.k_proj(keys)), self._split(self.v_proj(values))
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
+        """Queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
         attended = F.scaled_dot_product_attention(self._split(self.q_proj(queries)), keys, values, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 

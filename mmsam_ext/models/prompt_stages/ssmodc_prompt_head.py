@@ -102,7 +102,7 @@ class SSMODCPromptHead(PromptStage):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
-        """dense (P, C, h, w) -> dense (P, C, h, w); sparse stays."""
+        """Dense (P, C, h, w) -> dense (P, C, h, w); sparse stays."""
         written = features.once(self, lambda: self.write(features))  # (B, C, h, w)
         dense = prompts.dense + written[prompts.image_index].to(prompts.dense.dtype)
         return replace(prompts, dense=dense)

@@ -339,7 +339,8 @@ def _restore_order(predictions: list[MaskPrediction], order: Tensor) -> MaskPred
 
 def to_original(logits: Tensor, input_size: tuple[int, int], meta: dict) -> Tensor:
     """(P, h, w) -> (P, H0, W0): to the padded input, padding cut off, flips undone, to the original size (as SAM
-    does)."""
+    does).
+    """
     logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
     height, width = meta.get('img_shape', input_size)[:2]
     logits = logits[..., :height, :width]

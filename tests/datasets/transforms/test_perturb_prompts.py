@@ -120,7 +120,7 @@ def test_box_iou_against_counted_pixels():
     assert box_iou(boxes[0], boxes)[0] == 1 and min(expected) == 0
 
 
-@pytest.mark.parametrize('least, most', [(0.5, 0.6), (0.6, 0.7), (0.0, 0.1), (0.95, 1.0)])
+@pytest.mark.parametrize(('least', 'most'), [(0.5, 0.6), (0.6, 0.7), (0.0, 0.1), (0.95, 1.0)])
 def test_boxes_of_an_iou_range(least, most):
     """All within the range and the image, spread over the range, and to all sides."""
     clean = np.array([50.0, 40, 90, 60])

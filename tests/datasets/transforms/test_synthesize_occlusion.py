@@ -102,7 +102,7 @@ def test_a_source_without_an_object():
 
 
 @pytest.mark.parametrize(
-    'options, names',
+    ('options', 'names'),
     [
         (dict(prob=1.5), ('prob', '1.5')),
         (dict(over_prob=-0.1), ('over_prob', '-0.1')),

@@ -55,7 +55,7 @@ DYING_TRAINING = """
 # Two fsyncs a file (the file, then its folder), two files a checkpoint: 7 is in the file that points at the second
 # checkpoint, 9 in the third checkpoint itself.
 @pytest.mark.slow
-@pytest.mark.parametrize('when, last_good', [(7, 2), (9, 4)])
+@pytest.mark.parametrize(('when', 'last_good'), [(7, 2), (9, 4)])
 def test_killed_in_the_middle_of_a_write(tmp_path: Path, when: int, last_good: int) -> None:
     code = textwrap.dedent(DYING_TRAINING).format(
         repo=str(REPO), work_dir=str(tmp_path / 'work'), when=when, hooks=hooks(max_keep_ckpts=2)

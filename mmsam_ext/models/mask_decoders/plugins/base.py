@@ -75,7 +75,8 @@ class DecoderPlugin(BaseModule):
 
     def after_block(self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor]:
         """Edit what comes out of two-way block `index`: queries (P, K, C), keys (P, N, C), both without position
-        code."""
+        code.
+        """
         return queries, keys
 
 

@@ -104,7 +104,8 @@ class DeformableSamplingPlugin(DecoderPlugin):
     @contextmanager
     def recording(self, sampling: bool = True) -> Iterator[list[SamplingRecord]]:
         """Within this context offsets, amplitudes and routing weights are kept, in the order of computation; without
-        `sampling` routing weights alone, which costs nothing."""
+        `sampling` routing weights alone, which costs nothing.
+        """
         self._records, self._record_sampling = (records := []), sampling
         try:
             yield records
@@ -114,7 +115,7 @@ class DeformableSamplingPlugin(DecoderPlugin):
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """queries (P, K, C), values (P, N, C) -> the same queries, and keys and values (P, N, C) to attend to."""
+        """Queries (P, K, C), values (P, N, C) -> the same queries, and keys and values (P, N, C) to attend to."""
         which = site if len(self.sampling) > 1 else 0
         if context.values_by_image:
             deformed = self._sample_images(which, context)[context.image_index]

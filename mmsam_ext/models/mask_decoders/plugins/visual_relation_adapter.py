@@ -79,7 +79,8 @@ class VRAAdapter(DecoderPlugin):
 
     def _relations(self, keys: Tensor, context: DecoderContext) -> list[Tensor]:
         """(N, N) of each image, in the dtype that it is multiplied with `keys` in: cast at each product, every block
-        and decoder would keep its own copy for the backward pass."""
+        and decoder would keep its own copy for the backward pass.
+        """
         device = keys.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else keys.dtype
         relations = context.features.once(
