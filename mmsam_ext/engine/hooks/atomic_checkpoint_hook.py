@@ -107,7 +107,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.lock.acquire()
             remove_partial_files(runner.work_dir)
             found = numbered_checkpoints(runner.work_dir)
-            if found and not runner._resume:
+            if found and not runner._resume:  # noqa: SLF001 (the Runner has no public one)
                 runner.logger.warning(
                     f'{runner.work_dir} holds checkpoints of an earlier training ({osp.basename(found[0][1])} the '
                     'newest), and this one starts at iteration 0 and writes over them. To go on: --resume'
