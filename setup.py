@@ -65,5 +65,5 @@ setup(
         'ftfy',
         'regex',
     ],
-    extras_require={name: requirements(name) for name in ('dev', 'mamba', 'coco')},
+    extras_require={name: requirements(name) for name in ('dev', 'mamba', 'coco', 'text')},
 )

@@ -29,6 +29,7 @@ class PromptTable:
         scores: (N,) float.
         category_ids: (N,) int64.
         annotation_ids: (N,) int64, -1 where a prompt is no annotation's.
+        phrases: (N,) str, the words that a prompt answers; '' where the file does not say.
     """
 
     boxes: np.ndarray
@@ -38,6 +39,7 @@ class PromptTable:
     scores: np.ndarray
     category_ids: np.ndarray
     annotation_ids: np.ndarray
+    phrases: np.ndarray
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -66,6 +68,7 @@ class PromptTable:
             scores=np.array([row.get('score', 1.0) for row in rows], float),
             category_ids=np.array([row.get('category_id', -1) for row in rows], np.int64),
             annotation_ids=np.array([row.get('id', -1) for row in rows], np.int64),
+            phrases=np.array([str(row.get('phrase', '')) for row in rows], object),
         )
 
 
@@ -74,7 +77,8 @@ class PromptFile:
 
     Args:
         path: JSON: a list of dicts as in COCO's result format (``[{image_id, category_id, bbox [x y w h], score}]``),
-            in which `file_name` may stand for `image_id` and `points` ([[x, y, label], ...]) for `bbox` or beside it.
+            in which `file_name` may stand for `image_id`, `points` ([[x, y, label], ...]) for `bbox` or beside it, and
+            `phrase` says what a box shows.
             CSV: columns file_name (or image_id), x, y, width, height, score, category_id, and points as
             'x y label; x y label'; those that are not needed may be missing.
         need_scores: Whether each prompt must have a score.
@@ -153,7 +157,7 @@ def _csv_rows(path: str) -> Iterator[dict[str, Any]]:
     with open(path, newline='', encoding='utf-8-sig') as file:
         for number, line in enumerate(csv.DictReader(file)):
             cells = {key.strip(): value.strip() for key, value in line.items() if key and value and value.strip()}
-            row: dict[str, Any] = {key: cells[key] for key in ('file_name',) if key in cells}
+            row: dict[str, Any] = {key: cells[key] for key in ('file_name', 'phrase') if key in cells}
             try:
                 row |= {key: int(cells[key]) for key in ('image_id', 'category_id') if key in cells}
                 row |= {key: float(cells[key]) for key in ('score',) if key in cells}
