@@ -205,7 +205,7 @@ def write_davis345(folder: Path) -> Path:
     mask = np.zeros((70, 90, 3), np.uint8)
     cv2.circle(mask, (30, 20), 8, (0, 0, 128), -1)
     cv2.circle(mask, (65, 45), 10, (0, 1, 0), -1)
-    (folder / 'gt').mkdir()
+    (folder / 'gt').mkdir(exist_ok=True)
     assert cv2.imwrite(str(folder / 'gt/bear_00000.png'), mask)
     return folder
 

@@ -8,7 +8,6 @@ from mmseg.registry import DATASETS
 
 from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset
-from .transforms.loading import check_image_file, size_error
 
 SOURCE = 'https://github.com/SamsungLabs/ritm_interactive_segmentation (section Datasets)'
 
@@ -36,6 +35,7 @@ class ClickBenchmarkDataset(BinaryDefectDataset):
 
     def __init__(self, data_root: str | None = None, **kwargs) -> None:
         kwargs.setdefault('dataset_name', self.NAME)
+        kwargs.setdefault('drop_empty', False)  # that there is an object is checked when its mask is loaded
         images, masks = self.FOLDERS
         root = data_root or f'data/{self.NAME}'
         if not all(os.path.isdir(os.path.join(root, folder)) for folder in self.FOLDERS):
@@ -44,13 +44,6 @@ class ClickBenchmarkDataset(BinaryDefectDataset):
 
     def _info(self, name: str, image: str, mask: str | None) -> dict:
         return dict(super()._info(name, image, mask), defect_class='object', mask_rule=self.MASK_RULE)
-
-    def _check_files(self, info: dict) -> bool:
-        """Whether a sample is kept; that there is an object is checked when its mask is loaded."""
-        shape, mask_shape = check_image_file(info['img_path']), check_image_file(info['seg_map_path'])
-        if shape != mask_shape:
-            raise ValueError(size_error(info['seg_map_path'], mask_shape, info['img_path'], shape))
-        return True
 
 
 @DATASETS.register_module()

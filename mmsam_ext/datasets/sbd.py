@@ -8,7 +8,8 @@ from mmseg.registry import DATASETS
 
 from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset, read_list, some
-from .transforms.loading import check_image_file
+from .file_checks import FileCheck
+from .transforms.image_files import inspect_image_file
 
 SOURCE = 'http://home.bharathh.info/pubs/codes/SBD/download.html'
 SPLITS = ('train', 'val')
@@ -74,7 +75,7 @@ class SBDDataset(BinaryDefectDataset):
         fill = LEAST_FILL if self.split == 'train' else 0.0
         return [dict(info, defect_class='object', mask_rule='sbd', min_fill=fill) for info in infos]
 
-    def _check_files(self, info: dict) -> bool:
-        """Whether a sample is kept; instance files are checked when they are loaded."""
-        check_image_file(info['img_path'])
-        return True
+    def _check_files(self, info: dict) -> FileCheck:
+        """Check the image; instance files are checked when they are loaded."""
+        _, largest = inspect_image_file(info['img_path'])
+        return FileCheck(True, largest)
