@@ -1,4 +1,5 @@
 from . import (
+    automatic,
     auxiliary_heads,
     backbones,
     data_preprocessors,
@@ -11,6 +12,7 @@ from . import (
 )
 
 __all__ = [
+    'automatic',
     'auxiliary_heads',
     'backbones',
     'data_preprocessors',
