@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .errors import EXPECTED, CheckpointError, shown
+from .formats import unwrap
 from .pickle_scan import ALWAYS_ALLOWED, scan_pickle
 
 ZIP_START = b'PK\x03\x04'
@@ -107,7 +108,7 @@ def _check_zip(path: str) -> None:
 
 
 def checked_content(path: str, checkpoint: Any) -> dict[str, Any]:
-    """Return a loaded checkpoint as a dict with `state_dict` and `meta` where it is a plain state dict.
+    """Return a loaded checkpoint as a dict with `state_dict` and `meta`, also of a plain state dict or another wrapper.
 
     Raises:
         CheckpointError: there are no weights in it, a part has the wrong type, or tensors repeat few values so often
@@ -119,8 +120,11 @@ def checked_content(path: str, checkpoint: Any) -> dict[str, Any]:
     _check_repeated_values(path, checkpoint)
     # mmengine's EMAHook and MMSeg's inferencer want both keys, which a plain state dict (Meta's files) does not have.
     # (RandomStateHook's tensor lies beside the state_dict of our own checkpoints.)
-    if 'state_dict' not in checkpoint and any(isinstance(value, torch.Tensor) for value in checkpoint.values()):
-        checkpoint = dict(state_dict=checkpoint, meta={})
+    if 'state_dict' not in checkpoint:
+        if any(isinstance(value, torch.Tensor) for value in checkpoint.values()):
+            checkpoint = dict(state_dict=checkpoint, meta={})
+        elif (inner := unwrap(checkpoint)) is not None:  # of another training code, as {'model': state}
+            checkpoint = {'meta': {}, **checkpoint, 'state_dict': inner}
     for name in ('state_dict', 'meta', 'message_hub', 'ema_state_dict'):
         if name in checkpoint and not isinstance(checkpoint[name], Mapping):
             _reject(path, name, checkpoint[name], 'a dict')

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-#: Meta's name of a module -> ours.
-OFFICIAL_PREFIXES = {'image_encoder.': 'backbone.'}
-#: Buffers of Meta's ``Sam`` class, which our data preprocessor holds outside checkpoints.
-OFFICIAL_ONLY = ('pixel_mean', 'pixel_std')
+from .formats import COMPILED, describe, strip_wrapping, translate
+
 #: Modules that have a part in training alone: a model without them takes a checkpoint that has them.
 TRAINING_ONLY = ('auxiliary_heads.', 'scene_head.')
 #: How many keys an error lists.
@@ -18,19 +16,27 @@ LISTED = 5
 
 
 def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> None:
-    """Rename the keys of ``segment_anything`` to ours, in place."""
-    for name in OFFICIAL_ONLY:
-        state_dict.pop(prefix + name, None)
-    for key in list(state_dict):
-        for theirs, ours in OFFICIAL_PREFIXES.items():
-            if key.startswith(prefix + theirs):
-                state_dict[prefix + ours + key[len(prefix + theirs) :]] = state_dict.pop(key)
+    """Take wrappers' names off the keys, and rename those of ``segment_anything`` to ours, in place."""
+    strip_wrapping(state_dict, prefix)
+    translate(state_dict, prefix)
+    theirs, ours = f'{prefix}image_encoder.', f'{prefix}backbone.'
+    for key in list(state_dict):  # parts of a SAM, or a SAM with additions
+        if key in (f'{prefix}pixel_mean', f'{prefix}pixel_std'):
+            del state_dict[key]
+        elif key.startswith(theirs):
+            state_dict[ours + key.removeprefix(theirs)] = state_dict.pop(key)
 
 
 def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '') -> None:
-    """Let modules that hold plain SAM's weights in another place (``adapt_state``) move the keys there, in place, and
-    leave out auxiliary heads that the model does not have."""
+    """Let modules that hold plain SAM's weights in another place (``adapt_state``) move the keys there, in place.
+
+    Auxiliary heads that the model does not have are left out, and parts that are compiled get their names.
+    """
     _drop_training_only(model, state_dict, prefix)
+    for key in [key for key in model.state_dict() if COMPILED in key]:
+        plain = prefix + key.replace(COMPILED, '')
+        if plain in state_dict:
+            state_dict[prefix + key] = state_dict.pop(plain)
     for name, module in model.named_modules():
         if name and hasattr(module, 'adapt_state'):
             module.adapt_state(state_dict, f'{prefix}{name}.')
@@ -98,8 +104,9 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     lines += _listing('of another shape (another architecture?)', shapes)
     lines += _listing('missing from the checkpoint', sorted(missing))
     lines += _listing('unknown to the model', unknown)
-    if not set(given) & set(wanted):
-        lines.append('No key fits: this is no checkpoint of a SAM (nor one of this project).')
+    known = describe([key.removeprefix(prefix) for key in given])
+    if known or not set(given) & set(wanted):
+        lines.append(known or 'No key fits: this is not a checkpoint of a SAM, nor one of this project.')
     raise ValueError('\n'.join(lines))
 
 

@@ -1,4 +1,4 @@
-"""Turns a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
+"""Turn a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
 
     python tools/converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
     python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
@@ -14,6 +14,8 @@ import re
 
 import torch
 from torch import Tensor
+
+from .formats import PLAIN_SAM, describe, strip_wrapping
 
 #: Their prefix -> ours.
 PREFIXES = {
@@ -35,7 +37,7 @@ LAYER = re.compile(r'mask_decoder\.transformer\.layers\.\d+\.')
 
 
 def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' state dict -> ours.
+    """Convert the authors' state dict to ours.
 
     Args:
         theirs: What was trained alone, or all weights. SAM's own among them are compared with `sam`, but where LoRA is
@@ -43,13 +45,13 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
         sam: Of the SAM that it was trained from, with Meta's names.
 
     Raises:
-        ValueError: `theirs` is no such checkpoint, lacks a part of what was trained, or does not stand on `sam`.
+        ValueError: `theirs` is not such a checkpoint, lacks a part of what was trained, or was not trained from `sam`; or
+            `sam` is not a plain SAM.
     """
-    theirs = {key.removeprefix('module.'): value for key, value in theirs.items()}
-    if 'image_encoder.pos_embed' not in sam:
-        raise ValueError(
-            'the base has no image_encoder.pos_embed; expected a checkpoint of Meta as sam_vit_b_01ec64.pth'
-        )
+    theirs, sam = dict(theirs), dict(sam)
+    strip_wrapping(theirs)
+    strip_wrapping(sam)
+    check_plain_sam(sam)
     missing = [key for key in expected_keys(sam) if key not in theirs]
     if missing:
         raise ValueError(f'no {", ".join(missing[:3])} in it, {len(missing)} missing in all; {EXPECTED}')
@@ -74,6 +76,24 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
     return ours
 
 
+def check_plain_sam(sam: dict[str, Tensor]) -> None:
+    """Check that a base is a SAM of Meta and nothing else.
+
+    Raises:
+        ValueError: it lacks a part, or has keys that plain SAM does not have.
+    """
+    expected = "expected Meta's file of the same size of SAM, such as sam_vit_b_01ec64.pth"
+    for part in ('image_encoder.pos_embed', 'prompt_encoder', 'mask_decoder'):
+        if not any(key.startswith(part) for key in sam):
+            raise ValueError(f'the base has no {part}; {describe(sam)} {expected}')
+    foreign = [key for key in sam if not PLAIN_SAM.fullmatch(key)]
+    if foreign:
+        raise ValueError(
+            f'the base is not a plain SAM: it has {", ".join(foreign[:3])}, {len(foreign)} foreign keys in all; '
+            f'{describe(sam)} {expected}'
+        )
+
+
 def expected_keys(sam: dict[str, Tensor]) -> list[str]:
     """What the authors train, under their names, on a `sam` with Meta's names: LoRA, and a scale for each layer."""
     keys = []
@@ -96,7 +116,7 @@ def our_name(key: str) -> str:
 
 
 def check_plain(key: str, value: Tensor, base: Tensor) -> None:
-    """Refuse a weight of SAM that is not the base's."""
+    """Reject a weight of SAM that is not the base's."""
     if value.shape != base.shape:
         raise ValueError(f'{key} is {tuple(value.shape)}, the base has {tuple(base.shape)}; another size of SAM?')
     if not torch.allclose(value.float(), base.float(), atol=1e-6):

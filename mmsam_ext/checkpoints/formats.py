@@ -1,0 +1,186 @@
+"""Whose checkpoint is it? Known formats, recognised by their key names, and what can be done with each.
+
+A new format is one entry of :data:`FORMATS`. The first that recognises the keys is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, MutableMapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+#: Keys under which training codes keep a state dict in their checkpoints, in this order.
+WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'net', 'network', 'weights')
+#: Written into keys by torch.compile.
+COMPILED = '_orig_mod.'
+#: First part of all keys where a model was saved inside another module.
+OUTER = ('module.', 'model.', 'sam.', 'sam_model.', 'net.', 'network.')
+
+_WEIGHT = r'\.(weight|bias)'
+_ATTENTION = rf'(q|k|v|out)_proj{_WEIGHT}'
+#: Every key of a plain SAM with a ViT, under Meta's names.
+PLAIN_SAM = re.compile(
+    rf'image_encoder\.(pos_embed|patch_embed\..+|neck\.\d{_WEIGHT}'
+    rf'|blocks\.\d+\.(norm[12]{_WEIGHT}|mlp\.lin[12]{_WEIGHT}|attn\.((qkv|proj){_WEIGHT}|rel_pos_[hw])))'
+    r'|prompt_encoder\.(pe_layer\.positional_encoding_gaussian_matrix|point_embeddings\.\d\.weight'
+    rf'|not_a_point_embed\.weight|no_mask_embed\.weight|mask_downscaling\.\d{_WEIGHT})'
+    rf'|mask_decoder\.((iou_token|mask_tokens)\.weight|output_upscaling\.\d{_WEIGHT}'
+    rf'|output_hypernetworks_mlps\.\d\.layers\.\d{_WEIGHT}|iou_prediction_head\.layers\.\d{_WEIGHT}'
+    rf'|transformer\.(norm_final_attn{_WEIGHT}|final_attn_token_to_image\.{_ATTENTION}'
+    rf'|layers\.\d\.(norm\d{_WEIGHT}|mlp\.lin[12]{_WEIGHT}'
+    rf'|(self_attn|cross_attn_token_to_image|cross_attn_image_to_token)\.{_ATTENTION})))'
+    r'|pixel_mean|pixel_std'
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of checkpoint.
+
+    Attributes:
+        name: What it is called in messages.
+        recognise: Takes the key names, and returns whether they are of this format.
+        advice: What to do with such a file where it cannot be loaded as it is.
+        key_map: Regular expression of their key -> our key, as for :func:`re.sub`; empty where the names are ours
+            already, None where the format cannot be loaded without a converter.
+        left_out: Regular expressions of keys that are dropped, because our model has no such part.
+    """
+
+    name: str
+    recognise: Callable[[Collection[str]], bool]
+    advice: str = ''
+    key_map: Mapping[str, str] | None = None
+    left_out: tuple[str, ...] = field(default=())
+
+
+def _any(pattern: str) -> Callable[[Collection[str]], bool]:
+    """Recognise a format by one key that matches."""
+    compiled = re.compile(pattern)
+    return lambda keys: any(compiled.search(key) for key in keys)
+
+
+def is_plain_sam(keys: Collection[str]) -> bool:
+    """Return whether these are the keys of a whole SAM of Meta, and no others."""
+    return all(PLAIN_SAM.fullmatch(key) for key in keys) and all(
+        any(key.startswith(part) for key in keys) for part in ('image_encoder.', 'prompt_encoder.', 'mask_decoder.')
+    )
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "SAM with Meta's names",
+        is_plain_sam,
+        key_map={r'^image_encoder\.': 'backbone.'},
+        left_out=(r'^pixel_(mean|std)$',),
+    ),
+    Format(
+        "the SPT authors' checkpoint",
+        _any(r'^draft_decoder\.|\.lora_sim_scale$'),
+        'Convert it with tools/converters/spt_official.py CHECKPOINT SAM_BASE OUT',
+    ),
+    Format(
+        'SAM 2',
+        _any(r'^((image_encoder|backbone)\.trunk\.|memory_attention\.|sam_mask_decoder\.)'),
+        'It is another architecture than SAM: take a config of SAM 2, or a checkpoint of SAM (sam_vit_b_01ec64.pth)',
+    ),
+    Format(
+        'HQ-SAM',
+        _any(r'^mask_decoder\.(hf_token|hf_mlp|compress_vit_feat)\b'),
+        'It has output tokens that SAM does not have: take a config of HQ-SAM, or a checkpoint of SAM',
+    ),
+    Format(
+        'MobileSAM',
+        _any(r'^(image_encoder|backbone)\.(patch_embed\.seq|layers\.\d+\.blocks)\.'),
+        'Its image encoder is a TinyViT: take a config of MobileSAM, or a checkpoint of SAM',
+    ),
+    Format(
+        'SAM of Hugging Face transformers',
+        _any(r'^(vision_encoder\.|shared_image_embedding\.)'),
+        "Its key names are not Meta's: take Meta's file of the same model (sam_vit_b_01ec64.pth)",
+    ),
+    Format(
+        'a model of this project',
+        lambda keys: _any(r'^backbone\.')(keys) and _any(r'^(mask_decoder|prompt_encoder)\.')(keys),
+        'Take the config that it was trained with',
+        key_map={},
+    ),
+    Format(
+        'a segmentor of MMSegmentation',
+        _any(r'^(decode_head|auxiliary_head)\.'),
+        'It is not a SAM: take the config that it was trained with',
+    ),
+    Format(
+        'a classifier or a plain ViT',
+        _any(
+            r'^(backbone\.|model\.|encoder\.)?'
+            r'(cls_token|head\.weight|fc\.weight|blocks\.0\.attn\.qkv\.weight|conv1\.weight)$'
+        ),
+        'It is not a SAM: give it to the backbone alone, by model.backbone.init_cfg',
+    ),
+)
+
+
+def recognise(keys: Collection[str]) -> Format | None:
+    """Return the format that a state dict's keys are of, None where it is unknown."""
+    return next((one for one in FORMATS if keys and one.recognise(keys)), None)
+
+
+def describe(keys: Collection[str]) -> str:
+    """Return one sentence on what a state dict is and what to do with it, '' where its format is unknown."""
+    found = recognise(keys)
+    if found is None:
+        return ''
+    return f'The file is {found.name}. {found.advice}.' if found.advice else f'The file is {found.name}.'
+
+
+def unwrap(checkpoint: Mapping) -> Mapping | None:
+    """Return the state dict in a checkpoint of some training code, None where there is none."""
+    for name in WRAPPERS:
+        inner = checkpoint.get(name)
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+            return inner
+    return None
+
+
+def strip_wrapping(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> None:
+    """Take what compiling and wrapping a model put into its key names out of them, in place.
+
+    Args:
+        state_dict: The keys below `prefix` are looked at.
+        prefix: Of the model in the module that is loaded.
+    """
+    keys = [key for key in state_dict if key.startswith(prefix)]
+    _rename(state_dict, {key: prefix + key[len(prefix) :].replace(COMPILED, '') for key in keys})
+    while keys := [key for key in state_dict if key.startswith(prefix)]:
+        outer = next((o for o in OUTER if all(key.startswith(prefix + o) for key in keys)), None)
+        if outer is None:
+            return
+        _rename(state_dict, {key: prefix + key[len(prefix + outer) :] for key in keys})
+
+
+def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> None:
+    """Bring the keys below `prefix` to our names, in place, where their format is known and can be loaded."""
+    found = recognise({key[len(prefix) :] for key in state_dict if key.startswith(prefix)})
+    if found is None or found.key_map is None:
+        return
+    names: dict[str, str | None] = {}
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        if any(re.search(pattern, name) for pattern in found.left_out):
+            names[key] = None
+            continue
+        for pattern, ours in found.key_map.items():
+            name = re.sub(pattern, ours, name)
+        names[key] = prefix + name
+    _rename(state_dict, names)
+
+
+def _rename(state_dict: MutableMapping[str, Tensor], names: Mapping[str, str | None]) -> None:
+    """Rename keys in place; those renamed to None are dropped, those that stay keep their place."""
+    for key, name in names.items():
+        if name != key:
+            value = state_dict.pop(key)
+            if name is not None:
+                state_dict[name] = value
