@@ -2,7 +2,7 @@
 # tools/train.py configs/all_tiny_mtd.py
 _base_ = './plm_tiny_mtd.py'
 plugins = [
-    dict(type='DeformableSamplingPlugin', dim=128, router=dict(type='DynamicRoutingPlugin', dim=128)),
+    dict(type='DeformableSamplingPlugin', dim=128, router=dict(type='DynamicRouter', dim=128)),
     dict(type='VRAAdapter', dim=128, blocks=(0, 1), alpha=0.0),
 ]
 model = dict(

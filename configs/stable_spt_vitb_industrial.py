@@ -2,7 +2,7 @@
 # tools/dist_train.sh configs/stable_spt_vitb_industrial.py 8
 _base_ = './spt_vitb_industrial.py'
 plugins = [
-    dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRoutingPlugin')),
+    dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRouter')),
     dict(type='VRAAdapter', blocks=(0, 1), alpha=0.0),
 ]
 model = dict(

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 from tests.numeric import assert_differs
 from tests.shrink import CONFIGS, SIZE, shrink
 
@@ -72,9 +72,11 @@ def test_switched_off_it_is_sam_again() -> None:
     state = {key: value for key, value in model.state_dict().items() if not key.startswith('prompt_stages')}
     plain.load_state_dict(state)
     features = model.extract_feat(inputs)
-    before = plain.eval().decode(features, prompts, (SIZE, SIZE)).logits
-    assert torch.equal(model.decode(features, prompts, (SIZE, SIZE)).logits, before)  # untrained
+    before = plain.eval().decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
+    assert torch.equal(
+        model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before
+    )  # untrained
     nn.init.normal_(model.prompt_stages[0].output.weight)
-    assert_differs(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
+    assert_differs(model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before)
     model.prompt_stages = nn.ModuleList()
-    assert torch.equal(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
+    assert torch.equal(model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before)

@@ -28,7 +28,7 @@ SIZE = 64  # the embedding is 4 x 4
 #: One entry for each component; a new one is one line here.
 PLUGINS = dict(
     VRAAdapter=dict(dim=CHANNELS),
-    DeformableSamplingPlugin=dict(dim=CHANNELS, router=dict(type='DynamicRoutingPlugin', dim=CHANNELS, hidden_dim=8)),
+    DeformableSamplingPlugin=dict(dim=CHANNELS, router=dict(type='DynamicRouter', dim=CHANNELS, hidden_dim=8)),
 )
 ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(2, 3))
 STAGES = dict(

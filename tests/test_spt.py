@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsam_ext.models.peft import PEFTLinear
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 from tests.naming import raises_naming
 from tests.numeric import MODEL, assert_close
 from tests.run_tool import run_here, test_results
@@ -158,10 +158,14 @@ def test_starts_as_zero_shot_sdt(name: str, tmp_path: Path) -> None:
     load_checkpoint(model, str(path), map_location='cpu')
     model.eval()
     image, box = torch.randn(1, 3, SIZE, SIZE), [[20.0, 10, 50, 40]]
-    draft = plain.decode(plain.extract_feat(image), [Prompts.create(boxes=box)], (SIZE, SIZE)).logits
+    draft = plain.decode(
+        plain.extract_feat(image), PromptBatch.from_prompts([Prompts.create(boxes=box)], (SIZE, SIZE))
+    ).logits
     prompts = Prompts.create(boxes=box, masks=draft[:, :1])
-    refined = plain.decode(plain.extract_feat(image), [prompts], (SIZE, SIZE)).logits
-    result = model.decode(model.extract_feat(image), [Prompts.create(boxes=box)], (SIZE, SIZE))
+    refined = plain.decode(plain.extract_feat(image), PromptBatch.from_prompts([prompts], (SIZE, SIZE))).logits
+    result = model.decode(
+        model.extract_feat(image), PromptBatch.from_prompts([Prompts.create(boxes=box)], (SIZE, SIZE))
+    )
     assert not torch.equal(draft, refined)
     for got, expected in ((result.drafts[0].logits, draft), (result.logits, refined)):
         if 'dora' in name:

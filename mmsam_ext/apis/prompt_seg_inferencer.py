@@ -6,7 +6,6 @@ import logging
 import os
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,8 +176,7 @@ class PromptSegInferencer:
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InferenceError(f'batch_size is {batch_size!r}, expected a whole number, 1 or more')
-        with self._multimask(multimask):  # checks it
-            pass
+        multimask = self._choice(multimask)
         sources = list_sources(inputs)
         sets = prompt_sets(len(sources), boxes, points, point_labels, masks)
         for source, prompts in zip(sources, sets, strict=True):
@@ -238,8 +236,8 @@ class PromptSegInferencer:
         if not items:
             return
         try:
-            with self._multimask(multimask):
-                samples = self.model.test_step(pseudo_collate([item.packed for item in items]))
+            data = self.model.data_preprocessor(pseudo_collate([item.packed for item in items]), False)
+            samples = self.model.predict(data['inputs'], data['data_samples'], multimask)
         except Exception as error:
             if len(items) == 1:
                 failed.append(_failure(items[0].source, error))
@@ -302,12 +300,12 @@ class PromptSegInferencer:
         Raises:
             InferenceError: no image was set, no prompt given, or a prompt that is malformed or outside the image.
         """
-        if self.encoded is None:
+        encoded = self.encoded  # another thread may set another image meanwhile
+        if encoded is None:
             raise InferenceError('no image is set; call set_image first')
-        given = PromptSet.create(boxes, points, point_labels, masks, name=self.encoded.name)
-        self._check_given(given, self.encoded.name)
-        with self._multimask(multimask):
-            logits, scores, low_res = self.encoded.predict(self.model, given)
+        given = PromptSet.create(boxes, points, point_labels, masks, name=encoded.name)
+        self._check_given(given, encoded.name)
+        logits, scores, low_res = encoded.predict(self.model, given, self._choice(multimask))
         return _numpy(logits if return_logits else logits > 0), _numpy(scores), _numpy(low_res)
 
     # ---------------------------------------------------------------- both
@@ -317,20 +315,13 @@ class PromptSegInferencer:
         if not prompts and not creates:
             raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
 
-    @contextmanager
-    def _multimask(self, choice: bool | str | None) -> Iterator[None]:
-        """The model's ``test_cfg.multimask`` is `choice` for a while; None leaves it, but not 'oracle' (no truth)."""
-        if choice not in (None, False, True, 'ambiguous'):
-            raise InferenceError(f"multimask is {choice!r}, expected None, False, True or 'ambiguous'")
-        kept = self.model.test_cfg
-        if choice is None and kept.get('multimask') == 'oracle':
-            choice = 'ambiguous'
-        if choice is not None:
-            self.model.test_cfg = {**kept, 'multimask': choice}
-        try:
-            yield
-        finally:
-            self.model.test_cfg = kept
+    def _choice(self, multimask: bool | str | None) -> bool | str | None:
+        """Check `multimask`, and replace the model's 'oracle', which needs ground truth, by 'ambiguous'."""
+        if multimask not in (None, False, True, 'ambiguous'):
+            raise InferenceError(f"multimask is {multimask!r}, expected None, False, True or 'ambiguous'")
+        if multimask is None and self.model.test_cfg.get('multimask') == 'oracle':
+            return 'ambiguous'
+        return multimask
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+T = TypeVar('T')
 
 
 @dataclass
@@ -14,23 +17,52 @@ class SAMFeatures:
     """Image features of a batch.
 
     Attributes:
-        embedding: (B, C, h, w), what SAM calls the image embedding.
+        embedding: (B, C, h, w), SAM's image embedding.
         stages: Inner feature maps of the backbone, shallow to deep, each (B, C_i, h_i, w_i); may be empty.
-        image: (B, 3, H, W), the network input, for stages that look at it anew; None where it is not at hand.
-        shared: What is computed from these features once, whatever the number of prompts, decoders and blocks that use
-            it.
+        image: (B, 3, H, W), the network input, for stages that read it again; None if it is not available.
     """
 
     embedding: Tensor
     stages: tuple[Tensor, ...] = ()
     image: Tensor | None = None
-    shared: dict[Hashable, Any] = field(default_factory=dict)
+    _shared: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
-    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """`compute`'s result, computed at the first call with this key."""
-        if key not in self.shared:
-            self.shared[key] = compute()
-        return self.shared[key]
+    def once(self, what: str, compute: Callable[[], T], *settings: Hashable, weights: nn.Module | None = None) -> T:
+        """Return the result of `compute`, computed once for all prompts, decoders and blocks that need it.
+
+        One rule decides when a stored result is used again: `what`, `settings`, the gradient mode and, if `weights` is
+        given, that module and the current values of its parameters are the same. A graph therefore never misses what
+        was computed without gradients, and an image that stays encoded never meets outdated weights. If PyTorch does
+        not tell whether parameters have changed, the result is computed anew.
+
+        Args:
+            what: Name of the result.
+            compute: Computes it from these features.
+            settings: Everything else that the result depends on.
+            weights: The module whose parameters it depends on.
+        """
+        versions: tuple[int, ...] | None = ()
+        if weights is not None:
+            versions = parameter_versions(weights)
+        if versions is None:
+            return compute()
+        key = (what, settings, torch.is_grad_enabled(), weights, versions)
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
+
+
+def parameter_versions(module: nn.Module) -> tuple[int, ...] | None:
+    """Return the version of each parameter, which changes with its values.
+
+    None if there are no versions: in ``torch.compile``, and of parameters made under ``torch.inference_mode``.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    parameters = tuple(module.parameters())
+    if any(parameter.is_inference() for parameter in parameters):
+        return None
+    return tuple(parameter._version for parameter in parameters)  # noqa: SLF001 (torch has no public one)
 
 
 @dataclass
@@ -39,12 +71,14 @@ class PromptEmbedding:
 
     Attributes:
         sparse: (P, K, C) tokens; K = 0 for prompts without points and boxes.
-        dense: (P, C, h, w) embedding added to the image embedding; may be an expanded (not copied) view.
-        image_index: (P,) the image of the batch each prompt belongs to.
+        dense: (P, C, h, w) embedding that is added to the image embedding; may be an expanded (not copied) view.
+        image_index: (P,) the image of the batch that each prompt belongs to.
         image_pe: (1, C, h, w) the position code of the image grid.
-        order: (P,) place of each prompt among all prompts of the batch, by which the segmentor restores their order.
-        padding: (P, K) bool, the tokens that stand for no point (SAM's "not a point"); None: none of them. A stage that
-            changes the number of tokens changes it too, or sets it to None.
+        order: (P,) place of each prompt among all prompts of the batch; the segmentor restores their order by it.
+        padding: (P, K) bool, the tokens that stand for no point (SAM's "not a point"); None if there are none. A stage
+            that changes the number of tokens changes it too, or sets it to None.
+        dense_is_shared: Whether `dense` is the same for all of several prompts, so that what is computed from it and
+            the image embedding is computed once per image.
     """
 
     sparse: Tensor
@@ -53,32 +87,37 @@ class PromptEmbedding:
     image_pe: Tensor
     order: Tensor
     padding: Tensor | None = None
+    dense_is_shared: bool = False
 
     def __len__(self) -> int:
         return len(self.image_index)
 
-    def __getitem__(self, rows: slice | Tensor) -> PromptEmbedding:
-        """Some of the prompts, as a view where `rows` is a slice."""
-        return PromptEmbedding(
-            self.sparse[rows],
-            self.dense[rows],
-            self.image_index[rows],
-            self.image_pe,
-            self.order[rows],
-            None if self.padding is None else self.padding[rows],
+    def __getitem__(self, rows: slice) -> PromptEmbedding:
+        """Return some of the prompts, as views."""
+        return replace(
+            self,
+            sparse=self.sparse[rows],
+            dense=self.dense[rows],
+            image_index=self.image_index[rows],
+            order=self.order[rows],
+            padding=None if self.padding is None else self.padding[rows],
         )
+
+    def with_dense(self, dense: Tensor) -> PromptEmbedding:
+        """Return a copy with another dense embedding (P, C, h, w), which may differ between prompts."""
+        return replace(self, dense=dense, dense_is_shared=False)
 
 
 @dataclass
 class MaskPrediction:
-    """What a mask decoder predicts for P prompts.
+    """The masks that a mask decoder predicts for P prompts.
 
     Attributes:
         logits: (P, M, 4h, 4w) mask logits of all mask tokens, foreground is > 0: first the single-mask output, then
             those for ambiguous prompts.
         iou: (P, M) the IoU head's estimate of each mask's IoU.
         drafts: Earlier predictions of the same prompts, first to last (self-draft decoders); supervised too.
-        upscaled: (P, C/8, 4h, 4w) the decoder's upscaled image features, for auxiliary heads; None where not asked for.
+        upscaled: (P, C/8, 4h, 4w) the decoder's upscaled image features; None unless they were requested.
     """
 
     logits: Tensor
@@ -86,6 +125,22 @@ class MaskPrediction:
     drafts: list[MaskPrediction] = field(default_factory=list)
     upscaled: Tensor | None = None
 
+    @classmethod
+    def joined(cls, predictions: Sequence[MaskPrediction], order: Tensor) -> MaskPrediction:
+        """Concatenate predictions of several groups of prompts, and sort their P prompts by `order` (P,)."""
+        upscaled = [prediction.upscaled for prediction in predictions]
+        return cls(
+            logits=torch.cat([prediction.logits for prediction in predictions])[order],
+            iou=torch.cat([prediction.iou for prediction in predictions])[order],
+            drafts=[cls.joined(drafts, order) for drafts in zip(*(p.drafts for p in predictions), strict=True)],
+            upscaled=None if upscaled[0] is None else torch.cat(upscaled)[order],
+        )
+
     def masks(self, which: slice) -> MaskPrediction:
-        """Some of the M masks, as views; drafts and upscaled features stay behind."""
+        """Return some of the M masks, as views, without drafts and upscaled features."""
         return MaskPrediction(self.logits[:, which], self.iou[:, which])
+
+    def pick(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mask `chosen` (P,) of each prompt: logits (P, 4h, 4w) and estimated IoU (P,)."""
+        rows = torch.arange(len(chosen), device=chosen.device)
+        return self.logits[rows, chosen], self.iou[rows, chosen]

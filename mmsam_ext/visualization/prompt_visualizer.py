@@ -14,9 +14,10 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
-from ..evaluation.functional import mask_iou
-from ..evaluation.metrics.prompt_groups import PromptGroup, prompt_groups, sample_labels, sample_name
-from ..structures import PromptKind, Prompts
+from mmsam_ext.evaluation.functional import mask_iou
+from mmsam_ext.structures import PromptGroup, PromptKind, Prompts, prompt_groups
+from mmsam_ext.structures.samples import sample_key, sample_labels, target_field, target_masks
+
 from . import drawing
 
 PREDICTION: drawing.Color = (30, 136, 255)
@@ -108,7 +109,8 @@ class PromptVisualizer(SegLocalVisualizer):
         sample = data_sample.to_dict()
         prompts = _image_prompts(data_sample, image)
         groups = list(prompt_groups(sample)) if draw_pred and 'pred_instances' in sample else []
-        truth = _truth(sample) if draw_gt else None
+        # Ignored pixels are drawn as background.
+        truth = target_masks(sample) if draw_gt and target_field(sample) else None
 
         rows = []
         # modes without a prompt in this sample have no row; a sample without any prompt has one
@@ -129,7 +131,7 @@ class PromptVisualizer(SegLocalVisualizer):
                 panels.append(self._mask_panel(ground, [mask], TRUTH, note))
             rows.append(_joined(panels))
         picture = np.vstack([_below(row) for row in rows])
-        title = f'{sample_name(sample)}   [{", ".join(sample_labels(sample))}]'
+        title = f'{sample_key(sample) or "sample"}   [{", ".join(sample_labels(sample))}]'
         return np.vstack([drawing.text_bar(title, picture.shape[1], _font_size(ground), drawing.BACKGROUND), picture])
 
     def _prompt_panel(self, ground: np.ndarray, prompts: Prompts | None, mode: str, zoom: float) -> np.ndarray:
@@ -185,13 +187,6 @@ class PromptVisualizer(SegLocalVisualizer):
             drawing.draw_contour(image, other, OTHER_PREDICTION, 1)
         drawing.draw_mask(image, first, color, self.alpha)
         return _panel(image, note, color)
-
-
-def _truth(sample: dict[str, Any]) -> Tensor | None:
-    """(T, H, W) bool, as the metrics see it, but with pixels to be ignored as background."""
-    if 'gt_masks' in sample:
-        return sample['gt_masks']['data'] == 1
-    return sample['gt_sem_seg']['data'] == 1 if 'gt_sem_seg' in sample else None
 
 
 def _image_prompts(data_sample: SegDataSample, image: np.ndarray) -> Prompts | None:

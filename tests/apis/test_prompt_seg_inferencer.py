@@ -19,7 +19,7 @@ from segment_anything import SamPredictor
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.checkpoints.loaders import ASSETS
 from mmsam_ext.models.prompt_stages import PromptLearningModule, SSMODCPromptHead
-from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures import PromptBatch, PromptKind, Prompts
 from tests.apis.conftest import PIPELINE, picture, visible
 from tests.models.small import SIZE, config, segmentor, segmentor_of, stock_sam
 from tests.naming import assert_names, raises_naming
@@ -196,7 +196,7 @@ def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
     single, best = (inferencer.predict(**point, multimask=choice, return_logits=True) for choice in (False, True))
     prompts = Prompts.create(points=[[[70 * (128 / 150), 40 * (77 / 90)]]], point_labels=[[1]])  # 90 x 150 -> 77 x 128
     with torch.no_grad():
-        every = model.decode(encoded.features, [prompts], encoded.input_size)
+        every = model.decode(encoded.features, PromptBatch.from_prompts([prompts], encoded.input_size))
     assert_close(single[2][0], every.logits[0, 0].numpy(), MODEL)
     assert_close(single[1], every.iou[0, :1].numpy(), LAYER)
     chosen = 1 + int(every.iou[0, 1:].argmax())

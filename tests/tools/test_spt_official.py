@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmsam_ext.cli import spt_official as tool
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, stock_sam
 from tests.naming import raises_naming
 from tests.numeric import MODEL, assert_close
@@ -100,7 +100,9 @@ def test_every_form_of_their_files(form: dict, tmp_path: Path, capsys: pytest.Ca
     _, dense = stock(None, None, draft)
     refined, _ = refining(embedding, stock.get_dense_pe(), sparse, dense, False)
 
-    result = model.decode(model.extract_feat(images()), [Prompts.create(boxes=box)], (SIZE, SIZE))
+    result = model.decode(
+        model.extract_feat(images()), PromptBatch.from_prompts([Prompts.create(boxes=box)], (SIZE, SIZE))
+    )
     assert_close(result.drafts[0].logits[:, :1], draft, MODEL)
     assert_close(result.logits[:, :1], refined, MODEL)
 

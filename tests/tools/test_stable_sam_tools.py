@@ -16,6 +16,7 @@ from mmseg.registry import METRICS, MODELS
 from mmsam_ext.cli import analyze_robustness as analyze
 from mmsam_ext.cli import visualize_sampling as visualize
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
+from mmsam_ext.structures import PromptBatch
 from tests.models.small import CHANNELS, DECODER, randomise
 from tests.models.small import config as small_config
 from tests.naming import assert_names, error_line, raises_naming
@@ -66,7 +67,10 @@ def test_curves_and_picture(stable, tmp_path, capsys):
             prompts = sample.prompts
             for row in range(len(prompts)):
                 with torch.no_grad(), plugin.recording() as records:
-                    model.decode(model.extract_feat(image[None]), [prompts[row : row + 1]], image.shape[-2:])
+                    model.decode(
+                        model.extract_feat(image[None]),
+                        PromptBatch.from_prompts([prompts[row : row + 1]], image.shape[-2:]),
+                    )
                 alpha = np.mean([float(record.alphas[0, 0]) for record in records])
                 alphas.setdefault(prompts.modes[prompts.mode_ids[row]], []).append(alpha)
     expected = metric.evaluate(2)

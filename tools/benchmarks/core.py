@@ -160,7 +160,7 @@ def _ours(case: Case, state: dict[str, Tensor]) -> Callable[[], Tensor]:
     from mmsam_ext.models.mask_decoders import SAMMaskDecoder
     from mmsam_ext.models.prompt_encoders import SAMPromptEncoder
     from mmsam_ext.models.segmentors import PromptableSegmentor
-    from mmsam_ext.structures import Prompts, SAMFeatures
+    from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 
     start, boxes = _inputs(case)
     prompts = [Prompts.create(boxes=asked) for asked in boxes] if case.prompts else []
@@ -177,7 +177,9 @@ def _ours(case: Case, state: dict[str, Tensor]) -> Callable[[], Tensor]:
         state.clear()
 
         def decode() -> Tensor:
-            (group,) = prompt_encoder(prompts, (case.size, case.size), start.shape[-2:])  # boxes alone: one group
+            (group,) = prompt_encoder(
+                PromptBatch.from_prompts(prompts, (case.size, case.size)), start.shape[-2:]
+            )  # boxes alone: one group
             return decoder(SAMFeatures(start), group).logits[:, 1:]
 
         return decode

@@ -32,7 +32,7 @@ def parts(size: int, prompts: list[int], device: torch.device, dtype: str) -> di
     from mmsam_ext.models.mask_decoders import SAMMaskDecoder
     from mmsam_ext.models.prompt_encoders import SAMPromptEncoder
     from mmsam_ext.models.prompt_stages import PromptLearningModule
-    from mmsam_ext.structures import Prompts, SAMFeatures
+    from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 
     torch.manual_seed(0)
     grid = size // STRIDE
@@ -42,25 +42,24 @@ def parts(size: int, prompts: list[int], device: torch.device, dtype: str) -> di
     losses = [MODELS.build(dict(type=name)) for name in LOSSES]
     for module in (prompt_encoder, decoder):
         module.requires_grad_(False)
-    decoder.keep_upscaled = True
     side = torch.arange(4 * grid, device=device) - 2.0 * grid
     distance = torch.hypot(side[:, None], side[None])
     predicted, target = ((grid * radius - distance)[None] for radius in (1.0, 1.2))  # discs, as logits
 
-    def decode(points: Prompts, with_plm: bool):
+    def decode(points: Prompts, with_plm: bool, need_upscaled: bool = False):
         features = SAMFeatures(embedding)
-        (group,) = prompt_encoder([points], (size, size), (grid, grid))
-        return decoder(features, plm(features, group) if with_plm else group)
+        (group,) = prompt_encoder(PromptBatch.from_prompts([points], (size, size)), (grid, grid))
+        return decoder(features, plm(features, group) if with_plm else group, need_upscaled=need_upscaled)
 
     def step(points: Prompts, with_pmm: bool) -> None:
         truth = (target > 0).float().expand(len(points), -1, -1)
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == 'bf16'):
-            prediction = decode(points, True)
+            prediction = decode(points, True, need_upscaled=True)
             logits, iou = prediction.logits[:, :1].float(), prediction.iou[:, :1].float()
             loss: Tensor = sum(one(logits, truth, iou).mean() for one in losses)
             if with_pmm:
                 discs = replace(prediction, logits=predicted.expand(len(points), 1, -1, -1))
-                loss = loss + pmm.loss(None, discs, truth, None)['loss_pmm']
+                loss = loss + pmm.loss(None, discs, truth)['loss_pmm']
         loss.backward()
 
     def predict(points: Prompts, with_plm: bool) -> None:

@@ -36,7 +36,7 @@ def parts(
     from mmsam_ext.models.mask_decoders.plugins import visual_relation
     from mmsam_ext.models.peft import LoRA, inject_peft
     from mmsam_ext.models.prompt_encoders import SAMPromptEncoder
-    from mmsam_ext.structures import Prompts, SAMFeatures
+    from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 
     torch.manual_seed(0)
     grid = size // STRIDE
@@ -63,7 +63,7 @@ def parts(
         asked = [Prompts.create(boxes=corners.flatten(1)).to(device)]
 
         def work() -> object:
-            (group,) = prompt_encoder(asked, (size, size), (grid, grid))
+            (group,) = prompt_encoder(PromptBatch.from_prompts(asked, (size, size)), (grid, grid))
             return decoder(SAMFeatures(embedding), group, prompt_encoder).logits  # new features: a new relation
 
         return run(work)

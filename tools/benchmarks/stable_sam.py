@@ -22,7 +22,7 @@ DSP = dict(type='DeformableSamplingPlugin')
 PLUGINS = {
     'sam': [],
     'dsp': [DSP],
-    'dsp_drp': [dict(DSP, router=dict(type='DynamicRoutingPlugin'))],
+    'dsp_drp': [dict(DSP, router=dict(type='DynamicRouter'))],
 }
 
 
@@ -34,7 +34,7 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
     from mmsam_ext.models.backbones import SAMImageEncoder
     from mmsam_ext.models.mask_decoders import SAMMaskDecoder
     from mmsam_ext.models.prompt_encoders import SAMPromptEncoder
-    from mmsam_ext.structures import Prompts, SAMFeatures
+    from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 
     torch.manual_seed(0)
     grid = size // STRIDE
@@ -47,7 +47,7 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
             return work()
 
     def decode(decoder: SAMMaskDecoder, asked: Prompts) -> Tensor:
-        (group,) = prompt_encoder([asked], (size, size), (grid, grid))
+        (group,) = prompt_encoder(PromptBatch.from_prompts([asked], (size, size)), (grid, grid))
         logits = decoder(SAMFeatures(embedding), group).logits[:, :1]
         return F.interpolate(logits.float(), (size, size), mode='bilinear', align_corners=False)
 

@@ -2,6 +2,6 @@
 _base_ = './sam_vitb.py'
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='checkpoints/sam_vit_b_01ec64.pth'),
-    mask_decoder=dict(plugins=[dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRoutingPlugin'))]),
+    mask_decoder=dict(plugins=[dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRouter'))]),
     trainable=[r'^mask_decoder\.plugins\.'],
 )

@@ -2,6 +2,6 @@
 _base_ = './sam_vith.py'
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='checkpoints/sam_vit_h_4b8939.pth'),
-    mask_decoder=dict(plugins=[dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRoutingPlugin'))]),
+    mask_decoder=dict(plugins=[dict(type='DeformableSamplingPlugin', router=dict(type='DynamicRouter'))]),
     trainable=[r'^mask_decoder\.plugins\.'],
 )

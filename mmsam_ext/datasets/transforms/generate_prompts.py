@@ -13,10 +13,10 @@ from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures.samples import IGNORE_LABEL, sample_key
 
 from . import geometry_probe
-from .mask_values import IGNORE_LABEL
-from .prompt_rng import prompt_rng, sample_key
+from .prompt_rng import prompt_rng
 
 KINDS = {
     'box': PromptKind.BOX,

@@ -12,9 +12,9 @@ from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import PromptKind, Prompts
 from mmsam_ext.structures.prompt_files import PromptFile, PromptTable
+from mmsam_ext.structures.samples import sample_key
 
 from . import geometry_probe
-from .prompt_rng import sample_key
 
 _SHOWN = 5  # images named in a message
 

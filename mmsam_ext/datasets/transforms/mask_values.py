@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmsam_ext.structures.samples import IGNORE_LABEL
+
 from .mask_files import EXPECTED, NEAR, read_mask_values
 
-#: MMSegmentation's label of pixels that do not count.
-IGNORE_LABEL = 255
 #: Largest share of the non-zero pixels that may be mid-grey (64..191).
 _MOST_GREY = 0.5
 #: Below this share of the image, grey pixels are a residue whatever their values.

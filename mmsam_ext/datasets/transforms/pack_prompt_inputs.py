@@ -9,9 +9,9 @@ from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import Prompts
+from mmsam_ext.structures.samples import sample_key
 
 from . import geometry_probe
-from .prompt_rng import sample_key
 
 META_KEYS = ('sample_id', 'dataset_name', 'defect_class', 'img_id', 'ann_file')
 

@@ -10,8 +10,9 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures.samples import sample_key
 
-from .prompt_rng import prompt_rng, sample_key
+from .prompt_rng import prompt_rng
 
 STREAM = 1
 #: Of the search for a box within an IoU range: boxes drawn at a time, how many times, and the largest noise on them.

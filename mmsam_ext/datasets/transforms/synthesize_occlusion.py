@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from .prompt_rng import sample_key
+from mmsam_ext.structures.samples import sample_key
 
 #: Places tried for an object.
 TRIES = 50

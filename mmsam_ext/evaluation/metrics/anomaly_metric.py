@@ -12,6 +12,8 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
+from mmsam_ext.structures.samples import ignored_pixels
+
 from ..functional import (
     BINS,
     aupro,
@@ -23,7 +25,6 @@ from ..functional import (
     score_histogram,
 )
 from .foreground import check_grouping, foreground_logits, foreground_target, group_name, report
-from .prompt_groups import ignored_pixels
 
 
 def _histogram() -> Tensor:

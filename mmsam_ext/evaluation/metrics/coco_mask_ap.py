@@ -13,6 +13,8 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from mmsam_ext.structures.samples import sample_labels, sample_name
+
 from ..functional.coco_ap import (
     MaskDetection,
     boundary_ap,
@@ -22,7 +24,6 @@ from ..functional.coco_ap import (
     mask_ap,
     pycocotools,
 )
-from .prompt_groups import sample_labels, sample_name
 
 SCORES = ('product', 'box', 'iou')
 

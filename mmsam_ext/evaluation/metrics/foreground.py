@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .prompt_groups import ignored_pixels, sample_labels, sample_name, target_masks
+from mmsam_ext.structures.samples import ignored_pixels, sample_labels, sample_name, target_masks
 
 GROUPINGS = ('dataset', 'category')
 
@@ -52,7 +52,7 @@ def foreground_target(sample: Mapping[str, Any], like: Tensor) -> Tensor:
     Raises:
         ValueError: not of the size of `like` (H, W), or not a binary target.
     """
-    target = target_masks(sample).any(0)
+    target = target_masks(sample, check_values=True).any(0)
     if target.shape != like.shape:
         raise ValueError(
             f'{sample_name(sample)}: prediction of {tuple(like.shape)} and target of {tuple(target.shape)} (H, W), '

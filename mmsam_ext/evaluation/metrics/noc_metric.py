@@ -15,8 +15,9 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from mmsam_ext.structures.samples import sample_key, sample_labels, sample_name
+
 from ..functional import number_of_clicks
-from .prompt_groups import sample_labels, sample_name
 
 
 class ClickRecord(NamedTuple):
@@ -90,7 +91,7 @@ class NoCMetric(BaseMetric):
                 instances['click_ious'].tolist(),
                 strict=True,
             )
-            name = sample_name(sample)
+            name = sample_key(sample) or 'sample'
             self.results.append([ClickRecord(dataset, name, target, draw, tuple(ious)) for target, draw, ious in rows])
 
     def compute_metrics(self, results: Sequence[Sequence[tuple]]) -> dict[str, float]:

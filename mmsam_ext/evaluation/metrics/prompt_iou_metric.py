@@ -14,9 +14,18 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
+from mmsam_ext.structures import prompt_groups
+from mmsam_ext.structures.samples import (
+    IGNORE_LABEL,
+    ignored_pixels,
+    sample_key,
+    sample_labels,
+    sample_name,
+    target_masks,
+)
+
 from ..functional import boundary_iou, mask_iou, stability
 from .breakdown import Breakdown, Score
-from .prompt_groups import IGNORE_LABEL, ignored_pixels, prompt_groups, sample_labels, sample_name, target_masks
 
 
 @METRICS.register_module()
@@ -84,14 +93,14 @@ class PromptIoUMetric(BaseMetric):
                 self._write_mask(sample)
 
     def _write_mask(self, sample: Mapping[str, Any]) -> None:
-        path = osp.join(self.output_dir, f'{sample_name(sample)}.png')
+        path = osp.join(self.output_dir, f'{sample_key(sample) or "sample"}.png')
         mask = sample['pred_sem_seg']['data'][0].cpu().numpy().astype(np.uint8) * 255  # (1, H, W) -> (H, W)
         mmcv.imwrite(mask, path)
 
     def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         name = sample_name(sample)
         dataset, defect_class = sample_labels(sample)
-        targets = target_masks(sample)  # (T, H, W)
+        targets = target_masks(sample, check_values=True)  # (T, H, W)
         ignored = ignored_pixels(sample, targets)
         if ignored is not None:
             if self.boundary:

@@ -10,9 +10,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
+from mmsam_ext.structures import prompt_groups
+from mmsam_ext.structures.samples import sample_labels
+
 from ..functional import stability
 from .breakdown import Breakdown, Score
-from .prompt_groups import prompt_groups, sample_labels
 
 
 @METRICS.register_module()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmsam_ext.structures import MaskPrediction, SAMFeatures
+from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 
 from ..layers.contours import PARTS, Contour, find_contours, pair_contours
 from .base import PromptAuxiliaryHead
@@ -83,18 +83,25 @@ class PointMatchingModule(PromptAuxiliaryHead):
         self.offset = nn.Sequential(nn.Linear(2 * dim, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 2))
 
     def loss(
-        self, features: SAMFeatures, prediction: MaskPrediction, targets: Tensor, image_index: Tensor
+        self,
+        features: SAMFeatures | None,
+        prediction: MaskPrediction,
+        targets: Tensor,
+        batch: PromptBatch | None = None,
     ) -> dict[str, Tensor]:
-        """The point matching loss of P prompts.
+        """Compute the point matching loss of P prompts.
 
         Args:
             features: Not used.
             prediction: logits (P, M, 4h, 4w), upscaled (P, in_channels, 4h, 4w).
             targets: (P, 4h, 4w) in [0, 1]; foreground is > 0.5.
-            image_index: Not used.
+            batch: Not used.
 
         Returns:
-            ``loss_pmm``, and how many boundaries were skipped and interpolated.
+            ``loss_pmm``, and the numbers of boundaries that were skipped and interpolated.
+
+        Raises:
+            ValueError: The upscaled features do not have `in_channels` channels.
         """
         if prediction.upscaled.shape[1] != self.in_channels:
             raise ValueError(

@@ -1,3 +1,3 @@
-from .prompt_data_preprocessor import PromptDataPreprocessor, sample_name
+from .prompt_data_preprocessor import PromptDataPreprocessor
 
-__all__ = ['PromptDataPreprocessor', 'sample_name']
+__all__ = ['PromptDataPreprocessor']

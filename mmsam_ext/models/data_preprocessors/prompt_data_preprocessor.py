@@ -11,6 +11,7 @@ from mmseg.utils import stack_batch
 from torch import Tensor
 
 from mmsam_ext.structures import Prompts
+from mmsam_ext.structures.samples import sample_name
 
 #: SAM's pixel statistics, RGB.
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -18,24 +19,24 @@ SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 @MODELS.register_module()
 class PromptDataPreprocessor(SegDataPreProcessor):
-    """MMSegmentation's preprocessor, which also pads `gt_masks`, checks prompts, and pads in evaluation as in training.
+    """Prepare batches as MMSegmentation does, but also pad `gt_masks`, check prompts, and pad in evaluation.
 
-    Padding goes to the right and the bottom, after the normalisation, with zeros, as in SAM. A sample without prompts
-    gets the empty prompt.
+    Images are padded on the right and at the bottom, after the normalisation, with zeros, as in SAM. A sample without
+    prompts gets the empty prompt. MMSegmentation's `batch_augments` is not supported: it would not move prompts.
 
     Args:
-        size: (H, W) every image is padded to, or
-        size_divisor: pad to the batch's largest image, rounded up to a multiple of this. One of the two.
-        mean, std: Per channel, RGB; SAM's by default.
-        bgr_to_rgb: MMSegmentation loads BGR, SAM wants RGB.
-        pad_val: Of normalised images.
-        seg_pad_val: Of `gt_sem_seg`; 255 is ignored by the losses. (MMSegmentation's `batch_augments` would not move
-            prompts.)
+        size: (H, W) that every image is padded to. Give either this or `size_divisor`.
+        size_divisor: Pad to the size of the batch's largest image, rounded up to a multiple of this number.
+        mean: Mean of each channel, RGB; SAM's by default.
+        std: Standard deviation of each channel, RGB; SAM's by default.
+        bgr_to_rgb: Convert BGR, which MMSegmentation loads, to RGB, which SAM expects.
+        pad_val: Padding of normalised images.
+        seg_pad_val: Padding of `gt_sem_seg`; the losses ignore 255.
 
     Raises:
-        ValueError: an image larger than `size`, prompts that are malformed or outside their image, or in training
-            target masks of another size than their image (the error names the sample, the field, what came and what was
-            expected).
+        ValueError: An image is larger than `size`, prompts are malformed or outside their image, or (in training)
+            target masks have another size than their image. The message names the sample, the field, what came and what
+            was expected.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
     ) -> None:
         if (size is None) == (size_divisor is None):
             raise ValueError(
-                f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected one of the two'
+                f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected exactly one of the two'
             )
         super().__init__(mean, std, size, size_divisor, pad_val, seg_pad_val, bgr_to_rgb)
 
@@ -59,13 +60,13 @@ class PromptDataPreprocessor(SegDataPreProcessor):
 
         Args:
             data: 'inputs', a list of uint8 (3, H, W) images, and 'data_samples'.
-            training: Whether targets are in the frame of the network input (then they are padded with it), or in that
-                of the original image (then they stay).
+            training: Whether targets are in the frame of the network input, and so are padded with it. In evaluation
+                they are in the frame of the original image, and stay as they are.
 
         Returns:
             'inputs' (B, 3, H, W) float and 'data_samples', each with `prompts`.
         """
-        # Checked where they come from: on a GPU every check would wait for the device.
+        # Checked before they are moved: on a GPU every check would wait for the device.
         samples = data.get('data_samples') or [SegDataSample() for _ in data['inputs']]
         for image, sample in zip(data['inputs'], samples, strict=True):
             self._check(image, sample, training)
@@ -116,9 +117,3 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         masks = sample.gt_masks.data  # (T, H, W)
         pad = (0, size[1] - masks.shape[-1], 0, size[0] - masks.shape[-2])
         sample.gt_masks = PixelData(data=F.pad(masks, pad))
-
-
-def sample_name(sample: SegDataSample) -> str:
-    """How errors name a sample: by its file where it has one."""
-    meta = sample.metainfo
-    return str(meta.get('img_path') or meta.get('sample_id') or 'sample without a name')

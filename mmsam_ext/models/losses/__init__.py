@@ -1,3 +1,4 @@
+from .best_mask import best_mask_losses
 from .mask_losses import IoUPredictionLoss, MaskBCELoss, MaskDiceLoss, MaskFocalLoss, MaskLoss
 
-__all__ = ['IoUPredictionLoss', 'MaskBCELoss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss']
+__all__ = ['IoUPredictionLoss', 'MaskBCELoss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss', 'best_mask_losses']

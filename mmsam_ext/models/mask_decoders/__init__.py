@@ -1,4 +1,11 @@
-from .plugins import DecoderContext, DecoderPlugin, DeformableSamplingPlugin, DynamicRoutingPlugin, VRAAdapter
+from .plugins import (
+    DecoderContext,
+    DecoderPlugin,
+    DeformableSamplingPlugin,
+    DynamicRouter,
+    DynamicRoutingPlugin,
+    VRAAdapter,
+)
 from .sam_mask_decoder import SAMMaskDecoder
 from .self_draft_decoder import SelfDraftDecoder
 
@@ -6,6 +13,7 @@ __all__ = [
     'DecoderContext',
     'DecoderPlugin',
     'DeformableSamplingPlugin',
+    'DynamicRouter',
     'DynamicRoutingPlugin',
     'SAMMaskDecoder',
     'SelfDraftDecoder',

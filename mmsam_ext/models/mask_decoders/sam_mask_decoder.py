@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -16,30 +17,33 @@ from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 from ..layers import fuse_layer_norms
 from .plugins import DecoderContext, install_plugins
 
-#: Values of image tokens (prompts x h x w x C) a CPU decodes best at a time: two prompts of a 1024 x 1024 image.
+#: Number of image token values (prompts x h x w x C) that a CPU decodes fastest: two prompts of a 1024 x 1024 image.
 CPU_CHUNK_VALUES = 2 * 64 * 64 * 256
 
 
 @MODELS.register_module()
 class SAMMaskDecoder(MaskDecoder, BaseModule):
-    """``segment_anything``'s mask decoder with its parameter names, for prompts of many images in one call.
+    """Decode masks with ``segment_anything``'s decoder and parameter names, for prompts of many images in one call.
 
-    Image embeddings are expanded by prompt in one addition: the stock forward pass on a zero image embedding with
-    ``dense + embedding[image_index]`` is bitwise what it would be image by image.
+    Image embeddings are expanded to prompts in one addition: the stock forward pass on a zero image embedding with
+    ``dense + embedding[image_index]`` gives bitwise the same result as one pass per image.
 
     Args:
         transformer_dim: C, channels of the image embedding.
-        depth: Two-way blocks.
-        num_heads: Attention heads.
+        depth: Number of two-way blocks.
+        num_heads: Number of attention heads.
         mlp_dim: Hidden width of a block's MLP.
-        num_multimask_outputs: Masks beside the single-mask output, for ambiguous prompts; 1 or more.
-        iou_head_depth: Layers of the IoU head.
-        iou_head_hidden_dim: Its width.
+        num_multimask_outputs: Number of masks for ambiguous prompts, in addition to the single-mask output; 1 or more.
+        iou_head_depth: Number of layers of the IoU head.
+        iou_head_hidden_dim: Hidden width of the IoU head.
         plugins: Configs of :class:`DecoderPlugin`, applied in this order.
-        chunk_size: Prompts decoded at a time; None: all; 'auto': all on a GPU, few on a CPU, where large prompt batches
-            are slower. Without gradients only.
+        chunk_size: Number of prompts decoded at a time without gradients. None decodes all at once; 'auto' decodes all
+            at once on a GPU and a few at a time on a CPU, where large prompt batches are slower.
         with_cp: Checkpoint the decoder's activations in training.
         init_cfg: As in any mmengine module.
+
+    Raises:
+        ValueError: An argument is out of its range, or a plugin does not fit the decoder.
     """
 
     def __init__(
@@ -74,13 +78,9 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         self.chunk_size = chunk_size
         self.with_cp = with_cp
         self.plugins = ModuleList([MODELS.build(plugin) for plugin in plugins])
-        #: What plugins may look at; there only while the transformer runs.
-        self.context: DecoderContext | None = None
-        #: Return the upscaled features too (set by the segmentor where an auxiliary head wants them).
-        self.keep_upscaled = False
+        self._contexts: dict[int, DecoderContext] = {}
         if len(self.plugins):
             install_plugins(self)
-        self._upscaled: Tensor | None = None
         self.output_upscaling.register_forward_hook(self._take_upscaled)
 
     def forward(
@@ -88,6 +88,7 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         features: SAMFeatures,
         prompts: PromptEmbedding,
         prompt_encoder: nn.Module | None = None,
+        need_upscaled: bool = False,
     ) -> MaskPrediction:
         """Decode P prompts.
 
@@ -95,18 +96,25 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
             features: Embedding (B, C, h, w).
             prompts: sparse (P, K, C), dense (P, C, h, w).
             prompt_encoder: For decoders that turn masks into prompts (self-draft); not used here.
+            need_upscaled: Return the upscaled image features, too.
 
         Returns:
-            logits (P, M, 4h, 4w), iou (P, M) with M = 1 + num_multimask_outputs: all of stock SAM's masks, unselected.
+            logits (P, M, 4h, 4w), iou (P, M) with M = 1 + num_multimask_outputs: all of stock SAM's masks, unselected;
+            upscaled (P, C/8, 4h, 4w) if `need_upscaled`.
         """
         if self.with_cp and self.training and torch.is_grad_enabled():
-            parts = [checkpoint(self._decode, features, prompts, use_reentrant=False)]
+            parts = [checkpoint(self._decode, features, prompts, need_upscaled, use_reentrant=False)]
         else:
             size = self._chunk_size(prompts)
             starts = range(0, len(prompts), size)
-            parts = [self._decode(features, prompts[start : start + size]) for start in starts]
+            parts = [self._decode(features, prompts[start : start + size], need_upscaled) for start in starts]
         logits, iou, upscaled = (list(part) for part in zip(*parts, strict=True))
-        return MaskPrediction(_join(logits), _join(iou), upscaled=_join(upscaled) if self.keep_upscaled else None)
+        return MaskPrediction(_join(logits), _join(iou), upscaled=_join(upscaled) if need_upscaled else None)
+
+    @property
+    def context(self) -> DecoderContext:
+        """What plugins may read; available only while this thread decodes."""
+        return self._contexts[_thread()]
 
     def _chunk_size(self, prompts: PromptEmbedding) -> int:
         if torch.is_grad_enabled() or self.chunk_size is None or not len(prompts):
@@ -116,10 +124,20 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         on_gpu = prompts.dense.device.type != 'cpu'
         return len(prompts) if on_gpu else max(1, CPU_CHUNK_VALUES // prompts.dense[0].numel())
 
-    def _decode(self, features: SAMFeatures, prompts: PromptEmbedding) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _decode(
+        self, features: SAMFeatures, prompts: PromptEmbedding, need_upscaled: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         dtype = self.iou_token.weight.dtype
         dense = (prompts.dense + features.embedding[prompts.image_index]).to(dtype)  # (P, C, h, w)
-        self.context = DecoderContext(features, prompts.image_index, tuple(dense.shape[-2:]), prompts.dense)
+        # A context per thread: hooks find it here, and threads that share a model do not meet.
+        context = self._contexts[_thread()] = DecoderContext(
+            features=features,
+            image_index=prompts.image_index,
+            size=tuple(dense.shape[-2:]),
+            dense=prompts.dense,
+            dense_is_shared=prompts.dense_is_shared,
+            need_upscaled=need_upscaled,
+        )
         try:
             logits, iou = self.predict_masks(
                 image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
@@ -127,13 +145,18 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
                 sparse_prompt_embeddings=prompts.sparse.to(dtype),
                 dense_prompt_embeddings=dense,
             )
-            return logits, iou, self._upscaled
         finally:
-            self.context = self._upscaled = None
+            del self._contexts[_thread()]
+        return logits, iou, context.upscaled
 
     def _take_upscaled(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        if self.keep_upscaled:
-            self._upscaled = output
+        if self.context.need_upscaled:
+            self.context.upscaled = output
+
+
+def _thread() -> int:
+    """Return a number for the current thread; under ``torch.compile``, which traces one thread, always 0."""
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
 def _join(parts: list[Tensor]) -> Tensor:

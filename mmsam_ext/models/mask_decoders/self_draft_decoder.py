@@ -1,4 +1,4 @@
-"""Self-draft tuning: draft a mask, then refine it (SPT, section 3.2)."""
+"""Self-draft tuning: draft a mask, then refine it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
 @MODELS.register_module()
 class SelfDraftDecoder(BaseModule):
-    """Draft decoders draw a coarse mask; its logits go to the prompt encoder as a mask prompt; SAM's own decoder
-    refines.
+    """Draft a coarse mask with one decoder, embed it as a mask prompt, and refine it with another decoder.
 
-    The draft decoders are copies of SAM's decoder: where a checkpoint holds a plain ``mask_decoder``, it is loaded into
-    all of them. The sparse prompt embedding is reused, the dense one is replaced by the draft's mask embedding
-    (equations 4 to 6). Without training this is zero-shot SDT.
+    The draft decoders are copies of SAM's decoder: a plain ``mask_decoder`` of a checkpoint is loaded into all of
+    them. The sparse prompt embedding is reused; the dense one is replaced by the embedding of the draft (equations 4 to
+    6). Without training this is the paper's zero-shot self-draft tuning.
+
+    Paper: SPT, section 3.2.
 
     Args:
-        decoder: Config of a decoder, :class:`SAMMaskDecoder` with or without plugins; each decoder has its own.
-        num_drafts: 0 (plain SAM), 1 (paper) or 2 (Table 4).
-        detach: Whether the refining decoder's loss stays out of the drafting ones.
-        sigmoid: Give the prompt encoder probabilities for logits.
+        decoder: Config of a decoder, :class:`SAMMaskDecoder` with or without plugins. All decoders are built from it.
+        num_drafts: 0 (plain SAM), 1 (the paper's choice) or 2 (Table 4).
+        detach: Keep the loss of the refining decoder from reaching the draft decoders.
+        sigmoid: Feed the prompt encoder sigmoid probabilities instead of logits.
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: another number of drafts.
+        ValueError: `num_drafts` is not 0, 1 or 2.
     """
 
     def __init__(
@@ -46,30 +47,37 @@ class SelfDraftDecoder(BaseModule):
         self.refine = MODELS.build(decoder)
         self.detach, self.sigmoid = detach, sigmoid
 
-    @property
-    def keep_upscaled(self) -> bool:
-        """Whether the refined prediction carries the upscaled features."""
-        return self.refine.keep_upscaled
+    def forward(
+        self,
+        features: SAMFeatures,
+        prompts: PromptEmbedding,
+        prompt_encoder: nn.Module,
+        need_upscaled: bool = False,
+    ) -> MaskPrediction:
+        """Draft and refine the masks of P prompts.
 
-    @keep_upscaled.setter
-    def keep_upscaled(self, value: bool) -> None:
-        self.refine.keep_upscaled = value
+        Args:
+            features: Embedding (B, C, h, w).
+            prompts: sparse (P, K, C), dense (P, C, h, w).
+            prompt_encoder: Embeds the drafts as mask prompts.
+            need_upscaled: Return the upscaled image features of the refining decoder, too.
 
-    def forward(self, features: SAMFeatures, prompts: PromptEmbedding, prompt_encoder: nn.Module) -> MaskPrediction:
-        """Sparse (P, K, C), dense (P, C, h, w) -> the refined logits (P, M, 4h, 4w) and iou (P, M), with `drafts`."""
+        Returns:
+            The refined logits (P, M, 4h, 4w) and iou (P, M), with the earlier predictions in `drafts`.
+        """
         drafts = []
         for decoder in self.drafts:
             draft = decoder(features, prompts, prompt_encoder)
             drafts.append(draft)
             mask = draft.logits[:, :1]  # the single-mask output
             mask = mask.detach() if self.detach else mask
-            dense = prompt_encoder.embed_masks(mask.sigmoid() if self.sigmoid else mask)
-            prompts = replace(prompts, dense=dense)
-        refined = self.refine(features, prompts, prompt_encoder)
+            # Equations 4 to 6
+            prompts = prompts.with_dense(prompt_encoder.embed_masks(mask.sigmoid() if self.sigmoid else mask))
+        refined = self.refine(features, prompts, prompt_encoder, need_upscaled)
         return replace(refined, drafts=drafts)
 
     def adapt_state(self, state_dict: dict[str, Tensor], prefix: str) -> None:
-        """Give the weights of a plain decoder to all decoders, in place, where they have none of their own."""
+        """Copy the weights of a plain decoder in `state_dict` to all decoders that have none of their own, in place."""
         plain = [key for key in state_dict if key.startswith(prefix)]
         for key in plain:
             name = key[len(prefix) :]

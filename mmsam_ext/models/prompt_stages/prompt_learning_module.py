@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 
-from ..layers.parameter_versions import parameter_versions
 from .base import PromptStage
 
 
@@ -103,16 +102,13 @@ class PromptLearningModule(PromptStage):
         return attended.unflatten(1, (most, -1))[prompts.image_index, slot]
 
     def _image_keys(self, features: SAMFeatures, position: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Keys and values of the image attention, (B, heads, N, C / heads) twice, projected once for an image."""
-
-        def project() -> tuple[Tensor, Tensor]:
-            return self._project_image(features.embedding.to(dtype), position)
-
-        versions = parameter_versions(self.image_attention)
-        if versions is None:
-            return project()
-        # With and without gradients apart: a graph must not miss what was computed outside of it.
-        return features.once(('prompt learning', id(self), versions, torch.is_grad_enabled()), project)
+        """Return keys and values of the image attention, each (B, heads, N, C / heads), projected once per image."""
+        return features.once(
+            'prompt learning',
+            lambda: self._project_image(features.embedding.to(dtype), position),
+            dtype,
+            weights=self.image_attention,
+        )
 
     def _project_image(self, embedding: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) and (1, C, h, w) -> keys and values of the image attention."""

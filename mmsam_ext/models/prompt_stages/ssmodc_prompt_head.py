@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -102,10 +101,9 @@ class SSMODCPromptHead(PromptStage):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
-        """Dense (P, C, h, w) -> dense (P, C, h, w); sparse stays."""
-        written = features.once(self, lambda: self.write(features))  # (B, C, h, w)
-        dense = prompts.dense + written[prompts.image_index].to(prompts.dense.dtype)
-        return replace(prompts, dense=dense)
+        """Add the prompt of its image to each dense embedding (P, C, h, w); sparse stays as it is."""
+        written = features.once('SSMODC prompt', lambda: self.write(features), weights=self)  # (B, C, h, w)
+        return prompts.with_dense(prompts.dense + written[prompts.image_index].to(prompts.dense.dtype))
 
     def write(self, features: SAMFeatures) -> Tensor:
         """What is added to the dense embedding of each image, (B, C, h, w)."""

@@ -1,4 +1,4 @@
-"""Parts of a model computed in another floating-point format than their parameters are kept in."""
+"""Compute parts of a model in another floating-point format than the one that stores their parameters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.func import functional_call
 
 
 def floating_dtype(name: str | None) -> torch.dtype | None:
-    """The dtype called `name`, as 'bfloat16'; None stays None.
+    """Return the floating-point dtype with this name, such as 'bfloat16'; None for None.
 
     Raises:
-        ValueError: no floating-point dtype of PyTorch is called so.
+        ValueError: PyTorch has no floating-point dtype with this name.
     """
     dtype = None if name is None else getattr(torch, name, None)
     if name is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
@@ -21,13 +21,14 @@ def floating_dtype(name: str | None) -> torch.dtype | None:
     return dtype
 
 
-def call_in(module: nn.Module, dtype: torch.dtype | None, *args) -> Any:
-    """`module(*args)` with its floating-point parameters and buffers cast to `dtype`; None: as it is.
+def call_in(module: nn.Module, dtype: torch.dtype | None, *args: Any) -> Any:
+    """Call a module with its floating-point parameters and buffers cast to `dtype`; None calls it as it is.
 
-    Unlike under autocast, activations stay in `dtype` from one end of the module to the other, which halves what is
-    moved through memory; gradients reach the parameters in the parameters' own format.
+    Unlike under autocast, activations stay in `dtype` from one end of the module to the other, which halves the memory
+    traffic. Gradients reach the parameters in the parameters' own format.
     """
     if dtype is None:
         return module(*args)
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    return functional_call(module, {name: t.to(dtype) for name, t in tensors if t.is_floating_point()}, args)
+    cast = {name: tensor.to(dtype) for name, tensor in tensors if tensor.is_floating_point()}
+    return functional_call(module, cast, args)

@@ -1,4 +1,4 @@
-"""One list of patterns decides what is trained."""
+"""Freezing: one list of patterns decides what is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def freeze_all_but(model: nn.Module, patterns: Sequence[str] | None) -> None:
-    """Set ``requires_grad`` of every parameter: True where a pattern matches its name, else False.
+    """Set ``requires_grad`` of every parameter: True if a pattern matches its name, else False.
 
     Args:
         model: Any module.
@@ -17,7 +17,7 @@ def freeze_all_but(model: nn.Module, patterns: Sequence[str] | None) -> None:
             'mask_decoder.iou_token.weight'); () freezes everything, None leaves everything as it is.
 
     Raises:
-        ValueError: a pattern that is no regular expression, or that matches no parameter.
+        ValueError: `patterns` is a string, or a pattern is not a regular expression or matches no parameter.
     """
     if patterns is None:
         return
@@ -29,7 +29,7 @@ def freeze_all_but(model: nn.Module, patterns: Sequence[str] | None) -> None:
         try:
             matched = {name for name in names if re.search(pattern, name)}
         except re.error as error:
-            raise ValueError(f'trainable pattern {pattern!r} is no regular expression: {error}') from error
+            raise ValueError(f'trainable pattern {pattern!r} is not a regular expression: {error}') from error
         if not matched:
             raise ValueError(
                 f'trainable pattern {pattern!r} matches no parameter; the model has parameters under '
@@ -41,7 +41,7 @@ def freeze_all_but(model: nn.Module, patterns: Sequence[str] | None) -> None:
 
 
 def keep_frozen_in_eval(module: nn.Module) -> None:
-    """Put every subtree that has parameters but none to train into eval mode (dropout, batch norm, ...)."""
+    """Put every subtree whose parameters are all frozen into eval mode (dropout, batch norm and so on)."""
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()

@@ -1,37 +1,47 @@
-"""SAM's own way of training: prompt, look at the error, prompt again."""
+"""Interactive training as in SAM: predict, correct the error with a point, predict again."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts
+from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptKind
+from mmsam_ext.structures.samples import sample_name
 
-from ..data_preprocessors import sample_name
+from .mask_selection import select_masks
 from .prompt_targets import prompt_targets
-from .promptable_segmentor import PromptableSegmentor, is_one_point
+from .promptable_segmentor import PromptableSegmentor
 
 
 @MODELS.register_module()
 class InteractiveSegmentor(PromptableSegmentor):
-    """A promptable segmentor trained in interactive rounds (SAM, appendix A, "Training algorithm").
+    """Train a promptable segmentor in interactive rounds.
 
-    The first round takes the prompts of the data pipeline. In each further one every prompt gets one more point, drawn
-    uniformly from the error region of its last mask, labelled by what the point should be, and that mask's logits as a
+    The first round uses the prompts of the data pipeline. In each further round every prompt gets one more point, drawn
+    uniformly from the error region of its last mask and labelled by the target there, and the logits of that mask as a
     mask prompt. The image is encoded once. Losses are means over rounds.
 
+    Paper: Segment Anything, appendix A, "Training algorithm".
+
     Args:
-        rounds: 1 or more; SAM's are 11, on hardware that has them.
-        corrected: Share of each image's prompts, in (0, 1], drawn at random, that the rounds after the first go on
-            with: the decoder's cost in training grows with it, and with `rounds`.
+        args: As for :class:`PromptableSegmentor`.
+        rounds: Number of rounds, 1 or more; SAM uses 11.
+        corrected: Share of each image's prompts, in (0, 1], drawn at random, that take part in the rounds after the
+            first. The decoder's cost in training grows with it, and with `rounds`.
         scene_head: Config of a :class:`SceneHead`, for training from scratch; the samples then need `gt_part_map`.
-        kwargs: As :class:`PromptableSegmentor`.
+        kwargs: As for :class:`PromptableSegmentor`.
+
+    Raises:
+        ValueError: `rounds` or `corrected` is out of its range.
     """
 
     def __init__(
-        self, *args, rounds: int = 3, corrected: float = 1.0, scene_head: dict | None = None, **kwargs
+        self, *args: Any, rounds: int = 3, corrected: float = 1.0, scene_head: dict | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         if rounds < 1:
@@ -42,86 +52,87 @@ class InteractiveSegmentor(PromptableSegmentor):
         self.scene_head = None if scene_head is None else MODELS.build(scene_head)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """As :meth:`PromptableSegmentor.loss`, averaged over rounds; drafts and auxiliary heads take no part."""
-        features = self.extract_feat(inputs)
-        prompts = [sample.prompts for sample in data_samples]
+        """Compute losses as :meth:`PromptableSegmentor.loss` does, averaged over rounds.
+
+        Drafts and auxiliary heads are not trained.
+        """
+        dtype = self.compute_dtype if self.training else None
+        features = self.extract_feat(inputs, dtype)
+        batch = PromptBatch.from_samples(data_samples, inputs)
         losses: list[dict[str, Tensor]] = []
         for index in range(self.rounds):
-            prediction = self.decode(features, prompts, inputs.shape[-2:])
+            prediction = self.decode(features, batch, dtype=dtype)
             if not losses:
-                targets, ignored = prompt_targets(data_samples, prompts, prediction.logits.shape[-2:])
+                targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:])
             losses.append(self.mask_losses(prediction, targets, ignored))
             if index + 1 < self.rounds:
                 if not index and self.corrected < 1:
-                    rows, prompts = _some(prompts, self.corrected)
+                    rows, numbers = _random_share(batch, self.corrected)
+                    batch = batch.select(rows, numbers)
                     prediction = MaskPrediction(prediction.logits[rows], prediction.iou[rows])
                     targets, ignored = targets[rows], ignored[rows]
-                prompts = self._corrected(prompts, prediction, targets, ignored, inputs.shape[-1])
+                batch = _corrected(batch, prediction, targets, ignored)
         means = {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
         if self.scene_head is not None:
             scene = self.scene_head.loss(features.embedding, inputs, _part_maps(data_samples))
             means.update({f'scene.{name}': value for name, value in scene.items()})
         return means
 
-    @torch.no_grad()
-    def _corrected(
-        self, prompts: list[Prompts], prediction: MaskPrediction, targets: Tensor, ignored: Tensor, width: int
-    ) -> list[Prompts]:
-        """The prompts of the next round; `width` is that of the network input in pixels."""
-        rows = torch.arange(len(targets), device=targets.device)
-        one_point = torch.cat([is_one_point(p) for p in prompts])
-        several = prediction.iou[:, 1:].argmax(1) + 1
-        last = prediction.logits[rows, torch.where(one_point, several, 0)].float()  # (P, h, w)
-        points, labels = error_points((last > 0) & ~ignored, targets > 0.5)  # no point where nobody knows the label
-        points = (points + 0.5) * (width / last.shape[-1]) - 0.5  # cells of the logits -> pixels of the input
-        corrected, start = [], 0
-        for p in prompts:
-            part = slice(start, start := start + len(p))
-            used = p.uses(PromptKind.POINTS)[:, None]
-            corrected.append(
-                Prompts.create(
-                    points=torch.cat([p.points, points[part, None]], 1),
-                    point_labels=torch.cat([torch.where(used, p.point_labels, -1), labels[part, None]], 1),
-                    boxes=p.boxes,
-                    masks=last[part, None],
-                    kinds=p.kinds | int(PromptKind.POINTS | PromptKind.MASK),
-                    target_ids=p.target_ids,
-                    draw_ids=p.draw_ids,
-                    mode_ids=p.mode_ids,
-                    modes=p.modes,
-                )
-            )
-        return corrected
+
+@torch.no_grad()
+def _corrected(batch: PromptBatch, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> PromptBatch:
+    """Return the prompts of the next round: one more point each, and the last mask as a mask prompt.
+
+    Args:
+        batch: P prompts.
+        prediction: logits (P, M, h, w), iou (P, M).
+        targets: (P, h, w) in [0, 1].
+        ignored: (P, h, w) bool, pixels without a label.
+    """
+    logits, _ = select_masks(prediction, batch, 'ambiguous')
+    last = logits.float()  # (P, h, w)
+    points, labels = error_points((last > 0) & ~ignored, targets > 0.5)  # no point where the label is unknown
+    width = batch.input_size[1]
+    points = (points + 0.5) * (width / last.shape[-1]) - 0.5  # cells of the logits -> pixels of the input
+    used = batch.uses(PromptKind.POINTS)[:, None]
+    return replace(
+        batch,
+        points=torch.cat([batch.points, points[:, None]], 1),
+        point_labels=torch.cat([torch.where(used, batch.point_labels, -1), labels[:, None]], 1),
+        masks=last[:, None],
+        kinds=batch.kinds | int(PromptKind.POINTS | PromptKind.MASK),
+    )
 
 
 def _part_maps(data_samples: list[SegDataSample]) -> Tensor:
-    """(B, H, W) labels."""
+    """Return the labels (B, H, W) of all samples."""
     for sample in data_samples:
         if 'gt_part_map' not in sample:
             raise ValueError(
-                f'{sample_name(sample)}: no `gt_part_map`, which a scene_head learns from '
-                '(SyntheticObjectsDataset has it)'
+                f'{sample_name(sample)}: no `gt_part_map`, which a scene_head learns from; SyntheticObjectsDataset '
+                'provides it'
             )
     return torch.cat([sample.gt_part_map.data for sample in data_samples])
 
 
-def _some(prompts: list[Prompts], share: float) -> tuple[Tensor, list[Prompts]]:
-    """A random share of the prompts of each image, at least one: their rows among all prompts, and themselves."""
-    rows, kept, start = [], [], 0
-    for p in prompts:
-        drawn = torch.randperm(len(p))[: max(1, round(share * len(p)))].sort().values.to(p.kinds.device)
-        rows.append(start + drawn)
-        kept.append(p[drawn])
-        start += len(p)
-    return torch.cat(rows), kept
+def _random_share(batch: PromptBatch, share: float) -> tuple[Tensor, list[int]]:
+    """Draw a share of the prompts of each image, at least one -> their places in the batch, and how many per image."""
+    drawn, start = [], 0
+    for number in batch.numbers:
+        rows = torch.randperm(number)[: max(1, round(share * number))].sort().values
+        drawn.append(start + rows)
+        start += number
+    return torch.cat(drawn).to(batch.kinds.device), [len(rows) for rows in drawn]
 
 
 def error_points(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """One point of each error region, uniformly at random; of the target where there is no error, of the map where
-    there is no target either.
+    """Draw one point from each error region, uniformly at random.
+
+    Without an error it is drawn from the target; without a target either, from the whole map.
 
     Args:
-        predicted, true: (P, h, w) bool.
+        predicted: (P, h, w) bool, the predicted masks.
+        true: (P, h, w) bool, the target masks.
 
     Returns:
         points (P, 2) float (x, y) in cells, labels (P,) int64: 1 where the point belongs to the target, else 0.

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import torch
-from mmengine.structures import InstanceData, PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmsam_ext.structures.samples import sample_name, write_prediction
+
 
 @MODELS.register_module()
 class PromptTTAModel(SegTTAModel):
-    """Averages the mask logits and IoU scores of each prompt over views of an image.
+    """Average the mask logits and IoU scores of each prompt over views of an image.
 
     Views differ in size only (``TestTimeAug`` with several ``Resize`` after GeneratePrompts), since prompts are drawn
-    once, in the frame of the original image, and moved by nothing but Resize.
+    once, in the frame of the original image, and only Resize moves them.
 
     Raises:
-        ValueError: views with different numbers of prompts.
+        ValueError: Views have different numbers of prompts.
     """
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
-        """Views of each image, predicted -> one sample an image."""
+        """Merge the predicted views of each image -> one sample per image."""
         return [self._merge(views) for views in data_samples_list]
 
     @staticmethod
@@ -29,19 +30,16 @@ class PromptTTAModel(SegTTAModel):
         numbers = [len(view.pred_instances) for view in views]
         if len(set(numbers)) != 1:
             raise ValueError(
-                f'{views[0].metainfo.get("img_path")}: views have {numbers} prompts, expected the same in each; '
-                'put GeneratePrompts before TestTimeAug'
+                f'{sample_name(views[0])}: views have {numbers} prompts, expected the same number in each; put '
+                'GeneratePrompts before TestTimeAug'
             )
         merged, first = views[0], views[0].pred_instances
-        logits = torch.stack([view.pred_instances.mask_logits for view in views]).mean(0)  # (P, H, W)
-        merged.pred_instances = InstanceData(
-            mask_logits=logits,
-            iou_scores=torch.stack([view.pred_instances.iou_scores for view in views]).mean(0),
+        write_prediction(
+            merged,
+            torch.stack([view.pred_instances.mask_logits for view in views]).mean(0),  # (P, H, W)
+            torch.stack([view.pred_instances.iou_scores for view in views]).mean(0),
             target_ids=first.target_ids,
             draw_ids=first.draw_ids,
             mode_ids=first.mode_ids,
         )
-        union = logits.amax(0, keepdim=True)
-        merged.seg_logits = PixelData(data=union)
-        merged.pred_sem_seg = PixelData(data=(union > 0).long())
         return merged

@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 
 from mmsam_ext.evaluation.metrics import PromptIoUMetric
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 
 LABELS = np.arange(5, dtype=np.uint8).repeat(10)[None] * np.ones((20, 1), np.uint8)  # four classes
 
@@ -30,10 +30,11 @@ def test_targets_and_metric() -> None:
     """Also where no transform of ours has seen the labels: pipelines without prompts, and other datasets."""
     sample = SegDataSample(metainfo=dict(sample_id='s7', img_shape=(20, 50), ori_shape=(20, 50)))
     sample.gt_sem_seg = PixelData(data=torch.from_numpy(LABELS)[None].long())
+    batch = PromptBatch.from_prompts([Prompts.empty()], (20, 50))
     with pytest.raises(ValueError, match=r's7: field `gt_sem_seg` holds the labels \[0, 1, 2, 3, 4\]'):
-        prompt_targets([sample], [Prompts.empty()], (5, 5))
-    with pytest.raises(ValueError, match=r's7: field `gt_sem_seg` holds \[0, 1, 2, 3, 4\]'):
+        prompt_targets([sample], batch, (5, 5))
+    with pytest.raises(ValueError, match=r's7: field `gt_sem_seg` holds the labels \[0, 1, 2, 3, 4\]'):
         PromptIoUMetric().process(None, [sample.to_dict()])
     sample.gt_sem_seg.data[sample.gt_sem_seg.data > 1] = 255
-    targets, ignored = prompt_targets([sample], [Prompts.empty()], (20, 50))
+    targets, ignored = prompt_targets([sample], batch, (20, 50))
     assert targets.sum() == 200 and ignored.sum() == 600

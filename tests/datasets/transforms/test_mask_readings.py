@@ -17,7 +17,7 @@ from mmsam_ext.datasets import BinaryDefectDataset, binary_defect, read_binary_m
 from mmsam_ext.datasets.transforms.mask_values import check_values
 from mmsam_ext.evaluation.metrics import PromptIoUMetric
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
-from mmsam_ext.structures import MaskPrediction
+from mmsam_ext.structures import MaskPrediction, PromptBatch
 from tests.models.small import segmentor
 
 TRUTH = np.zeros((40, 60), np.uint8)
@@ -146,7 +146,7 @@ def test_ignored_pixels_reach_losses_and_metrics(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sample.gt_sem_seg.data[0], mask)
     assert sample.gt_masks.data[0].sum() == 400 and sample.prompts.boxes.tolist() == [[10, 10, 29, 29]]
 
-    targets, ignored = prompt_targets([sample], [sample.prompts], (16, 16))
+    targets, ignored = prompt_targets([sample], PromptBatch.from_prompts([sample.prompts], (64, 64)), (16, 16))
     assert ignored[0, :, 12:].all() and not ignored[0, :, :12].any()
     logits = torch.randn(1, 4, 16, 16)
     elsewhere = logits.clone()

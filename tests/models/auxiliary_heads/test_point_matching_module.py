@@ -47,7 +47,7 @@ def still(**options) -> PointMatchingModule:
 
 
 def loss_of(head: PointMatchingModule, prediction: MaskPrediction, *targets: torch.Tensor) -> dict[str, float]:
-    losses = head.loss(None, prediction, torch.stack(targets), torch.zeros(len(targets), dtype=torch.long))
+    losses = head.loss(None, prediction, torch.stack(targets))
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
@@ -150,7 +150,7 @@ def test_degenerate_boundaries_are_skipped_and_counted(predicted, true, parts):
     assert result['skipped_contours'] == 1 and result['loss_pmm'] == 0.75  # of the other prompt alone
     prediction = prediction_of(predicted)
     prediction.upscaled.requires_grad_()
-    losses = head.loss(None, prediction, true[None], torch.zeros(1, dtype=torch.long))
+    losses = head.loss(None, prediction, true[None])
     assert losses['loss_pmm'] == 0
     losses['loss_pmm'].backward()  # a gradient for all, even if zero: DDP waits for it
     assert all(p.grad is not None for p in [*head.parameters(), prediction.upscaled])
@@ -172,7 +172,7 @@ def test_learns_to_move_points_by_their_features():
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3)
     values = []
     for _ in range(60):
-        loss = head.loss(None, prediction, true[None], torch.zeros(1, dtype=torch.long))['loss_pmm']
+        loss = head.loss(None, prediction, true[None])['loss_pmm']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -193,7 +193,7 @@ def test_nodes_are_normalised_over_boundaries_and_points():
     seen = []
     head.embed.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     truth = torch.stack([box_mask(7, 5), box_mask(9, 9)])
-    head.loss(None, prediction, truth, torch.zeros(2, dtype=torch.long))
+    head.loss(None, prediction, truth)
     (nodes,) = seen  # (R, N, C + 2)
     assert_close(nodes.mean((0, 1)), torch.zeros(6), LAYER, scale=1.0)
     assert_close(nodes.var((0, 1), unbiased=False), torch.ones(6), MODEL)
@@ -204,7 +204,8 @@ def test_nodes_are_normalised_over_boundaries_and_points():
 
 
 def batch(number: int = 2) -> list:
-    points = Prompts.create(points=[[[50, 70]], [[52, 60]]], point_labels=[[1], [1]])
+    # Two points each: among the tokens of a single point there is one to attend to, so its query has no gradient.
+    points = Prompts.create(points=[[[50, 70], [60, 80]], [[52, 60], [40, 72]]], point_labels=[[1, 1], [1, 1]])
     return [sample(copy.deepcopy(points), disc()[None]) for _ in range(number)]
 
 

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmsam_ext.models.mask_decoders import DecoderContext, DecoderPlugin
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor
 from tests.naming import raises_naming
@@ -77,7 +77,9 @@ def with_plugins(*plugins: dict, **changes: Any):
 
 
 def logits(model, prompts=None) -> Tensor:
-    return model.decode(model.extract_feat(images(2)), prompts or mixed(), (SIZE, SIZE)).logits
+    return model.decode(
+        model.extract_feat(images(2)), PromptBatch.from_prompts(prompts or mixed(), (SIZE, SIZE))
+    ).logits
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from segment_anything.modeling import Sam
 
 from mmsam_ext.models.mask_decoders import SAMMaskDecoder, sam_mask_decoder
-from mmsam_ext.structures import PromptKind, Prompts, SAMFeatures
+from mmsam_ext.structures import PromptBatch, PromptKind, Prompts, SAMFeatures
 from tests.models.prompts import mixed, stock_call
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
 from tests.naming import raises_naming
@@ -49,7 +49,7 @@ def test_logits_equal_stock(case):
     ours = segmentor_of(sam)
     prompts = Prompts.create(**CASES[case])
     logits, iou = stock_masks(sam, images(), prompts, 0)
-    got = ours.decode(ours.extract_feat(images()), [prompts], (SIZE, SIZE))
+    got = ours.decode(ours.extract_feat(images()), PromptBatch.from_prompts([prompts], (SIZE, SIZE)))
     assert logits.std() > 0.05
     assert_close(got.logits[0], logits, MODEL)
     assert_close(got.iou[0], iou, MODEL)
@@ -63,7 +63,7 @@ def test_decoder_alone_equals_stock_to_rounding():
     prompts = Prompts.create(**CASES['three points'])
     sparse, dense = stock_call(sam.prompt_encoder, prompts, 0)
     expected, iou = sam.mask_decoder(features.embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
-    got = ours.decode(features, [prompts], (SIZE, SIZE))
+    got = ours.decode(features, PromptBatch.from_prompts([prompts], (SIZE, SIZE)))
     assert_close(got.logits[:, 1:], expected, LAYER)
     assert_close(got.iou[:, 1:], iou, LAYER)
 
@@ -75,7 +75,7 @@ def test_mixed_batch_equals_stock_one_by_one_in_order(chunk_size):
     ours = segmentor_of(sam, decoder=dict(chunk_size=chunk_size))
     batch = [*mixed(), Prompts.empty(2)]
     inputs = images(3)
-    got = ours.decode(ours.extract_feat(inputs), batch, (SIZE, SIZE))
+    got = ours.decode(ours.extract_feat(inputs), PromptBatch.from_prompts(batch, (SIZE, SIZE)))
     assert got.logits.shape == (9, 4, 32, 32) and got.upscaled is None
     place = 0
     for image, prompts in enumerate(batch):
@@ -100,10 +100,10 @@ def test_automatic_chunks_on_a_cpu(monkeypatch):
     prompts = [Prompts.create(boxes=[[1, 2, 30, 40]] * 7)]
     features = ours.extract_feat(images())
     monkeypatch.setattr(sam_mask_decoder, 'CPU_CHUNK_VALUES', 3 * 64 * CHANNELS)
-    ours.decode(features, prompts, (SIZE, SIZE))
+    ours.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     assert calls == [3, 3, 1]
     with torch.enable_grad():
-        ours.decode(features, prompts, (SIZE, SIZE))
+        ours.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     assert calls == [3, 3, 1, 7]
 
 
@@ -113,10 +113,13 @@ def test_rectangles_are_decoded_where_they_are():
     ours = segmentor()
     prompts = [Prompts.create(boxes=[[5, 6, 50, 60]]), Prompts.create(points=[[[3.0, 9]]], point_labels=[[1]])]
     inputs = images(2, 96, 160)
-    both = ours.decode(ours.extract_feat(inputs), prompts, (96, 160))
+    both = ours.decode(ours.extract_feat(inputs), PromptBatch.from_prompts(prompts, (96, 160)))
     assert both.logits.shape == (2, 4, 24, 40)
     for index in range(2):
-        alone = ours.decode(ours.extract_feat(inputs[index : index + 1]), prompts[index : index + 1], (96, 160))
+        alone = ours.decode(
+            ours.extract_feat(inputs[index : index + 1]),
+            PromptBatch.from_prompts(prompts[index : index + 1], (96, 160)),
+        )
         assert_close(both.logits[index], alone.logits[0], MODEL)
 
 
@@ -124,7 +127,9 @@ def losses_and_gradients(model, with_cp: bool) -> dict[str, torch.Tensor]:
     model = copy.deepcopy(model)
     model.mask_decoder.with_cp = model.backbone.with_cp = with_cp
     model.train()
-    prediction = model.decode(model.extract_feat(images(3)), [*mixed(), Prompts.empty()], (SIZE, SIZE))
+    prediction = model.decode(
+        model.extract_feat(images(3)), PromptBatch.from_prompts([*mixed(), Prompts.empty()], (SIZE, SIZE))
+    )
     ((prediction.logits**2).mean() + prediction.iou.sum()).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
@@ -140,33 +145,33 @@ def test_checkpointed_gradients_are_equal():
 def test_upscaled_features_in_the_order_of_prompts():
     """An auxiliary head gets what output_upscaling gave for its prompt, whatever group the prompt was decoded in."""
     model = segmentor()
-    model.mask_decoder.keep_upscaled = True
-    batch = mixed()
+    prompts_of_images = mixed()
+    batch = PromptBatch.from_prompts(prompts_of_images, (SIZE, SIZE))
     features = model.extract_feat(images(2))
-    got = model.decode(features, batch, (SIZE, SIZE)).upscaled
+    got = model.decode(features, batch, need_upscaled=True).upscaled
     assert got.shape == (7, CHANNELS // 8, 32, 32)
     place = 0
-    for image, prompts in enumerate(batch):
+    for image, prompts in enumerate(prompts_of_images):
         for row in range(len(prompts)):
             alone = model.decode(
                 SAMFeatures(features.embedding[image : image + 1]),
-                [prompts[row : row + 1]],
-                (SIZE, SIZE),
+                PromptBatch.from_prompts([prompts[row : row + 1]], (SIZE, SIZE)),
+                need_upscaled=True,
             )
             assert_close(got[place], alone.upscaled[0], LAYER)
             place += 1
     with torch.no_grad():  # in chunks too
         model.mask_decoder.chunk_size = 1
-        assert_close(model.decode(features, batch, (SIZE, SIZE)).upscaled, got, LAYER)
+        assert_close(model.decode(features, batch, need_upscaled=True).upscaled, got, LAYER)
 
 
 @torch.no_grad()
 def test_bf16_autocast_is_close_and_finite():
     model = segmentor()
     prompts = mixed()
-    plain = model.decode(model.extract_feat(images(2)), prompts, (SIZE, SIZE))
+    plain = model.decode(model.extract_feat(images(2)), PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     with torch.autocast('cpu', torch.bfloat16):
-        cast = model.decode(model.extract_feat(images(2)), prompts, (SIZE, SIZE))
+        cast = model.decode(model.extract_feat(images(2)), PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     scale = plain.logits.std()
     assert (cast.logits.float() - plain.logits).abs().mean() < 0.05 * scale
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsam_ext.models.mask_decoders import SelfDraftDecoder, VRAAdapter
 from mmsam_ext.models.mask_decoders.plugins import visual_relation
-from mmsam_ext.structures import Prompts, SAMFeatures
+from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, sample, segmentor
 from tests.naming import raises_naming
@@ -48,13 +48,13 @@ def test_zero_shot_draft_is_sam_and_refined_is_sam_prompted_with_it(num_drafts, 
     model = self_draft(plain, num_drafts, sigmoid=sigmoid)
     boxes = [[20, 30, 90, 100], [5, 5, 50, 60]]
     features, prompts = plain.extract_feat(images(3)), [Prompts.create(boxes=boxes) for _ in range(3)]
-    result = model.decode(features, prompts, (SIZE, SIZE))
-    expected = plain.decode(features, prompts, (SIZE, SIZE))
+    result = model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
+    expected = plain.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     for draft in result.drafts:  # of each, SAM prompted with the one before
         assert_close(draft.logits, expected.logits, LAYER)
         masks = expected.logits[:, :1].sigmoid() if sigmoid else expected.logits[:, :1]
         with_mask = [Prompts.create(boxes=boxes, masks=masks[2 * image : 2 * image + 2]) for image in range(3)]
-        before, expected = expected, plain.decode(features, with_mask, (SIZE, SIZE))
+        before, expected = expected, plain.decode(features, PromptBatch.from_prompts(with_mask, (SIZE, SIZE)))
         assert_differs(expected.logits, before.logits)
     assert_close(result.logits, expected.logits, LAYER)
 
@@ -66,10 +66,10 @@ def test_number_of_drafts_and_the_order_of_mixed_prompts(drafts):
     model = self_draft(plain, drafts)
     prompts = mixed()
     features = plain.extract_feat(images(len(prompts)))
-    result = model.decode(features, prompts, (SIZE, SIZE))
+    result = model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     assert len(result.drafts) == drafts
     first = result.drafts[0] if drafts else result
-    assert_close(first.logits, plain.decode(features, prompts, (SIZE, SIZE)).logits, LAYER)
+    assert_close(first.logits, plain.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, LAYER)
 
 
 def test_losses_on_draft_and_refined_and_detach():
@@ -120,13 +120,13 @@ def test_vra_is_equation_11_on_the_chosen_blocks_and_an_identity_at_first(option
     model = self_draft(plain, 0, [VRA | dict(blocks=1, **options)])
     features = plain.extract_feat(images(2))
     prompts = [Prompts.create(boxes=[[20, 30, 90, 100]] * n) for n in (2, 1)]
-    before = plain.decode(features, prompts, (SIZE, SIZE)).logits
-    assert torch.equal(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
+    before = plain.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
+    assert torch.equal(model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before)
 
     adapter = model.mask_decoder.refine.plugins[0]
     assert list(adapter.beta) == ['1']
     adapter.beta['1'].normal_()
-    assert_differs(model.decode(features, prompts, (SIZE, SIZE)).logits, before)
+    assert_differs(model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before)
     keys = torch.randn(3, 64, CHANNELS)
     context = type('Context', (), dict(features=features, image_index=torch.tensor([0, 0, 1])))
     _, after = adapter.after_block(1, keys, keys, context)
@@ -147,7 +147,7 @@ def test_the_relation_is_computed_once_an_image(monkeypatch):
     model = self_draft(segmentor(), 2, [VRA])
     features = model.extract_feat(images(2))
     prompts = [Prompts.create(boxes=[[20, 30, 90, 100]] * 7) for _ in range(2)]
-    model.decode(features, prompts, (SIZE, SIZE))
+    model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE)))
     assert len(calls) == 2  # three decoders, two blocks, fourteen prompts
 
 

@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, DynamicRoutingPlugin
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, DynamicRouter
 from mmsam_ext.models.mask_decoders.plugins import DecoderContext, sample_bilinear
 from mmsam_ext.models.mask_decoders.plugins import deformable_sampling as module
-from mmsam_ext.structures import Prompts, SAMFeatures
+from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, randomise, sample, segmentor
 from tests.naming import raises_naming
 from tests.numeric import LAYER, MODEL, assert_close, assert_differs
 
-ROUTER = dict(type='DynamicRoutingPlugin', dim=CHANNELS, hidden_dim=8)
+ROUTER = dict(type='DynamicRouter', dim=CHANNELS, hidden_dim=8)
 DSP = dict(type='DeformableSamplingPlugin', dim=CHANNELS)
 DSP_DRP = DSP | dict(router=ROUTER)
 ALL = pytest.mark.parametrize('plugin', [DSP, DSP_DRP, DSP_DRP | dict(num_modules=3)], ids=['dsp', 'drp', 'each'])
@@ -45,7 +45,9 @@ def stable(plugin: dict, trained: bool = True, **changes):
 
 
 def decode(model, prompts: list[Prompts]) -> Tensor:
-    return model.decode(model.extract_feat(images(len(prompts))), prompts, (SIZE, SIZE)).logits
+    return model.decode(
+        model.extract_feat(images(len(prompts))), PromptBatch.from_prompts(prompts, (SIZE, SIZE))
+    ).logits
 
 
 # ---------------------------------------------------------------- the start
@@ -157,7 +159,7 @@ def test_nan_in_gives_nan_out_and_nothing_worse(bad, grad):
     features.embedding = features.embedding.detach().clone()
     features.embedding[0, 0, 3, 3] = bad
     with torch.set_grad_enabled(grad):
-        logits = model.decode(features, boxes(2), (SIZE, SIZE)).logits
+        logits = model.decode(features, PromptBatch.from_prompts(boxes(2), (SIZE, SIZE))).logits
     assert logits.isnan().all()
     if grad:
         logits.sum().backward()
@@ -260,12 +262,12 @@ def test_before_the_first_block_an_image_is_sampled_once(monkeypatch):
         module.DeformableSampling, 'forward', lambda self, *args: calls.append(len(args[0])) or stock(self, *args)
     )
     features = model.extract_feat(images(2))
-    first = model.decode(features, boxes(5, 1), (SIZE, SIZE)).logits
+    first = model.decode(features, PromptBatch.from_prompts(boxes(5, 1), (SIZE, SIZE))).logits
     # Both images at once, and, chunk by chunk, two prompts in block 2 and in the final attention.
     assert calls == [2, 2, 2, 2, 2, 2, 2]
     # A changed model does not see what the old one left.
     model.mask_decoder.plugins[0].sampling[0].gate.mul_(-1)
-    again = model.decode(features, boxes(5, 1), (SIZE, SIZE)).logits
+    again = model.decode(features, PromptBatch.from_prompts(boxes(5, 1), (SIZE, SIZE))).logits
     assert torch.equal(again, decode(model, boxes(5, 1)))
     assert_differs(again, first)
 
@@ -275,9 +277,9 @@ def test_a_model_made_in_inference_mode():
     with torch.inference_mode():
         model, _ = stable(DSP_DRP)
         features = model.extract_feat(images())
-        before = model.decode(features, boxes(3), (SIZE, SIZE)).logits
+        before = model.decode(features, PromptBatch.from_prompts(boxes(3), (SIZE, SIZE))).logits
         model.mask_decoder.plugins[0].sampling[0].gate.mul_(-1)
-        assert_differs(model.decode(features, boxes(3), (SIZE, SIZE)).logits, before)
+        assert_differs(model.decode(features, PromptBatch.from_prompts(boxes(3), (SIZE, SIZE))).logits, before)
 
 
 @torch.no_grad()
@@ -382,7 +384,7 @@ def test_on_spts_decoders():
 
 def test_the_papers_count():
     """0.08 M parameters: 73,474 of the offset network, 256 of the gate, 8,355 of the router."""
-    plugin = DeformableSamplingPlugin(router=dict(type='DynamicRoutingPlugin'))
+    plugin = DeformableSamplingPlugin(router=dict(type='DynamicRouter'))
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in plugin.named_children()}
     assert count == dict(sampling=73_474 + 256, routers=8_355)
     assert sum(count.values()) == 82_085
@@ -397,7 +399,7 @@ def test_the_papers_count():
         (DeformableSamplingPlugin, dict(max_offset=0), ('max_offset', '0')),
         (DeformableSamplingPlugin, dict(kernel_size=4), ('kernel_size', '4')),
         (DeformableSamplingPlugin, dict(num_modules=0), ('num_modules', '0')),
-        (DynamicRoutingPlugin, dict(mask_token=-1), ('mask_token', '-1')),
+        (DynamicRouter, dict(mask_token=-1), ('mask_token', '-1')),
     ],
 )
 def test_arguments(kind, arguments, names):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmsam_ext.models.prompt_stages import PromptLearningModule
-from mmsam_ext.structures import PromptEmbedding, Prompts, SAMFeatures
+from mmsam_ext.structures import PromptBatch, PromptEmbedding, Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, images, randomise, sample, segmentor
 from tests.naming import raises_naming
@@ -39,9 +39,12 @@ def test_untrained_leaves_sams_logits_bit_for_bit():
     plain = segmentor()
     model = with_plm(plain)
     prompts, features = mixed(), plain.extract_feat(images(2))
-    before, after = (m.decode(features, prompts, (SIZE, SIZE)) for m in (plain, model))
+    before, after = (m.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))) for m in (plain, model))
     assert torch.equal(before.logits, after.logits) and torch.equal(before.iou, after.iou)
-    assert not torch.equal(with_plm(plain, trained=True).decode(features, prompts, (SIZE, SIZE)).logits, before.logits)
+    assert not torch.equal(
+        with_plm(plain, trained=True).decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits,
+        before.logits,
+    )
 
 
 def attention_of(module) -> nn.MultiheadAttention:
@@ -74,11 +77,11 @@ def one_by_one(plm: PromptLearningModule, features: SAMFeatures, prompts: Prompt
 def test_each_prompt_as_by_pytorchs_attention_whatever_its_kind_image_and_number_of_tokens():
     model = with_plm(segmentor(), trained=True)
     plm, features = model.prompt_stages[0], model.extract_feat(images(2))
-    groups = model.prompt_encoder(mixed(), (SIZE, SIZE), (8, 8))
+    groups = model.prompt_encoder(PromptBatch.from_prompts(mixed(), (SIZE, SIZE)), (8, 8))
     assert sorted(group.sparse.shape[1] for group in groups) == [0, 2, 3, 4]
     assert any(group.padding.any() for group in groups)
     several = [Prompts.create(boxes=torch.rand(n, 2, 2).sort(1).values.flatten(1) * 100) for n in (3, 2)]
-    for group in groups + model.prompt_encoder(several, (SIZE, SIZE), (8, 8)):
+    for group in groups + model.prompt_encoder(PromptBatch.from_prompts(several, (SIZE, SIZE)), (8, 8)):
         after = plm(features, group).sparse
         assert_close(after, one_by_one(plm, features, group), LAYER)
         assert torch.equal(after[group.padding], group.sparse[group.padding])  # "not a point" stays
@@ -92,13 +95,17 @@ def test_padding_has_no_influence():
     """What stands at padding tokens does not matter, nor do padded points in a prompt."""
     model = with_plm(segmentor(), trained=True)
     plm, features = model.prompt_stages[0], model.extract_feat(images())
-    (group,) = model.prompt_encoder([Prompts.create(points=[[[5, 9]]], point_labels=[[1]])], (SIZE, SIZE), (8, 8))
+    (group,) = model.prompt_encoder(
+        PromptBatch.from_prompts([Prompts.create(points=[[[5, 9]]], point_labels=[[1]])], (SIZE, SIZE)), (8, 8)
+    )
     assert group.padding.tolist() == [[False, True]]
     other = replace(group, sparse=torch.where(group.padding[..., None], 7.0, group.sparse))
     assert torch.equal(plm(features, group).sparse[:, 0], plm(features, other).sparse[:, 0])
     padded = Prompts.create(points=[[[5, 9], [3, 3]]], point_labels=[[1, -1]])
     short = Prompts.create(points=[[[5, 9]]], point_labels=[[1]])
-    first, second = (model.decode(features, [p], (SIZE, SIZE)).logits for p in (padded, short))
+    first, second = (
+        model.decode(features, PromptBatch.from_prompts([p], (SIZE, SIZE))).logits for p in (padded, short)
+    )
     assert torch.equal(first, second)
 
 
@@ -108,9 +115,11 @@ def test_the_empty_prompt_and_a_mask_alone_pass_through():
     plain = segmentor()
     features = model.extract_feat(images())
     for prompts in (Prompts.empty(2), Prompts.create(masks=torch.randn(1, 1, 32, 32))):
-        (group,) = model.prompt_encoder([prompts], (SIZE, SIZE), (8, 8))
+        (group,) = model.prompt_encoder(PromptBatch.from_prompts([prompts], (SIZE, SIZE)), (8, 8))
         assert model.prompt_stages[0](features, group) is group
-        before, after = (m.decode(features, [prompts], (SIZE, SIZE)).logits for m in (plain, model))
+        before, after = (
+            m.decode(features, PromptBatch.from_prompts([prompts], (SIZE, SIZE))).logits for m in (plain, model)
+        )
         assert torch.equal(before, after)
 
 
@@ -121,9 +130,9 @@ def test_image_keys_are_projected_once_and_gradients_are_not_lost(monkeypatch):
     monkeypatch.setattr(plm.image_attention, 'project', lambda *args: calls.append(1) or stock(*args))
     features = model.extract_feat(images(2))
     with torch.no_grad():
-        model.decode(features, mixed(), (SIZE, SIZE))
+        model.decode(features, PromptBatch.from_prompts(mixed(), (SIZE, SIZE)))
     assert len(calls) == 1  # for three groups with tokens and seven prompts
-    model.decode(features, mixed(), (SIZE, SIZE)).logits.sum().backward()
+    model.decode(features, PromptBatch.from_prompts(mixed(), (SIZE, SIZE))).logits.sum().backward()
     assert len(calls) == 2
     for name, parameter in plm.named_parameters():  # a bias of keys is the same for all of them: softmax is blind to it
         assert 'k_proj.bias' in name or parameter.grad.abs().sum() > 0, name
@@ -135,26 +144,31 @@ def test_image_keys_of_changed_weights():
     model = with_plm(segmentor(), trained=True)
     prompts = [Prompts.create(boxes=[[10, 20, 60, 70]])]
     features = model.extract_feat(images())
-    before = model.decode(features, prompts, (SIZE, SIZE)).logits
+    before = model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
     model.prompt_stages[0].image_attention.v_proj.weight.mul_(-1)
-    again = model.decode(features, prompts, (SIZE, SIZE)).logits
-    fresh = model.decode(model.extract_feat(images()), prompts, (SIZE, SIZE)).logits
+    again = model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
+    fresh = model.decode(model.extract_feat(images()), PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
     assert torch.equal(again, fresh)
     assert_differs(again, before)
     with torch.inference_mode():  # parameters without versions
         made = with_plm(segmentor(), trained=True)
-        assert torch.equal(made.decode(made.extract_feat(images()), prompts, (SIZE, SIZE)).logits, before)
+        assert torch.equal(
+            made.decode(made.extract_feat(images()), PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits, before
+        )
 
 
 @pytest.mark.parametrize('prompts', [Prompts.empty(2), Prompts.create(masks=torch.zeros(1, 1, 32, 32))])
 def test_prompts_without_tokens_give_every_parameter_a_gradient(prompts):
     """Of zero: DDP waits for it. The dense prompt stays one for all, so that decoders may share."""
     model = with_plm(segmentor(), trained=True)
-    (group,) = model.prompt_encoder([prompts], (SIZE, SIZE), (8, 8))
+    (group,) = model.prompt_encoder(PromptBatch.from_prompts([prompts], (SIZE, SIZE)), (8, 8))
     after = model.prompt_stages[0](model.extract_feat(images()), group)
     assert after.dense is group.dense
-    logits = model.decode(model.extract_feat(images()), [prompts], (SIZE, SIZE)).logits
-    assert torch.equal(logits, segmentor().decode(model.extract_feat(images()), [prompts], (SIZE, SIZE)).logits)
+    logits = model.decode(model.extract_feat(images()), PromptBatch.from_prompts([prompts], (SIZE, SIZE))).logits
+    assert torch.equal(
+        logits,
+        segmentor().decode(model.extract_feat(images()), PromptBatch.from_prompts([prompts], (SIZE, SIZE))).logits,
+    )
     logits.sum().backward()
     for name, parameter in model.prompt_stages[0].named_parameters():
         assert parameter.grad is not None and not parameter.grad.any(), name
@@ -173,7 +187,9 @@ def test_prompts_of_one_image_are_in_their_order():
 @pytest.mark.parametrize('grad', [False, True])
 def test_compiles_as_one_graph(grad):
     model = with_plm(segmentor(), trained=True)
-    (group,) = model.prompt_encoder([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE), (8, 8))
+    (group,) = model.prompt_encoder(
+        PromptBatch.from_prompts([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE)), (8, 8)
+    )
     embedding = model.extract_feat(images()).embedding
 
     def move(embedding, sparse):
@@ -208,7 +224,7 @@ def test_trains_from_the_identity_with_sam_frozen():
 def test_bf16_autocast():
     model = with_plm(segmentor(), trained=True)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
-        logits = model.decode(model.extract_feat(images(2)), mixed(), (SIZE, SIZE)).logits
+        logits = model.decode(model.extract_feat(images(2)), PromptBatch.from_prompts(mixed(), (SIZE, SIZE))).logits
     assert torch.isfinite(logits).all()
 
 
@@ -217,7 +233,9 @@ def test_bad_input():
         PromptLearningModule(dim=30)
     model = segmentor()
     features = model.extract_feat(images())
-    (group,) = model.prompt_encoder([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE), (8, 8))
+    (group,) = model.prompt_encoder(
+        PromptBatch.from_prompts([Prompts.create(boxes=[[1, 2, 30, 40]])], (SIZE, SIZE)), (8, 8)
+    )
     with raises_naming(ValueError, '32 channels', 'dim=256'):
         PromptLearningModule()(features, group)
     longer = replace(group, sparse=torch.cat([group.sparse] * 2, 1))

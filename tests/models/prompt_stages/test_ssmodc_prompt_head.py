@@ -13,6 +13,7 @@ from torch import Tensor
 from mmsam_ext.engine.hooks import KernelTemperatureHook
 from mmsam_ext.models.layers import OmniDimensionalConv, OmniDirectionalSSM
 from mmsam_ext.models.prompt_stages import SSMODCPromptHead
+from mmsam_ext.structures import PromptBatch
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, disc, images, sample, segmentor
 from tests.naming import raises_naming
@@ -55,7 +56,7 @@ def test_starts_as_unprompted_sam_bit_for_bit(plain) -> None:
     model, x = with_head(plain), images(2)
     assert torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)
     prompts, features = mixed(), model.extract_feat(x)
-    before, after = (m.decode(features, prompts, (SIZE, SIZE)) for m in (plain, model))
+    before, after = (m.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))) for m in (plain, model))
     assert torch.equal(before.logits, after.logits) and torch.equal(before.iou, after.iou)
 
 
@@ -77,7 +78,7 @@ def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest
     assert expected.std() > 0.1
     calls: list[Tensor] = []
     monkeypatch.setattr(head, 'write', lambda features, write=head.write: calls.append(write(features)) or calls[0])
-    groups = model.prompt_encoder(prompts, (SIZE, SIZE), (8, 8))
+    groups = model.prompt_encoder(PromptBatch.from_prompts(prompts, (SIZE, SIZE)), (8, 8))
     assert len(groups) > 1
     for group in groups:
         edited = head(features, group)

@@ -44,7 +44,7 @@ def test_with_drafts_plugins_and_peft(drafts: bool):
     """What is between the parts that are cast takes and gives either format."""
     plugins = [
         dict(type='VRAAdapter', dim=CHANNELS),
-        dict(type='DeformableSamplingPlugin', dim=CHANNELS, router=dict(type='DynamicRoutingPlugin', dim=CHANNELS)),
+        dict(type='DeformableSamplingPlugin', dim=CHANNELS, router=dict(type='DynamicRouter', dim=CHANNELS)),
     ]
     decoder = dict(config()['mask_decoder'], plugins=plugins)
     drafting = dict(type='SelfDraftDecoder', decoder=decoder)

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmsam_ext.models.segmentors.interactive_segmentor import error_points
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
-from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures import PromptBatch, PromptKind, Prompts
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
 from tests.numeric import LAYER, assert_close
@@ -53,20 +53,20 @@ def test_second_round_gets_the_mask_and_one_more_point(monkeypatch):
         modes=('click',),
     )
     rounds, decode = [], model.decode
-    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    monkeypatch.setattr(model, 'decode', lambda *args, **kwargs: (rounds.append(args[1]), decode(*args, **kwargs))[1])
     torch.manual_seed(0)
     item = sample(prompts, torch.stack([disc(), disc(x=60, radius=10)]))
     model.loss(images(), [item])
     first, second = rounds
-    assert first is prompts
+    assert torch.equal(first.points, prompts.points) and torch.equal(first.kinds, prompts.kinds)
     assert second.kinds.tolist() == [
         PromptKind.POINTS | PromptKind.MASK,
         PromptKind.BOX | PromptKind.POINTS | PromptKind.MASK,
     ]
     assert second.point_labels[0, :2].tolist() == [1, 0] and second.point_labels[1, :2].tolist() == [-1, -1]
-    prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
+    prediction = decode(model.extract_feat(images()), PromptBatch.from_prompts([prompts], (SIZE, SIZE)))
     assert_close(second.masks, prediction.logits[:, :1], LAYER)  # two points, a box: not ambiguous
-    targets, _ = prompt_targets([item], [prompts], (32, 32))
+    targets, _ = prompt_targets([item], first, (32, 32))
     for row in range(2):
         x, y = second.points[row, 2].tolist()
         column, line = (x + 0.5) / 4 - 0.5, (y + 0.5) / 4 - 0.5  # pixels -> cells: a cell's centre
@@ -74,7 +74,7 @@ def test_second_round_gets_the_mask_and_one_more_point(monkeypatch):
         found = bool(prediction.logits[row, 0, int(line), int(column)] > 0)
         true = bool(targets[row, int(line), int(column)] > 0.5)
         assert found != true and int(second.point_labels[row, 2]) == int(true)
-    assert second.target_ids.tolist() == [0, 1] and second.modes == ('click',)
+    assert second.target_ids.tolist() == [0, 1]
 
 
 @torch.no_grad()
@@ -82,9 +82,9 @@ def test_one_point_continues_from_its_best_mask(monkeypatch):
     model = interactive(rounds=2)
     prompts = Prompts.create(points=[[[50, 70]]], point_labels=[[1]])
     rounds, decode = [], model.decode
-    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    monkeypatch.setattr(model, 'decode', lambda *args, **kwargs: (rounds.append(args[1]), decode(*args, **kwargs))[1])
     model.loss(images(), [sample(prompts, disc()[None])])
-    prediction = decode(model.extract_feat(images()), [prompts], (SIZE, SIZE))
+    prediction = decode(model.extract_feat(images()), PromptBatch.from_prompts([prompts], (SIZE, SIZE)))
     best = int(prediction.iou[0, 1:].argmax()) + 1
     assert_close(rounds[1].masks[0, 0], prediction.logits[0, best], LAYER)
 
@@ -96,7 +96,7 @@ def test_no_point_falls_where_the_label_is_unknown(monkeypatch):
     labels[:, 40:] = 255
     prompts = Prompts.create(boxes=[[20, 30, 80, 99]] * 50)
     rounds, decode = [], model.decode
-    monkeypatch.setattr(model, 'decode', lambda *args: (rounds.append(args[1][0]), decode(*args))[1])
+    monkeypatch.setattr(model, 'decode', lambda *args, **kwargs: (rounds.append(args[1]), decode(*args, **kwargs))[1])
     model.loss(images(), [sample(prompts, labels=labels)])
     assert rounds[1].points[:, -1, 0].max() < 40
 
@@ -150,15 +150,15 @@ def test_a_share_of_the_prompts_is_corrected(monkeypatch):
     other = Prompts.create(boxes=[[5, 5, 60, 60]])
     masks = torch.stack([disc(), disc(x=60, radius=10)])
     seen, decode, judge = [], model.decode, model.mask_losses
-    monkeypatch.setattr(model, 'decode', lambda *args: (seen.append([args[1]]), decode(*args))[1])
+    monkeypatch.setattr(model, 'decode', lambda *args, **kwargs: (seen.append([args[1]]), decode(*args, **kwargs))[1])
     monkeypatch.setattr(model, 'mask_losses', lambda *args: (seen[-1].extend(args), judge(*args))[1])
     torch.manual_seed(0)
     model.loss(images(2), [sample(one, masks), sample(other, masks[:1])])
     (_, first, all_targets, _), (second, _, targets, _), (third, *_, ignored) = seen
-    assert [len(p) for p in second] == [len(p) for p in third] == [2, 1] and len(targets) == len(ignored) == 3
-    rows = [int((one.boxes == box).all(1).nonzero()) for box in second[0].boxes] + [5]
+    assert second.numbers == third.numbers == (2, 1) and len(targets) == len(ignored) == 3
+    rows = [int((one.boxes == box).all(1).nonzero()) for box in second.boxes[:2]] + [5]
     assert torch.equal(targets, all_targets[rows])
-    assert torch.equal(torch.cat([p.masks[:, 0] for p in second]), first.logits[rows, 0])
+    assert torch.equal(second.masks[:, 0], first.logits[rows, 0])
 
 
 def test_share_out_of_range():

@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmsam_ext.structures import MaskPrediction, PromptKind, Prompts
+from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptKind, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
@@ -131,7 +131,7 @@ def test_sample_of_mmsegs_own_pipeline_trains_and_ignores_255():
     prediction = model(images(), [item], mode='tensor')
     from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
 
-    targets, ignored = prompt_targets([item], [Prompts.empty()], (32, 32))
+    targets, ignored = prompt_targets([item], PromptBatch.from_samples([item], images()), (32, 32))
     assert ignored[0, :10].all() and not ignored[0, 10:].any()
     expected = F.interpolate(disc()[None, None].float(), (32, 32), mode='area')[0]
     assert_close(targets[:, 10:], expected[:, 10:], LAYER)

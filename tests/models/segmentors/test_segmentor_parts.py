@@ -10,7 +10,7 @@ from torch import nn
 
 from mmsam_ext.models.auxiliary_heads import PromptAuxiliaryHead
 from mmsam_ext.models.prompt_stages import PromptStage
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import PromptBatch, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
@@ -41,8 +41,8 @@ class DroppingStage(PromptStage):
 class RecordingHead(PromptAuxiliaryHead):
     """Compares the upscaled features with nothing, and notes what it got."""
 
-    def loss(self, features, prediction, targets, image_index):
-        self.seen = dict(features=features, prediction=prediction, targets=targets, image_index=image_index)
+    def loss(self, features, prediction, targets, batch):
+        self.seen = dict(features=features, prediction=prediction, targets=targets, batch=batch)
         return dict(loss_size=prediction.upscaled.square().mean(), pixels=targets.mean())
 
 
@@ -67,7 +67,10 @@ def test_stages_may_add_tokens():
     plain = segmentor()
     model.load_state_dict(plain.state_dict(), strict=False)
     prompts = mixed()
-    before, after = (m.decode(m.extract_feat(images(2)), prompts, (SIZE, SIZE)).logits for m in (plain, model))
+    before, after = (
+        m.decode(m.extract_feat(images(2)), PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
+        for m in (plain, model)
+    )
     assert after.shape == before.shape and (after - before).abs().amax((1, 2, 3)).min() > 1e-4  # in every prompt
 
 
@@ -83,7 +86,7 @@ def test_auxiliary_heads_train_and_are_absent_at_inference():
     assert {'aux0.loss_size', 'aux0.pixels', 'loss_bce', 'loss_dice'} == set(losses)
     seen = model.auxiliary_heads[0].seen
     assert seen['prediction'].upscaled.shape == (7, CHANNELS // 8, 32, 32)
-    assert seen['image_index'].tolist() == [0] * 4 + [1] * 3
+    assert seen['batch'].image_index.tolist() == [0] * 4 + [1] * 3
     assert seen['features'].embedding.shape == (2, CHANNELS, 8, 8) and seen['targets'].shape == (7, 32, 32)
     losses['aux0.loss_size'].backward()
     assert model.mask_decoder.output_upscaling[0].weight.grad.abs().sum() > 0

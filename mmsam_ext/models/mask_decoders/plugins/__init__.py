@@ -1,12 +1,13 @@
 from .base import DecoderContext, DecoderPlugin, install_plugins
 from .deformable_sampling import DeformableSamplingPlugin, SamplingRecord, sample_bilinear
-from .dynamic_routing import DynamicRoutingPlugin
+from .dynamic_router import DynamicRouter, DynamicRoutingPlugin
 from .visual_relation_adapter import VRAAdapter, visual_relation
 
 __all__ = [
     'DecoderContext',
     'DecoderPlugin',
     'DeformableSamplingPlugin',
+    'DynamicRouter',
     'DynamicRoutingPlugin',
     'SamplingRecord',
     'VRAAdapter',

@@ -1,4 +1,18 @@
-"""The base class of everything that edits the inside of SAM's mask decoder, and how it is hooked in."""
+"""The base class of everything that edits the inside of SAM's mask decoder, and how it is installed.
+
+::
+
+    SAMMaskDecoder                              hooks, in the order in which they run
+      TwoWayTransformer(image, image_pe, tokens)
+        |                                       _Start: completes the context (tokens, key_pe)
+        +- block 0: self-attention of tokens
+        |    +- token-to-image attention        _BeforeTokenToImage, site 0: plugin.before_token_to_image
+        |    +- MLP, image-to-token attention
+        |                                       _AfterBlock, index 0: plugin.after_block
+        +- block 1 ... depth - 1                the same, sites and indices 1 ... depth - 1
+        +- final token-to-image attention       _BeforeTokenToImage, site depth
+      output_upscaling, mask and IoU heads      (at each hook the plugins run in the order of the config)
+"""
 
 from __future__ import annotations
 
@@ -16,57 +30,71 @@ if TYPE_CHECKING:
 
 @dataclass
 class DecoderContext:
-    """What a plugin may want to know beside what it edits.
+    """What a plugin may read in addition to what it edits.
 
     Attributes:
         features: The image features of the batch, embedding (B, C, h, w).
         image_index: (P,) the image of each prompt.
         size: (h, w) of the image tokens, N = h * w.
-        dense: (P, C, h, w) dense prompts, added to the image features; one prompt expanded where all are the same.
+        dense: (P, C, h, w) dense prompts, which are added to the image features.
+        dense_is_shared: Whether `dense` is the same for all of several prompts.
+        need_upscaled: Whether the upscaled image features were requested.
+        upscaled: (P, C/8, 4h, 4w) the upscaled image features; set at the end if `need_upscaled`.
         tokens: (P, K, C) the decoder's input tokens: IoU, masks, sparse prompts. Set when the transformer starts.
         key_pe: (P, N, C) position code of the image tokens. Set when the transformer starts.
-        values_by_image: The values of the attention at hand are the same for all prompts of an image, namely
-            ``features.embedding + dense[0]``. So it is before the first block, unless dense prompts differ or another
-            plugin edited the values.
+        values_by_image: Whether the values of the current attention are the same for all prompts of an image, namely
+            ``features.embedding + dense[0]``. True before the first block, unless dense prompts differ or another
+            plugin has edited the values.
     """
 
     features: SAMFeatures
     image_index: Tensor
     size: tuple[int, int]
     dense: Tensor
+    dense_is_shared: bool = False
+    need_upscaled: bool = False
+    upscaled: Tensor | None = None
     tokens: Tensor | None = None
     key_pe: Tensor | None = None
     values_by_image: bool = False
 
 
 class DecoderPlugin(BaseModule):
-    """Edits the two-way transformer of a mask decoder. Subclasses override one or both methods, and start as an
-    identity.
+    """Edit the two-way transformer of a mask decoder.
 
-    Sites of token-to-image attention are numbered 0 .. depth - 1 for the blocks and depth for the final attention.
+    Subclasses override one or both of the hooks, and start as an exact identity.
+
+    The sites of token-to-image attention are numbered from 0: one in each of the `depth` blocks, then the final one.
     """
 
-    #: Missing from a checkpoint of plain SAM without an error.
+    #: Whether a checkpoint of plain SAM may lack its parameters.
     added_to_sam = True
-    #: C, channels of the image tokens that it is made for; None: any.
+    #: C, the number of channels of the image tokens that it works on; None for any.
     dim: int | None = None
 
-    def check_attentions(self, number: int) -> None:
-        """Called when installed in a decoder with so many token-to-image attentions; raises where that does not fit."""
-
     def check_decoder(self, decoder: SAMMaskDecoder) -> None:
-        """Called when installed, of whatever else must fit; raises where it does not. `dim` is checked anyway."""
+        """Check that this plugin fits a decoder; called when it is installed. Subclasses extend it.
+
+        Raises:
+            ValueError: `dim` is not the decoder's `transformer_dim`.
+        """
+        if self.dim not in (None, decoder.transformer_dim):
+            raise ValueError(
+                f'{type(self).__name__}: dim={self.dim}, expected {decoder.transformer_dim}, the transformer_dim of '
+                'the decoder'
+            )
 
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edit what goes into a token-to-image attention.
+        """Edit the inputs of a token-to-image attention.
 
         Args:
-            site: Which attention.
+            site: Number of the attention.
             queries: (P, K, C) with position code.
             keys: (P, N, C) with position code.
             values: (P, N, C) without position code.
+            context: What else may be read.
 
         Returns:
             queries, keys, values of the same shapes.
@@ -74,26 +102,35 @@ class DecoderPlugin(BaseModule):
         return queries, keys, values
 
     def after_block(self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor]:
-        """Edit what comes out of two-way block `index`: queries (P, K, C), keys (P, N, C), both without position
-        code.
+        """Edit the outputs of two-way block `index`.
+
+        Args:
+            index: Number of the block.
+            queries: (P, K, C) without position code.
+            keys: (P, N, C) without position code.
+            context: What else may be read.
+
+        Returns:
+            queries, keys of the same shapes.
         """
         return queries, keys
 
 
 class _Start:
-    """Pre-hook of the transformer: completes the context."""
+    """Complete the context when the transformer starts (pre-hook)."""
 
     def __init__(self, decoder: SAMMaskDecoder) -> None:
         self.decoder = decoder
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         _, image_pe, tokens = args
-        self.decoder.context.tokens = tokens
-        self.decoder.context.key_pe = image_pe.flatten(2).transpose(1, 2)  # (P, C, h, w) -> (P, N, C)
+        context = self.decoder.context
+        context.tokens = tokens
+        context.key_pe = image_pe.flatten(2).transpose(1, 2)  # (P, C, h, w) -> (P, N, C)
 
 
 class _BeforeTokenToImage:
-    """Pre-hook of a token-to-image attention."""
+    """Let plugins edit the inputs of a token-to-image attention (pre-hook)."""
 
     def __init__(self, decoder: SAMMaskDecoder, site: int) -> None:
         self.decoder, self.site = decoder, site
@@ -101,7 +138,7 @@ class _BeforeTokenToImage:
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         state = kwargs['q'], kwargs['k'], kwargs['v']
         context = self.decoder.context
-        context.values_by_image = self.site == 0 and context.dense.stride(0) == 0
+        context.values_by_image = self.site == 0 and context.dense_is_shared
         for plugin in self.decoder.plugins:
             values = state[2]
             state = plugin.before_token_to_image(self.site, *state, context)
@@ -110,7 +147,7 @@ class _BeforeTokenToImage:
 
 
 class _AfterBlock:
-    """Hook of a two-way block."""
+    """Let plugins edit the outputs of a two-way block (hook)."""
 
     def __init__(self, decoder: SAMMaskDecoder, index: int) -> None:
         self.decoder, self.index = decoder, index
@@ -127,7 +164,8 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
     The hooks are callable objects inside the module tree: a deep copy's hooks point at the copy (closures would not).
 
     Raises:
-        ValueError: the transformer has no two-way blocks with token-to-image attention, or a plugin does not fit them.
+        ValueError: The transformer has no two-way blocks with token-to-image attention, an entry of `plugins` is not a
+            DecoderPlugin, or a plugin does not fit the decoder.
     """
     transformer = decoder.transformer
     try:
@@ -139,12 +177,11 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
             f'plugins {names} need a two-way transformer with token-to-image attention; '
             f'{type(transformer).__name__} has none ({error})'
         ) from error
-    for plugin in decoder.plugins:
-        plugin.check_attentions(len(attentions))
-        if plugin.dim not in (None, decoder.transformer_dim):
+    for index, plugin in enumerate(decoder.plugins):
+        if not isinstance(plugin, DecoderPlugin):
+            hint = getattr(plugin, 'not_a_plugin', '')
             raise ValueError(
-                f'{type(plugin).__name__}: dim={plugin.dim}, expected {decoder.transformer_dim}, the transformer_dim '
-                'of the decoder'
+                f'plugins[{index}] of the mask decoder is a {type(plugin).__name__}, expected a DecoderPlugin. {hint}'
             )
         plugin.check_decoder(decoder)
     transformer.register_forward_pre_hook(_Start(decoder), with_kwargs=True)

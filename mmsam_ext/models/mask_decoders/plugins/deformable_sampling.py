@@ -1,4 +1,4 @@
-"""Deformable sampling: where token-to-image attention looks, and how strongly (Stable-SAM, section 4.1)."""
+"""Deformable sampling: where token-to-image attention looks, and how strongly."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...layers.parameter_versions import parameter_versions
 from .base import DecoderContext, DecoderPlugin
-from .dynamic_routing import DynamicRoutingPlugin
+from .dynamic_router import DynamicRouter
 
 if TYPE_CHECKING:
     from ..sam_mask_decoder import SAMMaskDecoder
@@ -22,15 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class SamplingRecord:
-    """What the plugin did in one token-to-image attention, for P prompts and N = h * w image tokens. No gradients.
+    """Hold what the plugin did in one token-to-image attention, for P prompts and N = h * w image tokens.
+
+    No tensor has gradients.
 
     Attributes:
-        site: Which attention.
+        site: Number of the attention.
         image_index: (P,) the image of each prompt.
         size: (h, w).
-        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it; None where
-            only routing was asked for.
-        amplitudes: (P, N, C), from 0 to 2; None as offsets.
+        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it; None if only
+            routing is recorded.
+        amplitudes: (P, N, C), from 0 to 2; None if only routing is recorded.
         alphas: (P, 2), weights of the deformable and of the regular features; 1 and 0 without a router.
     """
 
@@ -44,25 +45,27 @@ class SamplingRecord:
 
 @MODELS.register_module()
 class DeformableSamplingPlugin(DecoderPlugin):
-    """Keys and values of token-to-image attention come from learned places of the image tokens (equations 3, 4, 6).
+    """Sample the keys and values of token-to-image attention at learned places (equations 3, 4 and 6).
 
-    SAM's weights, its image-to-token attention and what goes on from block to block stay as they are. Offsets are zero
-    and amplitudes one at the start, so that the plugin begins as an exact identity.
+    SAM's weights, its image-to-token attention and the image tokens that pass from block to block stay as they are. At
+    the start offsets are zero and amplitudes are one, so the plugin begins as an exact identity.
 
-    Before the first block the image tokens are the same for all prompts of an image (but for mask prompts): sampling is
-    then done once for an image, in evaluation also where its prompts are decoded in several chunks.
+    Before the first block the image tokens are the same for all prompts of an image, except for mask prompts. Sampling
+    is then done once per image; without gradients this holds for all chunks of its prompts together.
+
+    Paper: Stable-SAM, section 4.1.
 
     Args:
         dim: C, channels of the image tokens.
         max_offset: s_p of equation 3, in pixels of the feature map.
-        kernel_size: Of the depthwise convolution; odd.
-        router: Config of :class:`DynamicRoutingPlugin`; None: deformable features alone.
-        num_modules: 1: one module (and router) for all token-to-image attentions, as in the paper's 0.08 M parameters;
-            or one for each, the decoder's blocks and the final one.
+        kernel_size: Kernel size of the depthwise convolution; odd.
+        router: Config of :class:`DynamicRouter`; None uses the deformable features alone.
+        num_modules: 1 for one module (and router) that all token-to-image attentions share, which has the paper's
+            0.08 M parameters; or one for each of them, that is, for each block of the decoder and the final attention.
 
     Raises:
-        ValueError: an argument out of its range, or (when installed) a number of modules that is neither, or `dim` or a
-            router that does not fit the decoder.
+        ValueError: An argument is out of its range. When installed: `num_modules`, `dim` or the router does not fit the
+            decoder.
     """
 
     def __init__(
@@ -87,24 +90,32 @@ class DeformableSamplingPlugin(DecoderPlugin):
         self._records: list[SamplingRecord] | None = None
         self._record_sampling = True
 
-    def check_attentions(self, number: int) -> None:
-        """Refuse a transformer with another number of attentions than modules."""
-        if len(self.sampling) not in (1, number):
-            raise ValueError(
-                f'DeformableSamplingPlugin: num_modules={len(self.sampling)}, expected 1 or {number}, '
-                "the decoder's token-to-image attentions"
-            )
-
     def check_decoder(self, decoder: SAMMaskDecoder) -> None:
-        """Refuse a decoder that the router does not fit."""
+        """Check channels, number of modules and routers against a decoder.
+
+        Raises:
+            ValueError: One of them does not fit.
+        """
+        super().check_decoder(decoder)
+        attentions = len(decoder.transformer.layers) + 1
+        if len(self.sampling) not in (1, attentions):
+            raise ValueError(
+                f'DeformableSamplingPlugin: num_modules={len(self.sampling)}, expected 1 or {attentions}, the number '
+                "of the decoder's token-to-image attentions"
+            )
         for router in self.routers:
-            if isinstance(router, DynamicRoutingPlugin):
+            if isinstance(router, DynamicRouter):
                 router.check_decoder(decoder)
 
     @contextmanager
     def recording(self, sampling: bool = True) -> Iterator[list[SamplingRecord]]:
-        """Within this context offsets, amplitudes and routing weights are kept, in the order of computation; without
-        `sampling` routing weights alone, which costs nothing.
+        """Record offsets, amplitudes and routing weights within this context, in the order of computation.
+
+        Args:
+            sampling: Record offsets and amplitudes, which are computed a second time for it; routing weights are free.
+
+        Yields:
+            A list that grows with each token-to-image attention.
         """
         self._records, self._record_sampling = (records := []), sampling
         try:
@@ -115,7 +126,7 @@ class DeformableSamplingPlugin(DecoderPlugin):
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (P, K, C), values (P, N, C) -> the same queries, and keys and values (P, N, C) to attend to."""
+        """Replace keys and values (P, N, C) by deformable ones; queries (P, K, C) stay as they are."""
         which = site if len(self.sampling) > 1 else 0
         if context.values_by_image:
             deformed = self._sample_images(which, context)[context.image_index]
@@ -127,28 +138,27 @@ class DeformableSamplingPlugin(DecoderPlugin):
             # Equation 6
             if torch.is_grad_enabled():
                 deformed = alphas[:, :1, None] * deformed + alphas[:, 1:, None] * values
-            else:  # in place: on a CPU fresh memory costs more than the sums
+            else:  # in place: on a CPU allocating memory costs more than the sums
                 deformed = deformed.mul_(alphas[:, :1, None]).addcmul_(alphas[:, 1:, None], values)
         if self._records is not None:
             self._record(site, values, alphas, context)
         return queries, deformed + context.key_pe, deformed
 
     def _sample_images(self, which: int, context: DecoderContext) -> Tensor:
-        """(B, N, C) deformable features of all images of the batch, from their tokens before the first block."""
+        """Return (B, N, C) deformable features of all images of the batch, from their tokens before the first block."""
 
         def sample() -> Tensor:
             tokens = (context.features.embedding + context.dense[:1]).flatten(2).transpose(1, 2)  # (B, N, C)
             module = self.sampling[which]
             return module(tokens.to(module.gate.dtype), context.size)
 
-        if torch.is_grad_enabled():  # kept results would break checkpointed activations, which are computed anew
+        if torch.is_grad_enabled():  # stored results would break activation checkpointing, which computes them again
             return sample()
-        dense, module = context.dense, self.sampling[which]
-        versions = parameter_versions(module)
-        if versions is None:
-            return sample()
-        key = ('deformable sampling', id(module), versions, dense.data_ptr())
-        return context.features.once(key, lambda: (sample(), dense))[0]  # held, so that its address stays its own
+        # `dense` is stored with the result, so that its address stays its own.
+        dense = context.dense
+        return context.features.once(
+            'deformable sampling', lambda: (sample(), dense), dense.data_ptr(), weights=self.sampling[which]
+        )[0]
 
     @torch.no_grad()
     def _record(self, site: int, values: Tensor, alphas: Tensor | None, context: DecoderContext) -> None:
@@ -162,7 +172,7 @@ class DeformableSamplingPlugin(DecoderPlugin):
 
 
 class DeformableSampling(nn.Module):
-    """The offset network, the amplitudes, and the sampling. Arguments as :class:`DeformableSamplingPlugin`."""
+    """Predict offsets and amplitudes, and sample. Arguments as :class:`DeformableSamplingPlugin`."""
 
     def __init__(self, dim: int, max_offset: float, kernel_size: int) -> None:
         super().__init__()
@@ -176,14 +186,14 @@ class DeformableSampling(nn.Module):
         self.max_offset = max_offset
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """Image tokens (B, N, C) of a map of `size` (h, w) -> x*_{p + dp}, (B, N, C)."""
+        """Sample image tokens (B, N, C) of a map of `size` (h, w) -> x*_{p + dp}, (B, N, C)."""
         offsets, amplitudes = self.predict(tokens, size)
         points = _grid(size, tokens.device) + offsets  # (B, N, 2)
         modulated = tokens * amplitudes if torch.is_grad_enabled() else amplitudes.mul_(tokens)  # x*
         return sample_bilinear(modulated, points, size)
 
     def predict(self, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Offsets (B, N, 2), x and y in pixels (equation 3), and amplitudes (B, N, C) from 0 to 2."""
+        """Predict offsets (B, N, 2), x and y in pixels (equation 3), and amplitudes (B, N, C) from 0 to 2."""
         first = self.pointwise(tokens)
         spatial = first.transpose(1, 2).unflatten(2, size)  # (B, C, h, w), channels last in memory
         spatial = self.depthwise(spatial).flatten(2).transpose(1, 2)  # (B, N, C)
@@ -196,11 +206,11 @@ class DeformableSampling(nn.Module):
 def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Tensor:
     """Sample a feature map at fractional points, in one fused operation.
 
-    Points are in pixels, not normalised: at integers the map comes back bit for bit.
+    Points are in pixels, not normalised: at integers the result is bit for bit the map itself.
 
     Args:
         tokens: (B, N, C) of a map of h x w pixels, row by row.
-        points: (B, M, 2), x and y in pixels, (0, 0) the first; clamped to the map. At a NaN the sample is NaN.
+        points: (B, M, 2), x and y in pixels, (0, 0) is the first; clamped to the map. The sample at a NaN is NaN.
         size: (h, w).
 
     Returns:
@@ -210,14 +220,14 @@ def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Te
     batch, number, channels = tokens.shape
     x = points[..., 0].float().clamp(0, width - 1)
     y = points[..., 1].float().clamp(0, height - 1)
-    # Of a NaN, the place is any and the weights are NaN: as an index it would end the process on a GPU, while NaN comes
-    # out as NaN and mixed precision skips the step.
+    # A NaN as an index would end the process on a GPU. Here its place is arbitrary and its weights are NaN, so the
+    # sample is NaN, and mixed precision skips the step.
     left, top = x.detach().nan_to_num().floor(), y.detach().nan_to_num().floor()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     dx, dy = x - left, y - top
     corners = [top * width + left, top * width + right, bottom * width + left, bottom * width + right]
     weights = [(1 - dx) * (1 - dy), dx * (1 - dy), (1 - dx) * dy, dx * dy]
-    start = number * torch.arange(batch, device=tokens.device)  # of each image in the bag of all tokens
+    start = number * torch.arange(batch, device=tokens.device)  # of each image among all tokens
     indices = torch.stack(corners, -1).long() + start[:, None, None]  # (B, M, 4)
     sampled = F.embedding_bag(
         indices.flatten(0, 1),
@@ -229,6 +239,6 @@ def sample_bilinear(tokens: Tensor, points: Tensor, size: tuple[int, int]) -> Te
 
 
 def _grid(size: tuple[int, int], device: torch.device) -> Tensor:
-    """(N, 2) the pixels x, y of a map of `size` (h, w), row by row."""
+    """Return (N, 2), the pixels x, y of a map of `size` (h, w), row by row."""
     y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in size), indexing='ij')
     return torch.stack([x, y], -1).flatten(0, 1)

@@ -1,9 +1,10 @@
-"""VRA-Adapter: image tokens hear from tokens that look alike (SPT, section 3.3)."""
+"""VRA-Adapter: image tokens receive information from tokens that look alike."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,29 +14,34 @@ from torch import Tensor, nn
 
 from .base import DecoderContext, DecoderPlugin
 
+if TYPE_CHECKING:
+    from ..sam_mask_decoder import SAMMaskDecoder
+
 RENORMALIZE = ('none', 'row', 'column')
 
 
 @MODELS.register_module()
 class VRAAdapter(DecoderPlugin):
-    """t* = t + beta (A t) on a two-way block's image tokens t, with A the relation of the image's regions (equations 7
-    to 11).
+    """Compute t* = t + beta (A t) on the image tokens t of two-way blocks; A relates the image's regions (eq. 7 to 11).
 
-    A is taken from the encoder's output once for an image and shared by all blocks, decoders and prompts: at most one N
-    x N matrix an image is held, in the dtype it is multiplied in, and none has a gradient. beta is zero at the start,
-    so the adapter begins as an identity.
+    A is computed from the encoder's output once per image and shared by all blocks, decoders and prompts: at most one
+    N x N matrix per image is in memory, in the dtype in which it is multiplied, and it has no gradient. beta is zero at
+    the start, so the adapter begins as an exact identity.
+
+    Paper: SPT, section 3.3.
 
     Args:
         dim: C, channels of the image tokens.
-        blocks: Two-way blocks to adapt, one or several, counted from 0 (the paper's Table 6: the first, the second, or
-            both).
-        alpha: Relations must be greater than alpha / N to count, with N the number of image tokens (the paper's "d"
-            cannot be the feature dimension: at 256 nothing would be left). From 0 (all count) to 1 (the mean relation).
-        renormalize: What the remaining relations are divided by: 'none' (paper), their sum by 'row', or by 'column'
-            (the authors' evaluation code).
+        blocks: The two-way blocks to adapt, one or several, counted from 0 (the paper's Table 6: the first, the second,
+            or both).
+        alpha: Only relations greater than alpha / N count, with N the number of image tokens (the paper's "d" cannot be
+            the feature dimension: at 256 no relation would be left). From 0 (all count) to 1 (the mean relation).
+        renormalize: What the remaining relations are divided by: 'none' for nothing (paper), or their sum by 'row' or
+            by 'column' (the authors' evaluation code).
 
     Raises:
-        ValueError: an argument out of its range, or (when installed) a block or a dim that the decoder does not have.
+        ValueError: An argument is out of its range. When installed: the decoder does not have a block, or has another
+            `dim`.
     """
 
     def __init__(
@@ -53,16 +59,22 @@ class VRAAdapter(DecoderPlugin):
         self.beta = nn.ParameterDict({str(block): nn.Parameter(torch.zeros(dim)) for block in self.blocks})
         self._kept_logged = alpha == 0
 
-    def check_attentions(self, number: int) -> None:
-        """Refuse a transformer without the blocks chosen: it has one less than token-to-image attentions."""
-        if max(self.blocks) > number - 2:
+    def check_decoder(self, decoder: SAMMaskDecoder) -> None:
+        """Check channels and blocks against a decoder.
+
+        Raises:
+            ValueError: One of them does not fit.
+        """
+        super().check_decoder(decoder)
+        depth = len(decoder.transformer.layers)
+        if max(self.blocks) >= depth:
             raise ValueError(
-                f'VRAAdapter: blocks={self.blocks}, expected some of 0 to {number - 2}, the two-way blocks of the '
+                f'VRAAdapter: blocks={self.blocks}, expected some of 0 to {depth - 1}, the two-way blocks of the '
                 'decoder (the paper counts from 1)'
             )
 
     def after_block(self, index: int, queries: Tensor, keys: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor]:
-        """Adapt the image tokens `keys` (P, N, C) of the blocks chosen."""
+        """Adapt the image tokens `keys` (P, N, C) of the chosen blocks."""
         if index not in self.blocks:
             return queries, keys
         relations = self._relations(keys, context)
@@ -70,31 +82,35 @@ class VRAAdapter(DecoderPlugin):
         for image, relation in enumerate(relations):
             rows = (context.image_index == image).nonzero()[:, 0]
             if len(rows):
-                # One product for all P prompts: a batched one would repeat the relation for each in bf16 on a CPU.
+                # One product for all P prompts: in bf16 on a CPU a batched one would copy the relation for each prompt.
                 tokens = keys[rows].transpose(0, 1)  # (P, N, C) -> (N, P, C)
-                heard = (relation @ tokens.flatten(1)).view(tokens.shape).transpose(0, 1)  # (N, P * C) -> (P, N, C)
-                # Under autocast a product is in bf16, and keys behind a norm are in fp32 on a GPU.
-                related = related.index_copy(0, rows, heard.to(related.dtype))
+                mixed = (relation @ tokens.flatten(1)).view(tokens.shape).transpose(0, 1)  # (N, P * C) -> (P, N, C)
+                # Under autocast a product is in bf16, while keys behind a norm are in fp32 on a GPU.
+                related = related.index_copy(0, rows, mixed.to(related.dtype))
         return queries, keys + self.beta[str(index)] * related
 
     def _relations(self, keys: Tensor, context: DecoderContext) -> list[Tensor]:
-        """(N, N) of each image, in the dtype that it is multiplied with `keys` in: cast at each product, every block
-        and decoder would keep its own copy for the backward pass.
+        """Return the (N, N) relation of each image, in the dtype in which it is multiplied with `keys`.
+
+        If it were cast at each product, every block and decoder would keep a copy of its own for the backward pass.
         """
         device = keys.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else keys.dtype
         relations = context.features.once(
-            ('visual relation', self.alpha, self.renormalize, dtype),
+            'visual relation',
             lambda: [
                 visual_relation(one, self.alpha, self.renormalize).to(dtype) for one in context.features.embedding
             ],
+            self.alpha,
+            self.renormalize,
+            dtype,
         )
         if not self._kept_logged:
             self._kept_logged = True
             fraction = relations[0].count_nonzero().item() / relations[0].numel()
             print_log(
-                f'VRAAdapter: {fraction:.1%} of the relations are greater than alpha / N (alpha={self.alpha}; of the '
-                'first image)',
+                f'VRAAdapter: {fraction:.1%} of the relations are greater than alpha / N (alpha={self.alpha}; first '
+                'image of the batch)',
                 'current',
                 logging.INFO,
             )
@@ -103,11 +119,12 @@ class VRAAdapter(DecoderPlugin):
 
 @torch.no_grad()
 def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'none') -> Tensor:
-    """The relation matrix of one image (equations 7 to 9).
+    """Compute the relation matrix of one image (equations 7 to 9).
 
     Args:
         embedding: (C, h, w), the encoder's output.
-        alpha, renormalize: As :class:`VRAAdapter`.
+        alpha: As in :class:`VRAAdapter`.
+        renormalize: As in :class:`VRAAdapter`.
 
     Returns:
         (N, N) with N = h * w: softmax over the cosine similarities of each token to the others, thresholded.
@@ -115,10 +132,10 @@ def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'n
     with torch.autocast(embedding.device.type, enabled=False):  # all in place: one (N, N) matrix at a time
         tokens = F.normalize(embedding.flatten(1).float(), dim=0)  # (C, N)
         relation = (tokens.T @ tokens).fill_diagonal_(-torch.inf)
-        relation = relation.exp_()  # of cosines: at most e, so that the softmax needs no shift
+        relation = relation.exp_()  # of cosines, so at most e: the softmax needs no shift
         relation = relation.div_(relation.sum(dim=1, keepdim=True))
         if alpha > 0:
-            relation = F.threshold_(relation, alpha / len(relation), 0.0)  # what is not greater is 0
+            relation = F.threshold_(relation, alpha / len(relation), 0.0)  # the others become 0
         if renormalize != 'none':
             total = relation.sum(dim=1 if renormalize == 'row' else 0, keepdim=True)
             relation = relation.div_(total.clamp(min=torch.finfo(relation.dtype).tiny))

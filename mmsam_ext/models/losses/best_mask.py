@@ -1,0 +1,36 @@
+"""The losses of predicted masks: of several masks for one prompt, only the best one is penalised."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmsam_ext.structures import MaskPrediction
+
+
+def best_mask_losses(
+    losses: nn.ModuleDict, prediction: MaskPrediction, targets: Tensor, ignored: Tensor
+) -> dict[str, Tensor]:
+    """Compute the mean of each loss over prompts; of several masks only the one with the smallest loss counts.
+
+    The mask with the smallest sum of the losses that judge a mask is the best. The IoU head learns from all masks.
+
+    Paper: Segment Anything, section 3 ("Resolving ambiguity").
+
+    Args:
+        losses: Name -> :class:`MaskLoss`.
+        prediction: logits (P, M, h, w), iou (P, M).
+        targets: (P, h, w) in [0, 1].
+        ignored: (P, h, w) bool, pixels without a label.
+
+    Returns:
+        ``loss_<name>`` -> scalar.
+    """
+    # A certain "background" where the target is background costs nothing and has no gradient.
+    logits = prediction.logits.float().masked_fill(ignored[:, None], -1e4)
+    values = {name: loss(logits, targets, prediction.iou.float()) for name, loss in losses.items()}
+    judging = [values[name] for name, loss in losses.items() if loss.judges_mask]
+    best = sum(judging).argmin(1, keepdim=True) if judging else None
+    return {
+        f'loss_{name}': (value.gather(1, best) if losses[name].judges_mask else value).mean()
+        for name, value in values.items()
+    }

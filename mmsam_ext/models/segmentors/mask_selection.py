@@ -1,0 +1,90 @@
+"""Which of the masks that a decoder predicts for a prompt is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmsam_ext.evaluation.functional import mask_iou
+from mmsam_ext.structures import MaskPrediction, PromptBatch
+from mmsam_ext.structures.samples import sample_name, target_masks
+
+from .original_size import to_original
+
+#: The masks of a decoder: the single-mask output, and those for ambiguous prompts.
+SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
+#: Values of ``train_cfg.multimask`` and ``test_cfg.multimask``.
+TRAIN_CHOICES = (False, True, 'both')
+TEST_CHOICES = (False, True, 'ambiguous', 'oracle')
+
+
+def check_choice(name: str, value: bool | str, choices: Sequence[bool | str]) -> None:
+    """Check a value of `multimask`.
+
+    Raises:
+        ValueError: It is not one of `choices`.
+    """
+    if value not in choices:
+        raise ValueError(f'PromptableSegmentor: {name} is {value!r}, expected one of {tuple(choices)}')
+
+
+def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool | str) -> tuple[Tensor, Tensor]:
+    """Select one mask for each prompt, without ground truth.
+
+    Args:
+        prediction: logits (P, M, h, w), iou (P, M).
+        batch: The P prompts.
+        multimask: False selects the single-mask output; True the mask for ambiguous prompts that the IoU head prefers;
+            'ambiguous' does so for prompts of one point only.
+
+    Returns:
+        Logits (P, h, w) and estimated IoU (P,).
+
+    Raises:
+        ValueError: Another value, among them 'oracle', which needs the ground truth (see :func:`select_by_truth`).
+    """
+    if multimask == 'oracle':
+        raise ValueError("PromptableSegmentor: multimask is 'oracle', which needs the ground truth: use predict")
+    check_choice('multimask', multimask, TEST_CHOICES)
+    preferred = prediction.masks(AMBIGUOUS).iou.argmax(1) + 1
+    if multimask == 'ambiguous':
+        return prediction.pick(torch.where(batch.is_one_point, preferred, 0))
+    return prediction.pick(preferred if multimask else torch.zeros_like(preferred))
+
+
+def select_by_truth(
+    prediction: MaskPrediction, batch: PromptBatch, samples: Sequence[SegDataSample]
+) -> tuple[Tensor, Tensor]:
+    """Select the mask with the highest true IoU for prompts of one point, and the single-mask output for others.
+
+    IoU is measured at the original size of the image.
+
+    Paper: Segment Anything, section 7.1 ("oracle").
+
+    Args:
+        prediction: logits (P, M, h, w), iou (P, M).
+        batch: The P prompts.
+        samples: One data sample per image, with `gt_masks` (T, H0, W0).
+
+    Returns:
+        Logits (P, h, w) and estimated IoU (P,).
+
+    Raises:
+        ValueError: A sample has no `gt_masks`.
+    """
+    chosen = []
+    parts = (batch.split(value) for value in (prediction.logits[:, AMBIGUOUS], batch.target_ids, batch.is_one_point))
+    for sample, candidates, target_ids, one_point in zip(samples, *parts, strict=True):  # candidates (P, M, h, w)
+        if 'gt_masks' not in sample:
+            raise ValueError(
+                f"{sample_name(sample)}: no `gt_masks`, which test_cfg.multimask='oracle' needs; add "
+                'LoadAnnotations (or LoadBinaryMask) and GeneratePrompts to the test pipeline'
+            )
+        masks = to_original(candidates.flatten(0, 1), batch.input_size, sample.metainfo) > 0
+        truth = target_masks(sample)[target_ids].to(masks.device)  # (P, H0, W0)
+        best = mask_iou(masks.unflatten(0, candidates.shape[:2]), truth[:, None]).argmax(1).to(one_point.device)
+        chosen.append(torch.where(one_point, best + 1, 0))
+    return prediction.pick(torch.cat(chosen))

@@ -1,0 +1,134 @@
+"""What a data sample says: its name, its dataset, its ground truth, its ignored pixels; and how a prediction is stored.
+
+Every function takes a sample in any of the forms it has on its way: the ``results`` dict of a transform, a
+``SegDataSample`` (models), or ``SegDataSample.to_dict()`` (metrics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+#: MMSegmentation's label of pixels that are ignored.
+IGNORE_LABEL = 255
+
+#: A data sample in one of its forms.
+Sample = Mapping[str, Any] | SegDataSample
+
+
+def sample_name(sample: Sample) -> str:
+    """Return the name of a sample in error messages: its file if it has one, else its `sample_id`."""
+    return str(sample.get('img_path') or sample.get('sample_id') or 'sample without a name')
+
+
+def sample_key(sample: Sample) -> str:
+    """Return what identifies a sample on every machine: its `sample_id`, or the last two parts of its path.
+
+    The random numbers of evaluation prompts are seeded by it, so it must never change.
+    """
+    if sample.get('sample_id'):
+        return str(sample.get('sample_id'))
+    return '/'.join(str(sample.get('img_path', '')).replace('\\', '/').split('/')[-2:])
+
+
+def sample_labels(sample: Sample) -> tuple[str, str]:
+    """Return the dataset and the defect class of a sample, by which results are broken down."""
+    return str(sample.get('dataset_name') or 'dataset'), str(sample.get('defect_class') or 'defect')
+
+
+def target_field(sample: Sample) -> str | None:
+    """Return the field that holds the target masks of a sample; None for a sample without ground truth."""
+    return next((field for field in ('gt_masks', 'gt_sem_seg') if field in sample), None)
+
+
+def target_masks(sample: Sample, check_values: bool = False) -> Tensor:
+    """Return the target masks of a sample: `gt_masks`, or else the foreground (label 1) of `gt_sem_seg`.
+
+    Args:
+        sample: A sample with ground truth.
+        check_values: Check that only valid labels occur. This waits for a GPU.
+
+    Returns:
+        (T, H, W) bool; False where pixels are ignored.
+
+    Raises:
+        ValueError: The sample has no ground truth, it is not (T, H, W), or `check_values` finds a label other than 0
+            and 1 (and 255 in `gt_sem_seg`).
+    """
+    field = target_field(sample)
+    if field is None:
+        raise ValueError(
+            f'{sample_name(sample)}: no ground truth, expected `gt_masks` or `gt_sem_seg`; add LoadAnnotations (or '
+            'LoadBinaryMask) to the pipeline'
+        )
+    masks = _data(sample, field)
+    if masks.ndim != 3:
+        raise ValueError(f'{sample_name(sample)}: field `{field}` has shape {tuple(masks.shape)}, expected (T, H, W)')
+    if check_values:
+        bad = (masks != 0) & (masks != 1)
+        if field == 'gt_sem_seg':
+            bad &= masks != IGNORE_LABEL
+        if bad.any():
+            expected = 'only 0 and 1'
+            if field == 'gt_sem_seg':
+                expected = (
+                    f'only 0 (background), 1 (foreground) and {IGNORE_LABEL} (ignored); to use other classes as the '
+                    'foreground, load the masks with LoadBinaryMask(foreground=[...])'
+                )
+            raise ValueError(
+                f'{sample_name(sample)}: field `{field}` holds the labels {masks.unique().tolist()}, '
+                f'expected {expected}'
+            )
+    return masks == 1
+
+
+def ignored_mask(sample: Sample) -> Tensor | None:
+    """Return (1, H, W) bool, True for ignored pixels (255 in `gt_sem_seg`); None for a sample without `gt_sem_seg`."""
+    return _data(sample, 'gt_sem_seg') == IGNORE_LABEL if 'gt_sem_seg' in sample else None
+
+
+def ignored_pixels(sample: Sample, like: Tensor) -> Tensor | None:
+    """Return the ignored pixels of a sample at the size and on the device of another tensor.
+
+    Args:
+        sample: Any sample.
+        like: (..., H, W). If `gt_sem_seg` has another size (in evaluation only `gt_masks` keeps the original one), it
+            is resized to H x W.
+
+    Returns:
+        (H, W) bool, or None if no pixel is ignored.
+    """
+    ignored = ignored_mask(sample)
+    if ignored is None or not ignored.any():
+        return None
+    if ignored.shape[-2:] != like.shape[-2:]:
+        ignored = F.interpolate(ignored[None].float(), like.shape[-2:], mode='nearest')[0] > 0
+    return ignored[0].to(like.device)
+
+
+def write_prediction(sample: SegDataSample, mask_logits: Tensor, iou_scores: Tensor, **fields: Tensor) -> None:
+    """Store the predicted masks of P prompts in a sample, in place.
+
+    Sets `pred_instances` (mask_logits, iou_scores and `fields`) and the union over prompts as MMSegmentation's
+    `seg_logits` and `pred_sem_seg`, each (1, H, W).
+
+    Args:
+        sample: The sample to change.
+        mask_logits: (P, H, W) at the original size of the image, foreground > 0.
+        iou_scores: (P,) estimated IoU.
+        fields: Further values of each prompt, (P, ...): `target_ids`, `draw_ids`, `mode_ids`.
+    """
+    sample.pred_instances = InstanceData(mask_logits=mask_logits, iou_scores=iou_scores, **fields)
+    union = mask_logits.amax(0, keepdim=True)
+    sample.seg_logits = PixelData(data=union)
+    sample.pred_sem_seg = PixelData(data=(union > 0).long())
+
+
+def _data(sample: Sample, field: str) -> Tensor:
+    value = sample.get(field)
+    return value['data'] if isinstance(value, Mapping) else value.data
