@@ -1,4 +1,4 @@
-"""Each mend of `mmsam_ext.compat`, and what a poisoned checkpoint must not do."""
+"""Each fix of `mmsam_ext.compat`, and what a poisoned checkpoint must not do."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_mmseg_inferencer_with_config_works(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result['predictions'], np.ones((32, 32)))
 
 
-# ------------------------------------------------------------------------------------------------- the other mends
+# ------------------------------------------------------------------------------------------------- the other fixes
 
 
 def test_apply_twice_changes_nothing() -> None:
@@ -242,7 +242,7 @@ def test_apply_twice_changes_nothing() -> None:
     assert state() == before
 
 
-def test_mends_of_another_mmengine_are_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_fixes_of_another_mmengine_are_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(mmengine, '__version__', '0.11.0')
     monkeypatch.setattr(compat.checkpoints, 'apply', lambda: pytest.fail('applied to an mmengine it was not made for'))
     compat.apply()

@@ -1,15 +1,15 @@
-"""Makes MMSegmentation 1.2 run on current PyTorch, setuptools and mmcv-lite. Nothing else in this project knows.
+"""Make MMSegmentation 1.2 run on current PyTorch, setuptools and mmcv-lite. No other module deals with versions.
 
-Importing :mod:`mmsam_ext` calls :func:`apply`. Each mend has a file of its own, looks for the breakage before it acts,
-and may be applied twice without effect:
+Importing :mod:`mmsam_ext` calls :func:`apply`. Each fix has a file of its own, checks whether it is needed before it
+acts, and has no further effect when applied twice. The problems they solve:
 
 ========================  ====================================================================================
 ``mmcv_lite``             ``import mmseg.models`` fails where mmcv was installed without its compiled operators;
                           ``sigmoid_focal_loss`` has no CPU kernel
 ``package_resources``     setuptools 82 removed ``pkg_resources``, which mmengine imports
-``checkpoints``           torch 2.6 loads weights only, and refuses every mmengine checkpoint; ``meta['config']`` of a
-                          checkpoint is executed
-``cpu_distributed``       mmengine's distributed launchers and wrapper ask for a GPU
+``checkpoints``           since torch 2.6 only weights are loaded, which rejects every mmengine checkpoint; mmengine
+                          executes ``meta['config']`` of a checkpoint
+``cpu_distributed``       mmengine's distributed launchers and wrapper require a GPU
 ``amp``                   the error of mixed precision without a GPU does not say what to do
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
@@ -23,13 +23,13 @@ import logging
 
 from . import amp, checkpoints, cpu_distributed, mmcv_lite, mmpretrain_backbones, package_resources, resume
 
-#: mmengine releases (major, minor) whose internals the mends below were written for.
+#: mmengine releases (major, minor) whose internals these fixes were written for.
 MMENGINE_VERSIONS = ((0, 10),)
 
 
 def apply() -> None:
-    """Apply every mend that this machine needs. Safe to call more than once."""
-    # Before anything else: these two decide whether mmseg and mmengine can be imported at all.
+    """Apply every fix that this machine needs. It is safe to call this more than once."""
+    # These come first: without them mmseg and mmengine may not import at all.
     mmcv_lite.apply()
     mmpretrain_backbones.apply()
 
@@ -40,8 +40,8 @@ def apply() -> None:
     package_resources.apply()
     if digit_version(mmengine.__version__)[:2] not in MMENGINE_VERSIONS:
         print_log(
-            f'mmengine {mmengine.__version__} is installed; mmsam_ext was written for 0.10.x. Its mends of mmengine '
-            '(safe loading of checkpoints, distributed runs on CPUs) are left out. See tools/check_env.py',
+            f'mmengine {mmengine.__version__} is installed; mmsam_ext was written for 0.10.x. Its fixes for mmengine '
+            '(safe loading of checkpoints, distributed runs on CPUs) are not applied. Run tools/check_env.py',
             logger='current',
             level=logging.WARNING,
         )

@@ -1,4 +1,4 @@
-"""The one way in which this package replaces a function of another package."""
+"""Replace a function of another package; the only way in which this package does so."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-_MARK = '__mmsam_ext_mend__'
+_MARK = '__mmsam_ext_stock__'
 
 
 def replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
-    """Replace ``owner.name`` by ``make(stock)``, once: a second call changes nothing.
+    """Replace ``owner.name`` by ``make(stock)``; a second call changes nothing.
 
     Args:
         owner: A module or a class.
-        make: Takes the stock function and returns the one to put in its place.
+        name: Name of the function in `owner`.
+        make: Takes the original function and returns its replacement.
 
     Raises:
-        AttributeError: `owner` has no such function; a version this mend was not written for.
+        AttributeError: `owner` has no such function, so it is a version that this fix was not written for.
     """
     stock = getattr(owner, name)
     if hasattr(stock, _MARK):
         return
-    mended = wraps(stock)(make(stock))
-    setattr(mended, _MARK, stock)
-    # A bound classmethod was fetched above; its replacement must not be bound again.
+    replacement = wraps(stock)(make(stock))
+    setattr(replacement, _MARK, stock)
+    # getattr returned a bound classmethod; its replacement must not be bound a second time.
     is_classmethod = isinstance(owner, type) and isinstance(owner.__dict__.get(name), classmethod)
-    setattr(owner, name, staticmethod(mended) if is_classmethod else mended)
+    setattr(owner, name, staticmethod(replacement) if is_classmethod else replacement)

@@ -1,4 +1,4 @@
-"""Mixed precision without a GPU: an error that says what to do."""
+"""Make the error of mixed precision without a GPU say what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._patch import replace
 
 
 def apply() -> None:
-    """Reword the error of ``AmpOptimWrapper`` on machines without an accelerator."""
+    """Replace the error of ``AmpOptimWrapper`` on machines without a GPU by one that says what to do."""
     from mmengine.optim import AmpOptimWrapper
 
     replace(AmpOptimWrapper, '__init__', _with_advice)
@@ -21,8 +21,8 @@ def _with_advice(stock: Callable) -> Callable:
 
         if get_device() in ('cpu', 'mps'):
             raise RuntimeError(
-                'AmpOptimWrapper (mixed precision, --amp) needs a GPU and none is visible here. Drop --amp, or set '
-                "optim_wrapper.type='OptimWrapper' in the config, to train in float32 on the CPU"
+                'AmpOptimWrapper (mixed precision, --amp) needs a GPU, and none is visible. To train in float32 on the '
+                "CPU, leave out --amp or set optim_wrapper.type='OptimWrapper' in the config"
             )
         stock(self, *args, **kwargs)
 

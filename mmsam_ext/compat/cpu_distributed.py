@@ -1,4 +1,4 @@
-"""Distributed runs on machines without a GPU: gloo in place of nccl, and no device ids."""
+"""Allow distributed runs on machines without a GPU: use gloo instead of nccl, and no device ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._patch import replace
 
 
 def apply() -> None:
-    """Mend mmengine's three launchers and its DistributedDataParallel. With a GPU they do what they always did."""
+    """Fix mmengine's three launchers and its DistributedDataParallel; with a GPU their behaviour does not change."""
     from mmengine.dist import utils
     from mmengine.model import MMDistributedDataParallel
 
@@ -35,9 +35,13 @@ def _launch_without_gpu(stock: Callable) -> Callable:
         if backend == 'nccl':
             from mmengine.logging import print_log
 
-            print_log('no GPU here: the distributed backend is gloo, not nccl', logger='current', level=logging.WARNING)
+            print_log(
+                'no GPU found: using the distributed backend gloo instead of nccl',
+                logger='current',
+                level=logging.WARNING,
+            )
             backend = 'gloo'
-        # mmengine chooses a CUDA device whatever the backend; without a GPU that call raises.
+        # mmengine selects a CUDA device for any backend; without a GPU that call fails.
         with patch.object(torch.cuda, 'set_device', lambda device: None):
             return stock(backend, *args, **kwargs)
 
@@ -47,7 +51,7 @@ def _launch_without_gpu(stock: Callable) -> Callable:
 def _wrap_without_gpu(stock: Callable) -> Callable:
     def construct(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
         if not _has_accelerator():
-            kwargs.pop('device_ids', None)  # the Runner passes [LOCAL_RANK], which is refused for CPU modules
+            kwargs.pop('device_ids', None)  # the Runner passes [LOCAL_RANK], which torch rejects for modules on the CPU
         stock(self, module, *args, **kwargs)
 
     return construct

@@ -1,4 +1,4 @@
-"""mmcv without its compiled operators, and its focal loss where there is no kernel for it."""
+"""Let mmcv be imported without its compiled operators, and provide its focal loss where there is no kernel."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ADVICE = (
 
 
 class _MissingExtension(ModuleType):
-    """Stands in for ``mmcv._ext``: every operator exists, and raises when it is called.
+    """Replace ``mmcv._ext`` by a module in which every operator exists but raises an error when it is called.
 
-    Standing in for the extension alone lets the real ``mmcv.ops`` import whole, with what is pure Python in it
-    (``point_sample``) working. mmengine's ``mmcv_full_available()`` stays False, because the spec has no loader.
+    Because only the extension is replaced, the real ``mmcv.ops`` can be imported and its pure Python parts, such as
+    ``point_sample``, work. mmengine's ``mmcv_full_available()`` stays False, because the module spec has no loader.
     """
 
     def __init__(self) -> None:
-        super().__init__(EXTENSION, 'Stand-in of mmsam_ext.compat for the compiled operators of mmcv.')
+        super().__init__(EXTENSION, 'Placeholder of mmsam_ext.compat for the compiled operators of mmcv.')
         self.__spec__ = ModuleSpec(EXTENSION, loader=None)
 
     def __getattr__(self, name: str) -> Callable:
-        if name.startswith('__'):  # inspect, copy and pickle ask for these, and must hear the truth
+        if name.startswith('__'):  # inspect, copy and pickle look these up and must find that they do not exist
             raise AttributeError(name)
 
         def missing(*args: object, **kwargs: object) -> None:
@@ -51,9 +51,9 @@ class _MissingExtension(ModuleType):
 
 
 def apply() -> None:
-    """Register the stand-in where mmcv is installed without its extension, and the focal loss in PyTorch.
+    """Register the placeholder where mmcv is installed without its extension, and the focal loss in PyTorch.
 
-    Does nothing where mmcv is not installed, so that the error stays the one that names mmcv.
+    Without mmcv, nothing is done, so that the import error that names mmcv is shown.
     """
     if importlib.util.find_spec('mmcv') is None:
         return
@@ -65,7 +65,7 @@ def apply() -> None:
     replace(focal_loss, 'sigmoid_focal_loss', _with_fallback)
     ops.sigmoid_focal_loss = focal_loss.sigmoid_focal_loss
     mmseg_loss = sys.modules.get('mmseg.models.losses.focal_loss')
-    if mmseg_loss is not None:  # mmseg was imported first, on the full mmcv
+    if mmseg_loss is not None:  # mmseg was imported before this package, with the full mmcv
         mmseg_loss._sigmoid_focal_loss = focal_loss.sigmoid_focal_loss  # noqa: SLF001 (the name mmseg imported it by)
 
 
@@ -95,13 +95,15 @@ def torch_sigmoid_focal_loss(
     weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Focal loss (Lin et al. 2017, equation 5) with the meaning of mmcv's CUDA operator.
+    """Return the focal loss (Lin et al. 2017, equation 5), as mmcv's CUDA operator defines it.
 
     Args:
         input: (N, C) logits.
-        target: (N,) int64 class of each row, 0 to C; C stands for background, where all C classes are negative.
-        weight: (C,) factor of each target class.
-        reduction: 'none', 'mean' (over rows, not elements) or 'sum'.
+        target: (N,) int64 class of each row, 0 to C. C means background: all C classes are negative.
+        gamma: Exponent that reduces the loss of well-classified elements.
+        alpha: Weight of positive elements; negative ones have 1 - alpha.
+        weight: (C,) factor for each target class.
+        reduction: 'none', 'mean' (the sum divided by the number of rows, not of elements) or 'sum'.
 
     Returns:
         (N, C) for 'none', otherwise a scalar.

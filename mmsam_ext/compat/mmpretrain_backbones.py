@@ -1,4 +1,4 @@
-"""``train()`` and ``eval()`` of mmpretrain's backbones (``ViTSAM`` among them) return None; they must return self."""
+"""Make ``train()`` and ``eval()`` of mmpretrain's backbones, such as ``ViTSAM``, return self instead of None."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ._patch import replace
 MODULE = 'mmpretrain.models.backbones.base_backbone'
 
 
-class _MendAfterImport(MetaPathFinder):
-    """Mends :data:`MODULE` when somebody imports it: importing mmpretrain here would cost every user a second."""
+class _FixAfterImport(MetaPathFinder):
+    """Fix :data:`MODULE` when it is imported; importing mmpretrain here would cost every user a second."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -29,23 +29,23 @@ class _MendAfterImport(MetaPathFinder):
             return spec
         stock_exec = spec.loader.exec_module
 
-        def exec_and_mend(module: ModuleType) -> None:
+        def exec_and_fix(module: ModuleType) -> None:
             stock_exec(module)
-            _mend(module)
+            _fix(module)
 
-        spec.loader.exec_module = exec_and_mend
+        spec.loader.exec_module = exec_and_fix
         return spec
 
 
 def apply() -> None:
-    """Mend the base class of mmpretrain's backbones, now or as soon as it is imported."""
+    """Fix the base class of mmpretrain's backbones, now or as soon as it is imported."""
     if MODULE in sys.modules:
-        _mend(sys.modules[MODULE])
-    elif not any(isinstance(finder, _MendAfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _MendAfterImport())
+        _fix(sys.modules[MODULE])
+    elif not any(isinstance(finder, _FixAfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _FixAfterImport())
 
 
-def _mend(module: ModuleType) -> None:
+def _fix(module: ModuleType) -> None:
     replace(module.BaseBackbone, 'train', _returning_self)
 
 

@@ -1,4 +1,4 @@
-"""mmengine's package look-ups without ``pkg_resources``, which setuptools 82 removed (and Python 3.12 venvs lack)."""
+"""Let mmengine look up packages without ``pkg_resources``, which setuptools 82 removed and Python 3.12 venvs lack."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ._patch import replace
 
 
 def apply() -> None:
-    """Replace three functions of mmengine, wherever it holds references to them, if ``pkg_resources`` is missing."""
+    """Replace three functions of mmengine in every module that imported them, if ``pkg_resources`` is missing."""
     if importlib.util.find_spec('pkg_resources') is not None:
         return
-    import mmengine.config.config  # the references exist once it is imported
+    import mmengine.config.config  # importing creates the references
     import mmengine.hub.hub
     import mmengine.utils.package_utils
 
@@ -28,12 +28,12 @@ def apply() -> None:
 
 
 def _forward_to(function: Callable) -> Callable:
-    # A new function for every owner, because `replace` writes the marks of each stock function on it.
+    # A new function for each owner, because `replace` stores the original function on it.
     return lambda package: function(package)
 
 
 def _is_installed(package: str) -> bool:
-    """Whether a distribution or a module of this name is installed."""
+    """Return whether a distribution or a module of this name is installed."""
     importlib.invalidate_caches()
     try:
         importlib.metadata.distribution(package)
@@ -44,11 +44,11 @@ def _is_installed(package: str) -> bool:
 
 
 def _get_installed_path(package: str) -> str:
-    """Folder of an installed package, by the name of its distribution or of its module.
+    """Return the folder of an installed package, given the name of its distribution or module.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: nothing of this name is installed.
-        RuntimeError: it is a namespace package, which has no one folder.
+        importlib.metadata.PackageNotFoundError: Nothing of this name is installed.
+        RuntimeError: It is a namespace package, which has no single folder.
     """
     try:
         module = _package2module(package)
@@ -58,21 +58,21 @@ def _get_installed_path(package: str) -> str:
             raise
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise RuntimeError(f'{package} is a namespace package or has no module `{module}`; it has no installed path')
+        raise RuntimeError(f'{package} has no folder: it is a namespace package, or module `{module}` is missing')
     return osp.dirname(spec.origin)
 
 
 def _package2module(package: str) -> str:
-    """Name of the module that a distribution installs, as ``mmseg`` for ``mmsegmentation``.
+    """Return the name of the module that a distribution installs, such as ``mmseg`` for ``mmsegmentation``.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: no such distribution.
-        ValueError: the distribution does not say.
+        importlib.metadata.PackageNotFoundError: The distribution is not installed.
+        ValueError: The distribution does not name its modules.
     """
     distribution = importlib.metadata.distribution(package)
     top_level = (distribution.read_text('top_level.txt') or '').split()
     if package in top_level or (not top_level and importlib.util.find_spec(package) is not None):
         return package
     if not top_level:
-        raise ValueError(f'can not infer the module name of {package}')
+        raise ValueError(f'{package}: the distribution does not name its modules (no top_level.txt)')
     return top_level[0]
