@@ -1,4 +1,4 @@
-"""What readers of published benchmarks share: categories in folders, errors that say where a dataset is to be had."""
+"""Common code of the published benchmarks: categories in folders, and errors that say where to get a dataset."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from .binary_defect import BinaryDefectDataset, image_files, some
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """The folder of a dataset is not there; says where it was expected and where to get it."""
+    """The folder of a dataset is missing; the message says where it was expected and where to get it."""
 
 
 def not_found(title: str, expected: str, folder: str, source: str) -> DatasetNotFoundError:
-    """The error of all readers of published datasets.
+    """Return the error for a published dataset that is missing.
 
     Args:
-        title: What the dataset is called.
-        expected: What should be in the folder.
-        folder: Where it was looked for.
-        source: Where the dataset is to be had.
+        title: Name of the dataset.
+        expected: What the folder should contain.
+        folder: Folder where the dataset was expected.
+        source: Address to get the dataset from.
     """
     return DatasetNotFoundError(
-        f'{title} not found: expected {expected} in {os.path.abspath(folder)}; get it from {source}'
+        f'{title} not found: expected {expected} in {os.path.abspath(folder)}. Download it from {source}'
     )
 
 
 class Sample(NamedTuple):
-    """An image with a defect, or a normal one.
+    """Describe an image with a defect, or one without.
 
     Attributes:
-        name: `sample_id`, different in all of the dataset.
+        name: `sample_id`, unique in the dataset.
         image: Path of the image.
-        mask: Path of the mask, None where it is missing.
-        defect_class: '<category>/<kind of defect>', by which results are broken down.
-        normal: Whether there is no defect, hence no mask to look for.
+        mask: Path of the mask; None if it is missing.
+        defect_class: '<category>/<kind of defect>'; results are also reported for each class.
+        normal: Whether the image has no defect, and therefore no mask.
     """
 
     name: str
@@ -47,26 +47,26 @@ class Sample(NamedTuple):
 
 
 class BenchmarkDataset(BinaryDefectDataset):
-    """A published dataset in its own layout: a folder of each category. Subclasses say what it is and read a category.
+    """Load a published dataset with a folder for each category. Subclasses name it and read a category.
 
-    Only images with a defect are loaded, since there is nothing to prompt in the others (but see the `normal` of
+    Only images with a defect are loaded, because the others contain nothing to prompt (see also `normal` of
     :class:`MVTecLayoutDataset`).
 
     Args:
-        data_root: Folder of the dataset; by default that of the class.
-        categories: Which to load; None: all, which must then be there.
+        data_root: Folder of the dataset; by default data/ and the dataset's name.
+        categories: Categories to load; None for all, none of which may be missing.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: there is no such folder.
-        FileNotFoundError: the folder is half there: a category, a folder in it, or a mask is missing.
-        ValueError: an unknown category; lists the known ones.
+        DatasetNotFoundError: The folder does not exist.
+        FileNotFoundError: The dataset is incomplete: a category, a folder in it, or a mask is missing.
+        ValueError: A category is unknown; the message lists the known ones.
     """
 
     TITLE: str
-    #: `dataset_name`, and the folder below data/ where it is expected.
+    #: `dataset_name`, and the name of its folder in data/.
     NAME: str
-    #: Where to get it.
+    #: Address to get it from.
     SOURCE: str
     CATEGORIES: tuple[str, ...]
 
@@ -79,19 +79,19 @@ class BenchmarkDataset(BinaryDefectDataset):
 
     @abstractmethod
     def read_category(self, folder: str, category: str) -> list[Sample]:
-        """The samples of a category, whose folder is there."""
+        """Return the samples of a category, whose folder exists."""
 
     def load_data_list(self) -> list[dict]:
-        """One dict a sample, category by category."""
+        """Return a dict for each sample, category by category."""
         root = os.path.abspath(self.data_prefix['img_path'])
         if not os.path.isdir(root):
             raise not_found(self.TITLE, f'its folders {some(self.CATEGORIES)}', root, self.SOURCE)
         absent = [category for category in self.categories if not os.path.isdir(os.path.join(root, category))]
         if absent:
             raise FileNotFoundError(
-                f'{self.TITLE} is half there: {root} holds {some(sorted(os.listdir(root)))}, and not the folders '
-                f'{some(absent)} of {len(absent)} categories; get it from {self.SOURCE}, or name those to load in '
-                '`categories`'
+                f'{self.TITLE} is incomplete: {root} contains {some(sorted(os.listdir(root)))}, but the folders of '
+                f'{len(absent)} categories are missing: {some(absent)}. Download it from {self.SOURCE}, or list the '
+                'categories to load in `categories`'
             )
         samples = [
             sample
@@ -109,19 +109,21 @@ class BenchmarkDataset(BinaryDefectDataset):
         ]
 
     def folder(self, *parts: str) -> str:
-        """A folder that must be there.
+        """Return the path of a folder that must exist.
 
         Raises:
-            FileNotFoundError: it is not.
+            FileNotFoundError: It does not exist.
         """
         path = os.path.join(*parts)
         if not os.path.isdir(path):
-            raise FileNotFoundError(f'{self.TITLE} is half there: no folder {path}; get it from {self.SOURCE}')
+            raise FileNotFoundError(
+                f'{self.TITLE} is incomplete: folder {path} is missing. Download it from {self.SOURCE}'
+            )
         return path
 
 
 class MVTecLayoutDataset(BenchmarkDataset):
-    """The layout of MVTec AD, which others took over.
+    """Load a dataset in the layout of MVTec AD, which several others use.
 
     ::
 
@@ -130,16 +132,16 @@ class MVTecLayoutDataset(BenchmarkDataset):
 
     Args:
         data_root, categories, kwargs: See :class:`BenchmarkDataset`.
-        normal: Load the test images without a defect as well (`test/good`), whose masks are all zeros: scores of
-            anomaly detection need them, prompts have nothing to ask for in them.
+        normal: Also load the test images without a defect (`test/good`), with masks of zeros. Scores of anomaly
+            detection need them; they contain nothing to prompt.
 
     Raises:
-        FileNotFoundError: `normal`, and a category has no folder of such images.
+        FileNotFoundError: `normal` is set and a category has no folder of such images.
     """
 
-    #: The kind that is no defect.
+    #: Folder of the images without a defect.
     NORMAL = 'good'
-    #: What the name of a mask has behind that of its image.
+    #: What follows the name of the image in the name of its mask.
     MASK_END = '_mask'
 
     def __init__(
@@ -173,13 +175,20 @@ class MVTecLayoutDataset(BenchmarkDataset):
 
 
 def check_names(title: str, field: str, names: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """`names`, or all known ones where None.
+    """Return `names` as a tuple, or all known ones if `names` is None.
+
+    Args:
+        title: Name of the dataset, for the message.
+        field: Name of the argument, for the message.
+        names: Names to check; a single name may be a string.
+        known: All names that exist.
 
     Raises:
-        ValueError: names that are not known, or none at all; lists those that are.
+        ValueError: A name is unknown, or `names` is empty; the message lists the known ones.
     """
     names = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise ValueError(f'{title}: {field}={list(names)} has {unknown or "nothing"}, expected some of {list(known)}')
+        problem = f'contains unknown names {unknown}' if unknown else 'is empty'
+        raise ValueError(f'{title}: {field}={list(names)} {problem}; expected some of {list(known)}')
     return names

@@ -1,4 +1,4 @@
-"""`BenchmarkSuite`: several datasets in one evaluation, as many of them as are there."""
+"""`BenchmarkSuite`: several datasets in one evaluation; missing ones are skipped."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from .benchmark import DatasetNotFoundError
 
 @DATASETS.register_module()
 class BenchmarkSuite(ConcatDataset):
-    """Datasets one after the other; metrics tell them apart by `dataset_name`. Those whose folder is not there are
-    named in the log, with where they were expected and where to get them, and left out. One that is half there is an
-    error.
+    """Concatenate datasets; metrics distinguish them by `dataset_name`.
+
+    A dataset whose folder is missing is skipped; the log says where it was expected and where to get it. An incomplete
+    dataset is an error.
 
     Args:
-        datasets: Configs of datasets, without what all have in common.
-        pipeline: Of all of them.
-        test_mode: Of all of them.
-        lazy_init: See ``ConcatDataset``; whether a dataset is there is looked at in any case.
+        datasets: Configs of the datasets, without the settings they have in common.
+        pipeline: Pipeline of all datasets.
+        test_mode: Test mode of all datasets.
+        lazy_init: See ``ConcatDataset``. Missing datasets are detected in either case.
 
     Raises:
-        DatasetNotFoundError: none of them is there.
+        DatasetNotFoundError: All datasets are missing.
+
+    Example:
+        >>> BenchmarkSuite([dict(type='MVTecADDataset'), dict(type='KSDD2Dataset')], pipeline=[])
     """
 
     def __init__(
@@ -39,10 +43,10 @@ class BenchmarkSuite(ConcatDataset):
                 missing.append(str(error))
         lines = '\n  '.join(missing)
         if not found:
-            raise DatasetNotFoundError(f'None of the {len(missing)} datasets is there:\n  {lines}')
+            raise DatasetNotFoundError(f'All {len(missing)} datasets are missing:\n  {lines}')
         if missing:
             print_log(
-                f'{len(missing)} of {len(datasets)} datasets are not there and are left out:\n  {lines}',
+                f'{len(missing)} of {len(datasets)} datasets are missing and are skipped:\n  {lines}',
                 logger='current',
                 level=logging.WARNING,
             )

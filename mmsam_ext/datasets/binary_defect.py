@@ -28,14 +28,14 @@ _SHOWN = 5  # names shown in a log line
 
 @DATASETS.register_module()
 class BinaryDefectDataset(BaseSegDataset):
-    """Images and masks of defects in two folders, paired by their path without suffix.
+    """Load images and masks of defects from two folders, paired by their path without suffix.
 
     ::
 
         data_root/images/scratch/0001.jpg   data_root/masks/scratch/0001.png
 
-    The first sub-folder, if there is one, is the `defect_class` ('defect' otherwise). Every file is decoded once, when
-    the dataset is made: all images must be there, undamaged, and of the size of their masks. The pipeline loads them
+    The first sub-folder, if there is one, is the `defect_class` ('defect' otherwise). Every file is decoded once when
+    the dataset is built: all images must exist, be undamaged and have the size of their masks. The pipeline loads them
     with :class:`~mmsam_ext.datasets.transforms.load_image.LoadImageFromFile`, which makes 8-bit BGR of them, and
     :class:`~mmsam_ext.datasets.transforms.loading.LoadBinaryMask`. How many bits of 16-bit files are in use is decided
     for all images together and written to the log. Masks of which more than 75 % is foreground on average are logged
@@ -44,21 +44,26 @@ class BinaryDefectDataset(BaseSegDataset):
     Args:
         data_root: Folder of the dataset.
         data_prefix: `img_path` and `seg_map_path`, the folders of images and masks in it.
-        ann_file: File in `data_root` with one sample a line, its path in the image folder without suffix; all images
-            where empty.
-        dataset_name: Name in tables; the name of `data_root` where None.
-        mask_suffix: What the stem of a mask has behind that of its image, as '_mask'.
+        ann_file: File in `data_root` with one sample a line: its path in the image folder, without suffix. If empty,
+            all images are loaded.
+        dataset_name: Name in tables; None for the name of `data_root`.
+        mask_suffix: What follows the stem of the image in the stem of its mask, such as '_mask'.
         missing_mask: 'error', 'drop' (counted and logged) or 'normal' (the image has no defect, its mask is all zeros).
-        drop_empty: Drop samples whose mask file has no foreground, counted and logged, as evaluation protocols do:
-            there is nothing to prompt. Reads all masks once.
-        foreground: Value or values of masks that are the defect, exactly, all others being background; None: 1 in masks
-            of 0 and 1, levels above 127 in masks of 0 to 255.
-        ignore: Value or values of masks whose pixels do not count, as the 255 of MMSegmentation; None: no value.
-        kwargs: See ``BaseSegDataset``. With `backend_args` files are not local, and are only checked when loaded.
+        drop_empty: Drop samples whose mask has no foreground, because there is nothing to prompt, as evaluation
+            protocols do. They are counted and logged. All masks are read once for this.
+        foreground: Mask value or values that mark the defect; all others are background. None: 1 in masks of 0 and 1,
+            values above 127 in masks of 0 to 255.
+        ignore: Mask value or values whose pixels are ignored, such as MMSegmentation's 255; None for no value.
+        kwargs: See ``BaseSegDataset``. With `backend_args`, files are not local and are only checked when loaded.
 
     Raises:
-        FileNotFoundError: if a folder, an image or a mask is missing, or if no pair is found.
-        ValueError: if a file cannot be read, is no binary mask, or is of the wrong size.
+        FileNotFoundError: A folder, an image or a mask is missing, or no pair is found.
+        ValueError: A file cannot be read, is not a binary mask, or has the wrong size.
+
+    Example:
+        >>> dataset = BinaryDefectDataset(data_root='data/industrial')
+        >>> dataset.get_data_info(0)['sample_id']
+        'scratch/0001'
     """
 
     METAINFO = dict(classes=('background', 'defect'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -92,12 +97,12 @@ class BinaryDefectDataset(BaseSegDataset):
         """Pair images and masks.
 
         Returns:
-            One dict a sample, in the order of `ann_file` or of names.
+            A dict for each sample, in the order of `ann_file`, or sorted by name.
         """
         image_dir, mask_dir = self.data_prefix['img_path'], self.data_prefix['seg_map_path']
         for field, folder in (('img_path', image_dir), ('seg_map_path', mask_dir)):
             if not os.path.isdir(folder):
-                raise FileNotFoundError(f'{self.dataset_name}: data_prefix.{field} is {folder}, expected a folder')
+                raise FileNotFoundError(f'{self.dataset_name}: folder {folder} (data_prefix.{field}) does not exist')
         masks = image_files(mask_dir)
         if self.mask_suffix:
             ends = len(self.mask_suffix)
@@ -113,36 +118,36 @@ class BinaryDefectDataset(BaseSegDataset):
             )
         lonely = sorted(set(masks) - set(images))
         if lonely:
-            self._log(f'{len(lonely)} masks have no image and are not used', lonely)
+            self._log(f'{len(lonely)} masks have no image and are ignored', lonely)
         return [self._info(*pair) for pair in self._with_masks(pairs)]
 
     def _listed(self, images: dict[str, str]) -> list[str]:
-        """Names in `ann_file`, all of which must be keys of `images`."""
+        """Return the names in `ann_file`, all of which must be keys of `images`."""
         names = read_list(self.ann_file)
         missing = [name for name in names if name not in images]
         if missing:
             raise FileNotFoundError(
                 f'{self.ann_file}: {len(missing)} of {len(names)} listed samples have no image in '
-                f'{self.data_prefix["img_path"]}: {some(missing)}; expected a path without suffix a line'
+                f'{self.data_prefix["img_path"]}: {some(missing)}; expected one path without suffix a line'
             )
         return names
 
     def _with_masks(self, pairs: list[tuple[str, str, str | None]]) -> list[tuple[str, str, str | None]]:
-        """`pairs` (name, image, mask or None) without those that `missing_mask` drops or forbids."""
+        """Return `pairs` (name, image, mask or None) without those that `missing_mask` drops."""
         missing = [name for name, _, mask in pairs if mask is None]
         if missing and self.missing_mask == 'error':
             raise FileNotFoundError(
                 f'{self.dataset_name}: {len(missing)} of {len(pairs)} images have no mask in '
                 f'{self.data_prefix["seg_map_path"]}: {some(missing)}; expected <name>{self.mask_suffix}.<suffix> '
-                "(missing_mask='drop' drops them, 'normal' takes them for images without defect)"
+                "(missing_mask='drop' drops these images, 'normal' treats them as images without a defect)"
             )
         if missing:
-            what = 'are dropped' if self.missing_mask == 'drop' else 'are taken for images without defect'
+            what = 'are dropped' if self.missing_mask == 'drop' else 'are treated as images without a defect'
             self._log(f'{len(missing)} of {len(pairs)} images have no mask and {what}', missing)
         return [pair for pair in pairs if pair[2] is not None or self.missing_mask == 'normal']
 
     def _info(self, name: str, image: str, mask: str | None) -> dict:
-        """What the pipeline receives of a sample."""
+        """Return the dict that the pipeline receives for a sample."""
         read = dict(mask_foreground=self.foreground, mask_ignore=self.ignore)
         return dict(
             **{key: values for key, values in read.items() if values is not None},
@@ -157,7 +162,7 @@ class BinaryDefectDataset(BaseSegDataset):
         )
 
     def filter_data(self) -> list[dict]:
-        """Check all files, and drop samples with an empty mask if `drop_empty`."""
+        """Check all files, and drop samples with an empty mask if `drop_empty` is set."""
         if self.backend_args is not None:
             return self.data_list
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -169,22 +174,22 @@ class BinaryDefectDataset(BaseSegDataset):
         dropped = [info['sample_id'] for info, check in zip(self.data_list, checks, strict=True) if not check.keep]
         if dropped:
             total = len(checks)
-            self._log(f'{len(dropped)} of {total} samples dropped, their masks are empty (no pixel > 127)', dropped)
+            self._log(f'{len(dropped)} of {total} samples are dropped because their masks have no foreground', dropped)
         if len(dropped) == len(checks):
             raise ValueError(
-                f'{self.dataset_name}: no sample is left, all {len(checks)} masks are empty (drop_empty=False keeps '
-                'them)'
+                f'{self.dataset_name}: no sample is left, because all {len(checks)} masks are empty. Set '
+                'drop_empty=False to keep them'
             )
         return [info for info, check in zip(self.data_list, checks, strict=True) if check.keep]
 
     def _set_bit_depth(self, depth: int | None, checks: Sequence[FileCheck]) -> None:
-        """Tell the pipeline the number of bits in use, for images that have 16 bits a channel."""
+        """Store the number of bits in use in the samples whose images have 16 bits a channel."""
         for info, check in zip(self.data_list, checks, strict=True):
             if check.largest is not None:
                 info['bit_depth'] = depth
 
     def _check_files(self, info: dict) -> FileCheck:
-        """Check the files of a sample; raises if one of them is bad."""
+        """Check the files of a sample; raise an error if one of them is damaged."""
         shape, largest = inspect_image_file(info['img_path'])
         path = info['seg_map_path']
         if path is None:
@@ -211,15 +216,15 @@ class BinaryDefectDataset(BaseSegDataset):
 
 
 def read_list(path: str) -> list[str]:
-    r"""Read a list of samples: its lines without blank ones and image suffixes, with '/' for Windows' backslash.
+    r"""Read a list of samples: skip blank lines, remove image suffixes, and turn backslashes into '/'.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file lists nothing, lists something twice, or has another encoding than UTF-8 or UTF-16 with a
-            byte-order mark; names the file and the line.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file lists nothing, lists a sample twice, or has another encoding than UTF-8 or UTF-16 with a
+            byte-order mark; the message names the file and the line.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'ann_file {path}: no such file; expected one sample a line')
+        raise FileNotFoundError(f'ann_file {path} does not exist; expected a file with one sample a line')
     lines = [line.strip().replace('\\', '/') for line in read_text(path).split('\n')]
     names = [os.path.splitext(line)[0] if line.lower().endswith(SUFFIXES) else line for line in lines if line]
     if not names:
@@ -231,10 +236,13 @@ def read_list(path: str) -> list[str]:
 
 
 def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
-    """Images below `folder`: path in it without suffix, with '/' -> path. Files `without` and hidden ones do not count.
+    """Return the images below `folder`, except hidden ones and the files `without`.
+
+    Returns:
+        A dict from the path in the folder (without suffix, with '/') to the full path.
 
     Raises:
-        ValueError: if two files differ in their suffix only.
+        ValueError: Two files differ only in their suffix.
     """
     found: dict[str, str] = {}
     for base, folders, names in os.walk(folder, followlinks=True):
@@ -246,7 +254,9 @@ def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
                 continue
             stem = stem.replace(os.sep, '/')
             if stem in found:
-                raise ValueError(f'{found[stem]} and {path} differ in their suffix only, expected one file a name')
+                raise ValueError(
+                    f'{found[stem]} and {path} differ only in their suffix; expected one file for each name'
+                )
             found[stem] = path
     return found
 

@@ -9,8 +9,9 @@ from .benchmark import MVTecLayoutDataset
 
 @DATASETS.register_module()
 class BTADDataset(MVTecLayoutDataset):
-    """BTAD (Mishra et al., ISIE 2021), as published (``BTech_Dataset_transformed``). `defect_class` is '01/ko' and so
-    on: it names no kinds of defect.
+    """Load BTAD (Mishra et al., ISIE 2021) in its published layout (``BTech_Dataset_transformed``).
+
+    The dataset does not distinguish kinds of defect: `defect_class` is '01/ko', '02/ko' or '03/ko'.
 
     ::
 

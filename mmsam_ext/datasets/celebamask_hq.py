@@ -16,43 +16,43 @@ from .benchmark import not_found
 
 SOURCE = 'https://github.com/switchablenorms/CelebAMask-HQ'
 IMAGES, MASKS, MAPPING = 'CelebA-HQ-img', 'CelebAMask-HQ-mask-anno', 'CelebA-HQ-to-CelebA-mapping.txt'
-#: Parts as they stand in the names of mask files: l_ is the left one in the picture's person, eye_g glasses, ear_r an
-#: ear ring, neck_l a necklace, u_lip and l_lip the upper and lower lip, mouth what is between them.
+#: Parts as in the names of mask files: l_ and r_ are the person's left and right, eye_g is glasses, ear_r an ear ring,
+#: neck_l a necklace, u_lip and l_lip are the upper and lower lip, mouth is what lies between them.
 PARTS = (
     'skin', 'nose', 'eye_g', 'l_eye', 'r_eye', 'l_brow', 'r_brow', 'l_ear', 'r_ear',
     'mouth', 'u_lip', 'l_lip', 'hair', 'hat', 'ear_r', 'neck_l', 'neck', 'cloth',
 )  # fmt: skip
-#: Split -> first and last + 1 number in CelebA (the mapping's second column), as in the authors' face parsing.
+#: Split -> first number, and last number + 1, in CelebA (the mapping's second column), as in the authors' face parsing.
 SPLITS = {'train': (0, 162_771), 'val': (162_771, 182_638), 'test': (182_638, 10**9)}
 _IN_A_FOLDER = 2000
 
 
 @DATASETS.register_module()
 class CelebAMaskHQDataset(BaseSegDataset):
-    """CelebAMask-HQ (Lee et al., MaskGAN, CVPR 2020), as published: 30,000 faces, and masks of their parts.
+    """Load CelebAMask-HQ (Lee et al., MaskGAN, CVPR 2020) in its published layout: 30,000 faces, masks of parts.
 
     ::
 
         data_root/CelebA-HQ-img/0.jpg                               1024 x 1024
-        data_root/CelebAMask-HQ-mask-anno/0/00000_l_brow.png        512 x 512, one file a part, 2000 faces a folder
-        data_root/CelebA-HQ-to-CelebA-mapping.txt                   columns idx, orig_idx, orig_file, with a headline
+        data_root/CelebAMask-HQ-mask-anno/0/00000_l_brow.png        512 x 512, one file a part, 2,000 faces a folder
+        data_root/CelebA-HQ-to-CelebA-mapping.txt                   columns idx, orig_idx, orig_file, with a header line
 
-    The parts of a face are the targets of its prompts: load them with :class:`LoadFaceParts`. Parts overlap (skin lies
-    under the brows), and left and right have names of their own: do not flip. Splits go by the number in CelebA.
-    Faces without any of the parts asked for are dropped, counted and logged. Files are opened when loaded; that the
-    images are there is checked before.
+    The parts of a face are the targets of its prompts; load them with :class:`LoadFaceParts`. Parts overlap (the skin
+    continues under the brows). Left and right have different names, so do not flip the images. Splits follow the number
+    in CelebA. Faces that have none of the requested parts are dropped, counted and logged. Whether the images exist is
+    checked when the dataset is built; they are opened when they are loaded.
 
     Args:
         data_root: Folder of the dataset.
         split: 'train' (24,183 faces), 'val' (2,993) or 'test' (2,824).
-        parts: Names of the parts that are targets; None: all 18.
+        parts: Names of the parts that are targets; None for all 18.
         dataset_name: Name in tables.
         kwargs: See ``BaseSegDataset``.
 
     Raises:
-        DatasetNotFoundError: nothing of it is in `data_root`; says what was expected and where to get it.
-        FileNotFoundError: a folder, the mapping or an image is missing.
-        ValueError: an unknown part or split; lists the known ones. No face has any of the parts.
+        DatasetNotFoundError: `data_root` contains nothing of the dataset; the message says where to get it.
+        FileNotFoundError: A folder, the mapping or an image is missing.
+        ValueError: A part or the split is unknown (the message lists the known ones), or no face has any of the parts.
     """
 
     METAINFO = dict(classes=('background', 'face part'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -75,15 +75,15 @@ class CelebAMaskHQDataset(BaseSegDataset):
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One dict a face of the split, in the order of its number."""
+        """Return a dict for each face of the split, ordered by number."""
         names = (IMAGES, MASKS, MAPPING)
         absent = [name for name in names if not os.path.exists(os.path.join(self.data_root, name))]
         if len(absent) == len(names):
             raise not_found('CelebAMask-HQ', f'{IMAGES}, {MASKS} and {MAPPING}', self.data_root, SOURCE)
         if absent:
             raise FileNotFoundError(
-                f'CelebAMask-HQ is half there: no {os.path.abspath(os.path.join(self.data_root, absent[0]))}; get it '
-                f'from {SOURCE}'
+                f'CelebAMask-HQ is incomplete: {os.path.abspath(os.path.join(self.data_root, absent[0]))} is missing. '
+                f'Download it from {SOURCE}'
             )
         first, last = SPLITS[self.split]
         numbers = [index for index, original in self._mapping() if first <= original < last]
@@ -91,8 +91,8 @@ class CelebAMaskHQDataset(BaseSegDataset):
         missing = [index for index in numbers if f'{index}.jpg' not in images]
         if missing:
             raise FileNotFoundError(
-                f'CelebAMask-HQ: {len(missing)} of {len(numbers)} images of split {self.split} are missing, as '
-                f'{os.path.join(self.data_root, IMAGES, f"{missing[0]}.jpg")}; get it from {SOURCE}'
+                f'CelebAMask-HQ: {len(missing)} of {len(numbers)} images of split {self.split} are missing, for '
+                f'example {os.path.join(self.data_root, IMAGES, f"{missing[0]}.jpg")}. Download it from {SOURCE}'
             )
         infos = [self._info(index, self._masks_of(index)) for index in numbers]
         kept = [info for info in infos if info['part_paths']]
@@ -104,29 +104,31 @@ class CelebAMaskHQDataset(BaseSegDataset):
         if len(kept) < len(infos):
             dropped = len(infos) - len(kept)
             print_log(
-                f'CelebAMask-HQ: {dropped} of {len(infos)} faces have none of the parts and are dropped',
+                f'CelebAMask-HQ: {dropped} of {len(infos)} faces are dropped: they have none of the parts',
                 'current',
                 logging.WARNING,
             )
         return kept
 
     def _mapping(self) -> list[tuple[int, int]]:
-        """Number of each face here and in CelebA."""
+        """Return the number of each face in this dataset and in CelebA."""
         path = os.path.join(self.data_root, MAPPING)
         lines = [line.split() for line in read_text(path).splitlines()[1:] if line.strip()]
         try:
             return [(int(line[0]), int(line[1])) for line in lines]
         except (ValueError, IndexError) as error:
-            raise ValueError(f'{path}: {error}, expected lines of idx, orig_idx, orig_file under a headline') from error
+            raise ValueError(
+                f'{path}: {error}, expected lines of idx, orig_idx, orig_file below a header line'
+            ) from error
 
     def _masks_of(self, index: int) -> dict[str, str]:
-        """Part -> path of its mask, of the parts that this face has."""
+        """Return the path of the mask of each part that this face has."""
         folder = os.path.join(self.data_root, MASKS, str(index // _IN_A_FOLDER))
         paths = {part: os.path.join(folder, f'{index:05d}_{part}.png') for part in self.parts}
         return {part: path for part, path in paths.items() if os.path.isfile(path)}
 
     def _info(self, index: int, part_paths: dict[str, str]) -> dict:
-        """What the pipeline receives of a face."""
+        """Return the dict that the pipeline receives for a face."""
         return dict(
             img_path=os.path.join(self.data_root, IMAGES, f'{index}.jpg'),
             part_paths=part_paths,

@@ -1,4 +1,4 @@
-"""What a dataset concludes from the checks of all its files."""
+"""Summaries of the checks of all files of a dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .transforms.bit_depth import depth_that_holds
 
-#: Mean share of foreground from which masks are taken for inverted ones: defects and organs do not fill images.
+#: Mean share of foreground above which masks are reported as inverted: defects and organs do not fill images.
 _INVERTED_SHARE = 0.75
 
 
@@ -34,14 +34,14 @@ def bit_depth_of(checks: Sequence[FileCheck]) -> int | None:
 
 
 def bit_depth_message(checks: Sequence[FileCheck]) -> str | None:
-    """Return what the log should say of :func:`bit_depth_of`; None where all 16 bits are in use."""
+    """Return a log message about :func:`bit_depth_of`; None where all 16 bits are in use."""
     depth, largest = bit_depth_of(checks), [check.largest for check in checks if check.largest is not None]
     if depth is None or depth == 16:
         return None
     return (
         f'{len(largest)} of {len(checks)} images have 16 bits a channel with values up to {max(largest)} and are read '
-        f'as {depth}-bit data. Single images, as in inference, are decided one by one: set bit_depth={depth} in '
-        'LoadImageFromFile, or that of the camera, to have all read alike'
+        f'as {depth}-bit data. At inference the bit depth is detected for each image alone: set bit_depth={depth} (or '
+        'that of the camera) in LoadImageFromFile, so that all images are read alike'
     )
 
 

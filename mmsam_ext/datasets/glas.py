@@ -9,19 +9,20 @@ from mmseg.registry import DATASETS
 from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset, image_files
 
-#: Split -> what the names of its images start with.
+#: Split -> beginnings of the names of its images.
 SPLITS = {'train': ('train_',), 'test': ('testA_', 'testB_'), 'testA': ('testA_',), 'testB': ('testB_',)}
 SOURCE = 'https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest/'
 
 
 @DATASETS.register_module()
 class GlaSDataset(BinaryDefectDataset):
-    """Gland segmentation challenge (Sirinukunwattana et al. 2017), as published: 85 images to train on, 60 + 20 to
-    test.
+    """Load GlaS, the gland segmentation challenge (Sirinukunwattana et al. 2017), in its published layout.
+
+    It has 85 training images and 60 + 20 test images.
 
     ::
 
-        data_root/train_1.bmp   data_root/train_1_anno.bmp     glands numbered: all but 0 is foreground
+        data_root/train_1.bmp   data_root/train_1_anno.bmp     glands are numbered: every value but 0 is foreground
         data_root/testA_1.bmp   data_root/testB_1.bmp          and their _anno.bmp
 
     Args:
@@ -30,9 +31,9 @@ class GlaSDataset(BinaryDefectDataset):
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: there is no such folder.
-        FileNotFoundError: an image without its annotation, or none of the split.
-        ValueError: an unknown split.
+        DatasetNotFoundError: The folder does not exist.
+        FileNotFoundError: An image has no annotation, or the split has no images.
+        ValueError: The split is unknown.
     """
 
     METAINFO = dict(classes=('background', 'gland'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -50,7 +51,7 @@ class GlaSDataset(BinaryDefectDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """One dict a sample, sorted by name."""
+        """Return a dict for each sample, sorted by name."""
         root = os.path.abspath(self.data_prefix['img_path'])
         if not os.path.isdir(root):
             raise not_found('GlaS', 'train_1.bmp, ...', root, SOURCE)
@@ -62,6 +63,6 @@ class GlaSDataset(BinaryDefectDataset):
         ]
         if not pairs:
             raise FileNotFoundError(
-                f'GlaS: no image {" or ".join(SPLITS[self.split])}*.bmp in {root}; get it from {SOURCE}'
+                f'GlaS: no image {" or ".join(SPLITS[self.split])}*.bmp in {root}. Download it from {SOURCE}'
             )
         return [dict(self._info(*pair), defect_class='gland', mask_labels=True) for pair in self._with_masks(pairs)]

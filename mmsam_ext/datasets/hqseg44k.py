@@ -1,4 +1,4 @@
-"""`HQSeg44KDataset`: the collection of fine masks that HQ-SAM and Stable-SAM train on, and their four test sets."""
+"""`HQSeg44KDataset`: the collection of detailed masks that HQ-SAM and Stable-SAM train on, and their four test sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEST = {
 
 @DATASETS.register_module()
 class HQSeg44KDataset(BinaryDefectDataset):
-    """HQSeg-44K (Ke et al., Segment Anything in High Quality, 2023) in the layout of its authors' training code.
+    """Load HQSeg-44K (Ke et al., Segment Anything in High Quality, 2023) in the layout of its authors' training code.
 
     ::
 
@@ -46,19 +46,19 @@ class HQSeg44KDataset(BinaryDefectDataset):
         data_root/thin_object_detection/ThinObject5K/images_train/<name>.jpg  masks_train/<name>.png
         data_root/thin_object_detection/{COIFT,HRSOD}/images/<name>.jpg       masks/ or masks_max255/<name>.png
 
-    Papers name DUT-OMRON as a part; the collection has DUTS in its place (with it there are 44,320 images).
+    Papers name DUT-OMRON as a part; the published collection has DUTS instead, and 44,320 images in all.
     Each sample's `dataset_name` is its part, so that metrics average over parts.
 
     Args:
         data_root: Folder that holds DIS5K, cascade_psp and thin_object_detection.
-        split: 'train', seven parts, or 'test', four.
-        parts: Names of the parts to load; None: all of the split.
+        split: 'train' (seven parts) or 'test' (four parts).
+        parts: Names of the parts to load; None for all of the split.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: none of the parts is in `data_root`; says what was expected and where to get it.
-        FileNotFoundError: the folder of a part or a mask is missing.
-        ValueError: an unknown split or part; lists the known ones.
+        DatasetNotFoundError: All parts are missing; the message says what was expected and where to get it.
+        FileNotFoundError: The folder of a part or a mask is missing.
+        ValueError: The split or a part is unknown; the message lists the known ones.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
@@ -81,7 +81,7 @@ class HQSeg44KDataset(BinaryDefectDataset):
         super().__init__(data_root=data_root, data_prefix=dict(img_path='', seg_map_path=''), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One dict a sample, part by part, by name."""
+        """Return a dict for each sample, part by part, sorted by name."""
         root = self.data_prefix['img_path']
         if not any(os.path.isdir(os.path.join(root, images)) for images, _ in self.parts.values()):
             folders = [images for images, _ in self.parts.values()]
@@ -96,12 +96,12 @@ class HQSeg44KDataset(BinaryDefectDataset):
         for folder in (images, masks):
             if not os.path.isdir(folder):
                 raise FileNotFoundError(
-                    f'HQSeg-44K is half there: no folder {folder} of its part {part}; get it from {SOURCE}, '
-                    f'or name the parts to load in `parts`'
+                    f'HQSeg-44K is incomplete: folder {folder} of its part {part} is missing. Download it from '
+                    f'{SOURCE}, or list the parts to load in `parts`'
                 )
         names = sorted(name[:-4] for name in os.listdir(images) if name.endswith('.jpg') and name[0] != '.')
         if not names:
-            raise FileNotFoundError(f'HQSeg-44K: no image <name>.jpg of its part {part} in {images}')
+            raise FileNotFoundError(f'HQSeg-44K: the folder {images} of its part {part} contains no image <name>.jpg')
         pairs = []
         for name in names:
             mask = os.path.join(masks, f'{name}.png')

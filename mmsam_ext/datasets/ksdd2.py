@@ -12,17 +12,19 @@ from .binary_defect import image_files
 
 @DATASETS.register_module()
 class KSDD2Dataset(BenchmarkDataset):
-    """KolektorSDD2 (Bozic, Tabernik and Skocaj, 2021), as published. `defect_class` is 'defect': it names no kinds.
+    """Load KolektorSDD2 (Bozic, Tabernik and Skocaj, 2021) in its published layout.
+
+    The dataset does not distinguish kinds of defect: `defect_class` is 'defect'.
 
     ::
 
         data_root/test/20000.png   data_root/test/20000_GT.png
 
-    All images have a mask, most an empty one: these are dropped, counted and logged.
+    All images have a mask. Most masks are empty; these samples are dropped, counted and logged.
 
     Args:
         data_root, kwargs: See :class:`BenchmarkDataset`.
-        categories: 'train' and 'test', the parts that the authors made; None: 'test'.
+        categories: 'train', 'test' or both, the authors' split; None for 'test'.
     """
 
     TITLE = 'KSDD2'

@@ -9,8 +9,9 @@ from .benchmark import MVTecLayoutDataset
 
 @DATASETS.register_module()
 class MPDDDataset(MVTecLayoutDataset):
-    """MPDD (Jezek et al., ICUMT 2021), as published: see :class:`MVTecLayoutDataset`. `defect_class` is
-    'bracket_black/hole' and so on.
+    """Load MPDD (Jezek et al., ICUMT 2021) in its published layout (:class:`MVTecLayoutDataset`).
+
+    `defect_class` is 'bracket_black/hole' and so on.
 
     Args:
         data_root, categories, normal, kwargs: See :class:`MVTecLayoutDataset`.

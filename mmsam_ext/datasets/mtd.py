@@ -16,29 +16,29 @@ CLASSES = ('MT_Blowhole', 'MT_Break', 'MT_Crack', 'MT_Fray', 'MT_Free', 'MT_Unev
 
 @DATASETS.register_module()
 class MTDDataset(BinaryDefectDataset):
-    """Magnetic-tile defects (Huang, Qiu and Yuan, Surface defect saliency of magnetic tile, 2020), as published.
+    """Load magnetic-tile defects (Huang, Qiu and Yuan, Surface defect saliency of magnetic tile, 2020).
 
     ::
 
         data_root/MT_Blowhole/Imgs/exp1_num_108719.jpg   and the mask exp1_num_108719.png beside it
         data_root/train.txt                              lines like MT_Blowhole/Imgs/exp1_num_108719
 
-    `defect_class` is the first folder. The dataset has no split of its own, hence the lists, which
-    ``tools/converters/mtd_split.py`` makes of the images that are there. Some masks are empty under
-    the rule "foreground is > 127"; by default these samples are dropped, counted and logged. Images without a defect
-    (MT_Free) have empty masks: load them with ``drop_empty=False``, by a list or ``defect_classes=['MT_Free']``.
+    The layout is the published one. `defect_class` is the first folder. The dataset is published without a split:
+    ``tools/converters/mtd_split.py`` writes the lists. Some masks are empty under the rule "foreground is > 127"; by
+    default these samples are dropped, counted and logged. Images without a defect (MT_Free) have empty masks; load them
+    with ``drop_empty=False``, and a list or ``defect_classes=['MT_Free']``.
 
     Args:
         data_root: Folder of the dataset.
-        ann_file: List of samples in `data_root`; where empty, all samples there of `defect_classes`.
-        defect_classes: Names of folders, as 'MT_Crack'; samples of others are left out. None: all that are listed, or
-            without a list all but MT_Free.
+        ann_file: List of samples in `data_root`; if empty, all samples of `defect_classes` are loaded.
+        defect_classes: Names of folders, such as 'MT_Crack'; only their samples are loaded. None for all listed samples
+            or, without a list, for all folders but MT_Free.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: says where the dataset was expected and where to get it.
-        FileNotFoundError: the list or a folder is missing, or an image or mask that is listed.
-        ValueError: an unknown class (lists the known ones), or no sample of those chosen.
+        DatasetNotFoundError: The folder does not exist; the message says where to get the dataset.
+        FileNotFoundError: The list, a folder, or a listed image or mask is missing.
+        ValueError: A class is unknown (the message lists the known ones), or the chosen classes have no samples.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MTDDataset(BinaryDefectDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """One dict a sample, in the order of `ann_file`."""
+        """Return a dict for each sample, in the order of `ann_file`."""
         root = self.data_prefix['img_path']
         if not os.path.isdir(root):
             raise not_found('MTD', 'its folders MT_Blowhole, MT_Break, ...', root, f'{SOURCE} (git clone {SOURCE}.git)')
@@ -63,8 +63,8 @@ class MTDDataset(BinaryDefectDataset):
         missing = [name for name in names if not os.path.isfile(os.path.join(root, f'{name}.jpg'))]
         if missing:
             raise FileNotFoundError(
-                f'{self.ann_file}: {len(missing)} of {len(names)} listed samples are not in {os.path.abspath(root)}, '
-                f'as {missing[0]}.jpg; the dataset is at {SOURCE}'
+                f'{self.ann_file}: {len(missing)} of {len(names)} listed samples are missing in '
+                f'{os.path.abspath(root)}, for example {missing[0]}.jpg. Download the dataset from {SOURCE}'
             )
         masks = [os.path.join(root, f'{name}.png') for name in names]
         pairs = [
@@ -74,12 +74,13 @@ class MTDDataset(BinaryDefectDataset):
         return [self._info(*pair) for pair in self._with_masks(pairs)]
 
     def _listed_names(self) -> list[str]:
-        """Names in `ann_file`, of `defect_classes`."""
+        """Return the names in `ann_file` that are of `defect_classes`."""
         if not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
-                f'MTD: no list {os.path.abspath(self.ann_file)}. The dataset is published without a split: python '
-                f'tools/converters/mtd_split.py {self.data_root} makes train.txt and val.txt; or write a list, '
-                "one sample a line as MT_Blowhole/Imgs/exp1_num_108719, or set ann_file='' for all samples"
+                f'MTD: the list {os.path.abspath(self.ann_file)} does not exist. The dataset is published without a '
+                f'split: run python tools/converters/mtd_split.py {self.data_root} to write train.txt and val.txt, or '
+                'write a list with one sample a line, such as MT_Blowhole/Imgs/exp1_num_108719, or set '
+                "ann_file='' to load all samples"
             )
         names = read_list(self.ann_file)
         kept = [name for name in names if not self.defect_classes or name.split('/')[0] in self.defect_classes]
@@ -91,21 +92,21 @@ class MTDDataset(BinaryDefectDataset):
 
 
 def samples_of(root: str, classes: Sequence[str] | None = None) -> list[str]:
-    """Names of all samples of `classes`, class by class and sorted, as MT_Blowhole/Imgs/exp1_num_108719.
+    """Return the names of all samples of `classes`, sorted, such as MT_Blowhole/Imgs/exp1_num_108719.
 
     Args:
         root: Folder of the dataset.
-        classes: Names of folders; None: all with defects, not MT_Free.
+        classes: Names of folders; None for all but MT_Free.
 
     Raises:
-        FileNotFoundError: a folder is missing, or there is no image in them.
+        FileNotFoundError: A folder is missing, or the folders contain no images.
     """
     folders = [name for name in CLASSES if (name in classes if classes else name != 'MT_Free')]
     absent = [name for name in folders if not os.path.isdir(os.path.join(root, name, 'Imgs'))]
     if absent:
         raise FileNotFoundError(
-            f'MTD is half there: no folder {os.path.join(os.path.abspath(root), absent[0], "Imgs")} '
-            f'({len(absent)} of {len(folders)} are missing); get it from {SOURCE}'
+            f'MTD is incomplete: folder {os.path.join(os.path.abspath(root), absent[0], "Imgs")} is missing '
+            f'({len(absent)} of {len(folders)} folders are). Download it from {SOURCE}'
         )
     names = [
         f'{folder}/Imgs/{os.path.splitext(file)[0]}'

@@ -9,8 +9,9 @@ from .benchmark import MVTecLayoutDataset
 
 @DATASETS.register_module()
 class MVTecADDataset(MVTecLayoutDataset):
-    """MVTec AD (Bergmann et al., CVPR 2019), as published: see :class:`MVTecLayoutDataset`. `defect_class` is
-    'bottle/broken_large' and so on.
+    """Load MVTec AD (Bergmann et al., CVPR 2019) in its published layout (:class:`MVTecLayoutDataset`).
+
+    `defect_class` is 'bottle/broken_large' and so on.
 
     Args:
         data_root, categories, normal, kwargs: See :class:`MVTecLayoutDataset`.

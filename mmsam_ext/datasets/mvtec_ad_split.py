@@ -1,4 +1,4 @@
-"""`MVTecADSplitDataset`: MVTec AD's images with a defect, divided to train on and to test on."""
+"""`MVTecADSplitDataset`: MVTec AD's images with a defect, divided into training and test images."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ SPLITS = ('train', 'test')
 
 @DATASETS.register_module()
 class MVTecADSplitDataset(MVTecADDataset):
-    """MVTec AD's 1,258 images with a defect, a share of each kind of defect to train on (ODS-SAM, section 4.1).
+    """Divide MVTec AD's 1,258 images with a defect into training and test images (ODS-SAM, section 4.1).
 
-    The paper trains on defects and names no split. Here the images of a kind are put in an order that depends on the
-    seed and on their names alone (SHA-256), and the first so many of them are for training. With `normal` the test
-    images without a defect are divided as one more kind.
+    The paper trains on images with defects but does not name a split. Here the images of each kind of defect are sorted
+    by a hash (SHA-256) of the seed and their names, and the first `train_share` of them are for training. With
+    `normal`, the test images without a defect are divided in the same way.
 
     Args:
-        split: 'train' or 'test'; together they are all.
-        train_share: Of each kind of defect, rounded; at least one image, and one left to test on where there are two.
-        seed: Of the order.
+        split: 'train' or 'test'; together they contain all images.
+        train_share: Share of each kind of defect for training, rounded to whole images; at least one image, and at most
+            all but one where there are two or more.
+        seed: Seed of the order.
         kwargs: See :class:`MVTecADDataset`.
 
     Raises:
-        ValueError: an unknown split, or a share that is not between 0 and 1.
+        ValueError: The split is unknown, or the share is not between 0 and 1.
     """
 
     def __init__(self, split: str, train_share: float = 0.8, seed: int = 0, **kwargs) -> None:
@@ -40,7 +41,7 @@ class MVTecADSplitDataset(MVTecADDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """The samples of the split, in the order of their names."""
+        """Return the samples of the split, sorted by name."""
         samples = super().load_data_list()
         by_kind = defaultdict(list)
         for sample in samples:

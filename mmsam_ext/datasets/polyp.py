@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from .benchmark import not_found
 from .binary_defect import BinaryDefectDataset
 
-#: Subset -> folders of its images and masks. Newer copies of the collection write 'image' and 'mask' for training.
+#: Subset -> folders of its images and masks. Older copies of the collection have 'images' and 'masks' for training.
 FOLDERS = {
     'train': ('TrainDataset/image', 'TrainDataset/mask'),
     **{
@@ -22,8 +22,10 @@ SOURCE = 'https://github.com/DengPingFan/PraNet'
 
 @DATASETS.register_module()
 class PolypDataset(BinaryDefectDataset):
-    """One part of the collection that PraNet made (Fan et al., MICCAI 2020): 900 images of Kvasir-SEG and 550 of
-    CVC-ClinicDB to train on; tests on the rest of these (100, 62), on ColonDB (380), ETIS (196) and CVC-300 (60).
+    """Load one part of PraNet's collection of polyp images (Fan et al., MICCAI 2020).
+
+    The training images are 900 of Kvasir-SEG and 550 of CVC-ClinicDB. The test sets are the rest of these two (100 and
+    62 images), ColonDB (380), ETIS (196) and CVC-300 (60).
 
     ::
 
@@ -32,13 +34,13 @@ class PolypDataset(BinaryDefectDataset):
 
     Args:
         subset: 'train' or a test set: 'Kvasir', 'CVC-ClinicDB', 'CVC-ColonDB', 'ETIS-LaribPolypDB' or 'CVC-300'. It is
-            the `dataset_name`, by which metrics tell the sets apart.
+            also the `dataset_name`, by which metrics distinguish the sets.
         data_root: Folder of the collection.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: the folder of the subset is not there.
-        ValueError: an unknown subset.
+        DatasetNotFoundError: The folder of the subset does not exist.
+        ValueError: The subset is unknown.
     """
 
     METAINFO = dict(classes=('background', 'polyp'), palette=[[0, 0, 0], [255, 60, 60]])

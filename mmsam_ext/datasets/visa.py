@@ -16,20 +16,22 @@ from .binary_defect import image_files
 
 @DATASETS.register_module()
 class VisADataset(BenchmarkDataset):
-    """VisA (Zou et al., ECCV 2022), as published. `defect_class` is 'pcb1/bent' and so on; an image with several kinds
-    of defect has a class of their names, 'pcb1/bent, scratch'.
+    """Load VisA (Zou et al., ECCV 2022) in its published layout.
+
+    `defect_class` is 'pcb1/bent' and so on. The class of an image with several kinds of defect lists them:
+    'pcb1/bent, scratch'.
 
     ::
 
         data_root/<category>/Data/Images/Anomaly/000.JPG
-        data_root/<category>/Data/Masks/Anomaly/000.png    numbers of kinds: all but 0 is foreground
+        data_root/<category>/Data/Masks/Anomaly/000.png    a number for each kind: every value but 0 is foreground
         data_root/<category>/image_anno.csv                columns image, label, mask
 
     Args:
         data_root, categories, kwargs: See :class:`BenchmarkDataset`.
 
     Raises:
-        ValueError: `image_anno.csv` without its columns, or without one of the images.
+        ValueError: `image_anno.csv` lacks a column or one of the images.
     """
 
     TITLE = 'VisA'
@@ -48,7 +50,9 @@ class VisADataset(BenchmarkDataset):
         kinds = self._kinds(path)
         unnamed = [name for name in images if name not in kinds]
         if unnamed:
-            raise ValueError(f'{path}: no line for {len(unnamed)} of {len(images)} images, as Anomaly/{unnamed[0]}')
+            raise ValueError(
+                f'{path}: {len(unnamed)} of {len(images)} images have no line, for example Anomaly/{unnamed[0]}'
+            )
         return [
             Sample(f'{category}/{name}', image, masks.get(name), f'{category}/{kinds[name]}')
             for name, image in images.items()
@@ -58,13 +62,15 @@ class VisADataset(BenchmarkDataset):
         return dict(super()._info(name, image, mask), mask_labels=True)
 
     def _kinds(self, path: str) -> dict[str, str]:
-        """Stem of each image below Anomaly -> its kinds of defect, from an `image_anno.csv`."""
+        """Return the kinds of defect of each image below Anomaly, by its stem, from an `image_anno.csv`."""
         if not os.path.isfile(path):
-            raise FileNotFoundError(f'{self.TITLE} is half there: no file {path}; get it from {self.SOURCE}')
+            raise FileNotFoundError(
+                f'{self.TITLE} is incomplete: file {path} is missing. Download it from {self.SOURCE}'
+            )
         reader = csv.DictReader(io.StringIO(read_text(path)))
         columns = reader.fieldnames or []
         if not {'image', 'label'} <= set(columns):
-            raise ValueError(f'{path}: columns are {columns}, expected image, label and mask')
+            raise ValueError(f'{path}: the columns are {columns}; expected image, label and mask')
         lines = [line for line in reader if '/Anomaly/' in line['image']]
         return {
             os.path.splitext(os.path.basename(line['image']))[0]: ', '.join(

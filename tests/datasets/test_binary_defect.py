@@ -101,7 +101,7 @@ def test_missing_mask(root: Path, logged: list[str]) -> None:
 def test_empty_mask(root: Path, logged: list[str]) -> None:
     cv2.imwrite(str(root / 'masks/c.png'), square(0))
     assert len(BinaryDefectDataset(data_root=str(root))) == 3
-    assert_names(logged[-1], '1 of 4 samples', 'dropped', '127', 'c')
+    assert_names(logged[-1], '1 of 4 samples', 'dropped', 'c')
     assert len(BinaryDefectDataset(data_root=str(root), drop_empty=False)) == 4
     for name in ('crack/a.png', 'dent/b.bmp', 'd.PNG'):
         cv2.imwrite(str(root / 'masks' / name), square(0))
@@ -145,7 +145,7 @@ def test_folders(root: Path) -> None:
     with raises_naming(FileNotFoundError, 'list.txt', '1 of 2', 'none'):
         BinaryDefectDataset(data_root=str(root), ann_file='list.txt')
     (root / 'list.txt').write_text('c\nc\n')
-    with raises_naming(ValueError, 'list.txt', '2', 'c'):
+    with raises_naming(ValueError, 'list.txt', 'c'):
         BinaryDefectDataset(data_root=str(root), ann_file='list.txt')
     with raises_naming(FileNotFoundError, 'ann_file', 'none.txt'):
         BinaryDefectDataset(data_root=str(root), ann_file='none.txt')
