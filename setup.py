@@ -1,4 +1,4 @@
-"""Packaging of mmsam_ext. ``pip install -e .`` for work on it, ``pip install -e .[dev]`` with the tests' tools."""
+"""Packaging of mmsam_ext: ``pip install -e .`` to work on it, ``pip install -e .[dev]`` with the tools of the tests."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+#: Folders that an installed package has in its ``.mim/``, where OpenMMLab's packages have theirs.
+SHIPPED = ('configs', 'tools', 'requirements')
+#: Scripts that make or check a checkout's own environment.
+NOT_SHIPPED = ('__pycache__', 'quickstart.sh', 'run_tests.sh', 'setup_env.sh')
 
 
 def version() -> str:
-    """``__version__`` of the package, read and not imported: importing it needs torch."""
+    """Read ``__version__`` of the package without importing it, which needs torch."""
     return re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmsam_ext/__init__.py').read_text(), re.MULTILINE).group(1)
 
 
 def requirements(name: str) -> list[str]:
-    """Lines of ``requirements/NAME.txt`` that are requirements."""
+    """Return the lines of ``requirements/NAME.txt`` that are requirements."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
 class BuildWithConfigs(build_py):
-    """Puts ``configs/`` into the package's ``.mim/``, where OpenMMLab's packages have theirs. A checkout (and what
-    ``pip install -e`` installs) needs no copy.
+    """Copy ``configs/``, ``tools/`` and ``requirements/`` into the package's ``.mim/``. A checkout, and what
+    ``pip install -e`` installs, needs no copy.
     """
 
     def run(self) -> None:
         """Build the package, then copy the configs into it."""
         super().run()
-        if not getattr(self, 'editable_mode', False):
-            target = Path(self.build_lib) / 'mmsam_ext/.mim/configs'
-            shutil.rmtree(target, ignore_errors=True)  # of an earlier build
-            shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+        if getattr(self, 'editable_mode', False):
+            return
+        target = Path(self.build_lib) / 'mmsam_ext/.mim'
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+        for folder in SHIPPED:
+            shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
 
 
 setup(
@@ -48,8 +54,9 @@ setup(
     packages=find_packages(include=['mmsam_ext', 'mmsam_ext.*']),
     package_data={'mmsam_ext': ['assets/*']},
     python_requires='>=3.10',
-    # Ranges that are known to work; requirements/runtime.txt has the pinned set. Neither mmcv nor mmcv-lite is here:
-    # either will do, both together overwrite one another. tools/check_env.py says when there is none.
+    # Ranges that are known to work; requirements/runtime.txt has the pinned set. Neither mmcv nor mmcv-lite is listed:
+    # the package needs one of them, and both together overwrite one another. tools/check_env.py reports it when both
+    # are missing.
     install_requires=[
         'torch>=2.6',
         'torchvision>=0.21',
@@ -59,9 +66,14 @@ setup(
         'segment-anything==1.0',
         'numpy',
         'opencv-python',
+        'pillow',
+        'matplotlib',
+        'prettytable>=3.12',
+        'rich',
+        'scikit-image',
+        'scipy',
         'timm',
         'safetensors',
-        'scikit-image',
         'ftfy',
         'regex',
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 #: How many names an error message suggests at most.
@@ -21,6 +21,23 @@ def nearest_names(name: str, known: Iterable[str], number: int = SUGGESTIONS) ->
     by_folded = {one.casefold(): one for one in known}
     close = get_close_matches(name.casefold(), by_folded, number)
     return [by_folded[one] for one in close or get_close_matches(name.casefold(), by_folded, 1, cutoff=0.0)]
+
+
+def unknown_names(unknown: Sequence[str], known: Iterable[str]) -> str:
+    """Return the end of an error message about a list of names: what is wrong with it and what may be meant.
+
+    Args:
+        unknown: Those of the list that do not exist; empty where the list is empty.
+        known: Those that exist.
+
+    Example:
+        >>> unknown_names(['tranistor'], ['bottle', 'cable', 'transistor'])
+        "'tranistor' does not exist; did you mean 'transistor'?"
+    """
+    known = list(known)
+    if not unknown:
+        return f'the list is empty; expected one or more of {len(known)} names, such as {known[0]!r}'
+    return ' '.join(f'{name!r} does not exist; {did_you_mean(name, known)}' for name in unknown)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

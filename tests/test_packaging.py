@@ -13,9 +13,11 @@ import check_env
 import pytest
 
 import mmsam_ext
-from mmsam_ext.apis import model_loading
+from mmsam_ext import config_files
+from mmsam_ext.apis.model_loading import load_config
 from tests.conftest import free_port
 from tests.naming import assert_names
+from tests.packaging_files import imported, install_requires
 
 REPO = Path(__file__).resolve().parents[1]
 LAUNCHERS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
@@ -33,20 +35,75 @@ def test_setup_names_version_packages_and_assets() -> None:
     assert not re.search(r"'mmcv(-lite)?\b", text.split('install_requires')[1]), 'mmcv-lite must not be forced on mmcv'
 
 
-def test_an_installed_package_has_the_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file, where the inferencer looks for them; and nothing is left in the checkout."""
+def test_an_installed_package_has_configs_tools_and_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file but the scripts of a checkout, where commands look for them; nothing is left in the checkout."""
     done = run(sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', tmp_path, cwd=REPO)
     assert done.returncode == 0, done.stderr
-    installed = tmp_path / 'mmsam_ext/.mim/configs'
+    installed = tmp_path / 'mmsam_ext/.mim'
 
     def files(folder: Path) -> dict[str, bytes]:
         paths = [path for path in folder.rglob('*') if path.is_file() and path.suffix != '.pyc']
         return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
-    assert files(installed) == files(REPO / 'configs') and not (REPO / 'mmsam_ext/.mim').exists()
-    monkeypatch.setattr(model_loading, 'CONFIG_FOLDERS', (installed,))
-    assert set(model_loading.known_configs()) == {path.stem for path in (REPO / 'configs').glob('*.py')}
-    assert Path(model_loading.load_config('spt_tiny_mtd').filename) == installed / 'spt_tiny_mtd.py'
+    for name, left_out in (
+        ('configs', set()),
+        ('tools', {'quickstart.sh', 'run_tests.sh', 'setup_env.sh'}),
+        ('requirements', set()),
+    ):
+        expected = {path: content for path, content in files(REPO / name).items() if path not in left_out}
+        assert files(installed / name) == expected, name
+    assert not (REPO / 'mmsam_ext/.mim').exists()
+    monkeypatch.setattr(config_files, 'CONFIG_FOLDERS', (installed / 'configs',))
+    assert set(config_files.known_configs()) == {path.stem for path in (REPO / 'configs').glob('*.py')}
+    assert Path(load_config('spt_tiny_mtd').filename) == installed / 'configs/spt_tiny_mtd.py'
+
+
+#: Declared and not imported: another package needs it and does not declare it.
+FOR_OTHERS = {
+    'torchvision': 'segment_anything and mmpretrain.models',
+    'mmpretrain': 'configs whose backbone is one of its',
+    'timm': 'TIMMBackbone in configs',
+    'ftfy': 'mmsegmentation',
+    'regex': 'mmsegmentation',
+}
+#: Imported and not declared, and why.
+NOT_DECLARED = {
+    'mmcv': 'either mmcv or mmcv-lite must be installed, which setup.py cannot express',
+    'pavi': 'not on PyPI; only for checkpoints named pavi://',
+}
+
+
+def distribution(module: str) -> str:
+    """The distribution that provides a module, as pip spells it."""
+    names = metadata.packages_distributions().get(module, [module])
+    return min(names, key=len).lower().replace('_', '-')
+
+
+@pytest.mark.parametrize('folder', ['mmsam_ext', 'tools'])
+def test_imports_are_declared(folder: str) -> None:
+    """At a file's top level by install_requires; inside of a function also by an extra."""
+    declared = {re.match(r'[\w-]+', line)[0] for line in install_requires()}
+    extras = {
+        re.match(r'[\w-]+', line)[0].lower()
+        for path in (REPO / 'requirements').glob('*.txt')
+        if path.stem not in ('runtime', 'dev')
+        for line in path.read_text().splitlines()
+        if line and not line.startswith('#')
+    }
+    modules = imported(folder)
+    assert {'torch', 'mmengine'} <= modules.keys()
+    missing = {
+        module
+        for module, at_top in modules.items()
+        if module not in NOT_DECLARED and distribution(module) not in (declared if at_top else declared | extras)
+    }
+    assert missing == set()
+
+
+def test_declared_packages_are_used() -> None:
+    declared = {re.match(r'[\w-]+', line)[0] for line in install_requires()}
+    used = {distribution(module) for folder in ('mmsam_ext', 'tools') for module in imported(folder)}
+    assert declared - used - set(FOR_OTHERS) == set()
 
 
 def test_every_folder_with_modules_is_a_package() -> None:

@@ -1,7 +1,9 @@
-"""Prints what is installed, what is wanted, and the command that mends each difference.
+"""Check the installed packages against the versions that are known to work, and print how to fix each problem.
 
-Usage: python tools/check_env.py
-Exit code 0 if everything that is needed is right, otherwise 1. Needs nothing but Python itself.
+    python -m mmsam_ext check-env
+    python tools/check_env.py
+
+Exit code 0 if every required package is right, otherwise 1. Needs only Python itself.
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ from importlib import metadata
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
+#: The pinned set, in a checkout and in an installed package alike.
+REQUIREMENTS = shlex.quote(str(REPO / 'requirements' / 'runtime.txt'))
+TEST_REQUIREMENTS = shlex.quote(str(REPO / 'requirements' / 'dev.txt'))
 PYTHON_RANGE = ((3, 10), (3, 13))
 
-#: distribution -> (lowest version, first version that is too new or None). What was tried is in requirements/*.txt.
+#: Distribution -> (lowest version, first version that is too new or None), as in setup.py. The versions that the tests
+#: run on are in requirements/*.txt.
 NEEDED: dict[str, tuple[str, str | None]] = {
     'torch': ('2.6', None),
     'torchvision': ('0.21', None),
@@ -28,6 +34,12 @@ NEEDED: dict[str, tuple[str, str | None]] = {
     'segment-anything': ('1.0', None),
     'numpy': ('1.24', None),
     'opencv-python': ('4.5', None),
+    'pillow': ('9.0', None),
+    'matplotlib': ('3.5', None),
+    'scipy': ('1.9', None),
+    'scikit-image': ('0.20', None),
+    'prettytable': ('3.12', None),
+    'rich': ('12.0', None),
     'timm': ('0.9', None),
     'safetensors': ('0.4', None),
     'ftfy': ('6.0', None),
@@ -35,11 +47,11 @@ NEEDED: dict[str, tuple[str, str | None]] = {
 }
 MMCV_RANGE = ('2.0.0', '2.2')
 NOTES = {
-    'ftfy': 'mmsegmentation needs it and does not declare it',
-    'regex': 'mmsegmentation needs it and does not declare it',
+    'ftfy': 'mmsegmentation imports it and does not declare it',
+    'regex': 'mmsegmentation imports it and does not declare it',
 }
-DEVELOPMENT = ('pytest', 'pytest-xdist', 'ruff', 'scipy')
-#: Any of these gives the module cv2.
+DEVELOPMENT = ('pytest', 'pytest-xdist', 'ruff', 'setuptools')
+#: Any of these provides the module cv2.
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 PYTHON = shlex.quote(sys.executable or 'python')
 PIP = f'{PYTHON} -m pip install'
@@ -61,18 +73,27 @@ print(json.dumps(report))
 
 @dataclass
 class Row:
-    """One line of the table. `wrong` rows make the exit code 1."""
+    """One line of the table.
+
+    Attributes:
+        name: The package or property.
+        installed: What is there; '-' for nothing.
+        wanted: What is known to work.
+        state: The verdict, 'ok' or what differs.
+        fix: A command or an advice; empty where there is nothing to do.
+        wrong: Whether this makes the exit code 1.
+    """
 
     name: str
     installed: str
     wanted: str
     state: str = 'ok'
-    mend: str = ''
+    fix: str = ''
     wrong: bool = False
 
 
 def pinned(folder: Path = REPO / 'requirements') -> dict[str, str]:
-    """Versions of the pinned set, by distribution, for the Python that runs."""
+    """Return the version of each distribution of the pinned set, for the Python that runs."""
     versions = {}
     for path in sorted(folder.glob('*.txt')):
         for line in path.read_text().splitlines():
@@ -87,17 +108,17 @@ def pinned(folder: Path = REPO / 'requirements') -> dict[str, str]:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """'2.11.0+cu130' -> (2, 11, 0)."""
+    """Return the numbers of a version: '2.11.0+cu130' -> (2, 11, 0)."""
     return tuple(int(part) for part in re.findall(r'\d+', version.split('+')[0])[:3])
 
 
 def within(version: str, lowest: str, too_new: str | None) -> bool:
-    """Whether `version` is at least `lowest` and below `too_new`."""
+    """Return whether `lowest` <= `version` < `too_new`; None is no upper limit."""
     return numbers(lowest) <= numbers(version) and (too_new is None or numbers(version) < numbers(too_new))
 
 
 def installed_versions() -> dict[str, str]:
-    """Every installed distribution, names in lower case with dashes."""
+    """Return the version of every installed distribution; names are in lower case with dashes."""
     return {
         (distribution.metadata['Name'] or '').lower().replace('_', '-'): distribution.version
         for distribution in metadata.distributions()
@@ -105,7 +126,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def probe() -> dict:
-    """What torch and torchvision say of themselves, in a process of their own (a bad pair may end it)."""
+    """Return what torch and torchvision report, imported in a separate process that a bad pair may crash."""
     done = subprocess.run([sys.executable, '-c', PROBE], capture_output=True, text=True)
     try:
         return json.loads(done.stdout.strip().splitlines()[-1])
@@ -115,11 +136,11 @@ def probe() -> dict:
 
 
 def check(installed: dict[str, str], report: dict | None, pins: dict[str, str]) -> list[Row]:
-    """The table.
+    """Compare the environment with what is needed.
 
     Args:
         installed: Version of each installed distribution.
-        report: What :func:`probe` found; None where torch or torchvision is missing.
+        report: What :func:`probe` returned; None where torch or torchvision is missing.
         pins: Version of each distribution of the pinned set.
     """
     rows = [_python_row()]
@@ -129,11 +150,10 @@ def check(installed: dict[str, str], report: dict | None, pins: dict[str, str]) 
     rows.insert(3, _pair_row(installed, report, pins))  # below torchvision
     rows.append(_cuda_row(report))
     for name in DEVELOPMENT:
-        missing = name not in installed
-        rows.append(
-            Row(f'{name} (tests)', installed.get(name, '-'), pins.get(name, 'any'), 'absent' if missing else 'ok',
-                f'{PIP} -r requirements/dev.txt' if missing else '')
-        )  # fmt: skip
+        row = Row(f'{name} (tests)', installed.get(name, '-'), pins.get(name, 'any'))
+        if name not in installed:
+            row.state, row.fix = 'not installed', f'{PIP} -r {TEST_REQUIREMENTS}'
+        rows.append(row)
     rows.append(_mamba_row(installed, report))
     return rows
 
@@ -143,7 +163,7 @@ def _python_row() -> Row:
     row = Row('python', '.'.join(map(str, sys.version_info[:3])), '3.10 to 3.13')
     if not PYTHON_RANGE[0] <= here <= PYTHON_RANGE[1]:
         row.state, row.wrong = 'WRONG', True
-        row.mend = 'install Python 3.11, and make the environment with it: python3.11 -m venv .venv'
+        row.fix = 'install Python 3.11 and create the environment with it: python3.11 -m venv .venv'
     return row
 
 
@@ -157,13 +177,13 @@ def _package_row(name: str, installed: dict[str, str], lowest: str, too_new: str
     if name in ('torch', 'torchvision'):
         install = _install_pair(pins)
     if version is None:
-        row.state, row.mend, row.wrong = 'MISSING', install, True
+        row.state, row.fix, row.wrong = 'MISSING', install, True
         if name in NOTES:
-            row.mend += f'  # {NOTES[name]}'
+            row.fix += f'  # {NOTES[name]}'
     elif not within(version, lowest, too_new):
-        row.state, row.mend, row.wrong = 'WRONG', install, True
+        row.state, row.fix, row.wrong = 'WRONG', install, True
     elif numbers(version) != numbers(pin):
-        row.state = 'differs'  # inside the range that should work, but not what the tests run on
+        row.state = 'differs'  # inside the range that should work, but not the version that the tests run on
     return row
 
 
@@ -172,7 +192,7 @@ def _install_pair(pins: dict[str, str]) -> str:
 
 
 def _pair_row(installed: dict[str, str], report: dict | None, pins: dict[str, str]) -> Row:
-    """Torch 2.N goes with torchvision 0.(N + 15), and both must be of the same build (+cpu, +cu130, ...)."""
+    """Check the pair: torch 2.N needs torchvision 0.(N + 15), and both must have the same build (+cpu, +cu130, ...)."""
     row = Row('torch and torchvision', '-', 'a matching pair')
     torch, vision = installed.get('torch'), installed.get('torchvision')
     if torch is None or vision is None or report is None:
@@ -184,12 +204,12 @@ def _pair_row(installed: dict[str, str], report: dict | None, pins: dict[str, st
     builds = {version.split('+')[1] for version in (torch, vision) if '+' in version}
     problem = report['error']
     if problem is None and releases[0][0] == 2 and releases[1][1] != releases[0][1] + 15:
-        problem = f'torch {torch} goes with torchvision 0.{releases[0][1] + 15}'
+        problem = f'torch {torch} needs torchvision 0.{releases[0][1] + 15}'
     if problem is None and len(builds) > 1:
-        problem = f'builds differ: {" and ".join(sorted(builds))}'
+        problem = f'different builds: {" and ".join(sorted(builds))}'
     if problem is not None:
         row.state, row.wrong = f'WRONG ({problem})', True
-        row.mend = f'{PYTHON} -m pip uninstall -y torch torchvision && {_install_pair(pins)}'
+        row.fix = f'{PYTHON} -m pip uninstall -y torch torchvision && {_install_pair(pins)}'
     return row
 
 
@@ -199,42 +219,42 @@ def _mmcv_row(installed: dict[str, str], pins: dict[str, str]) -> Row:
     row = Row('mmcv or mmcv-lite', '-', f'{lite_pin}, one of them')
     install_lite = f'{PIP} mmcv-lite=={lite_pin}'
     if full is None and lite is None:
-        row.state, row.mend, row.wrong = 'MISSING', install_lite, True
+        row.state, row.fix, row.wrong = 'MISSING', install_lite, True
     elif full is not None and lite is not None:
         row.installed = f'mmcv {full} and mmcv-lite {lite}'
-        row.state, row.wrong = 'WRONG (they overwrite one another)', True
-        row.mend = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
+        row.state, row.wrong = 'WRONG (they overwrite each other; keep one)', True
+        row.fix = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
     else:
         version = full or lite
         row.installed = f'{version} ({"full" if full else "lite, no compiled operators"})'
         if not within(version, *MMCV_RANGE):
-            row.state, row.wrong = 'WRONG (mmsegmentation 1.2 refuses it)', True
-            row.mend = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
+            row.state, row.wrong = f'WRONG (mmsegmentation 1.2 needs {MMCV_RANGE[0]} to below {MMCV_RANGE[1]})', True
+            row.fix = f'{PYTHON} -m pip uninstall -y mmcv mmcv-lite && {install_lite}'
         elif numbers(version) != numbers(lite_pin):
             row.state = 'differs'
     return row
 
 
 def _cuda_row(report: dict | None) -> Row:
-    row = Row('GPU', 'none seen', 'optional')
+    row = Row('GPU', 'none found', 'optional')
     if report and report['cuda']:
         row.installed = ', '.join(report['devices'])
     else:
         row.state = 'CPU only'
         if report and '+cpu' in str(report['torch']):
-            row.mend = 'this torch is a CPU build; a GPU needs a CUDA build of torch and of torchvision'
+            row.fix = 'this is a CPU build of torch; to use a GPU, install CUDA builds of torch and torchvision'
     return row
 
 
 def _mamba_row(installed: dict[str, str], report: dict | None) -> Row:
-    row = Row('mamba-ssm', installed.get('mamba-ssm', '-'), 'optional', 'absent')
+    row = Row('mamba-ssm', installed.get('mamba-ssm', '-'), 'optional', 'not installed')
     if 'mamba-ssm' in installed:
-        row.state = 'ok' if report and report['cuda'] else 'unused (no GPU: the scan in PyTorch runs)'
+        row.state = 'ok' if report and report['cuda'] else 'unused (without a GPU the scan in PyTorch runs)'
     return row
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as text, columns aligned."""
+    """Return the rows as text with aligned columns (by hand, since prettytable may be missing)."""
     cells = [('package', 'installed', 'wanted', 'state')]
     cells += [(row.name, row.installed, row.wanted, row.state) for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
@@ -244,22 +264,22 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    """Print the table of the environment; return 1 where something is missing."""
+    """Print the table and the fixes; returns the exit code."""
     installed = installed_versions()
     both = 'torch' in installed and 'torchvision' in installed
     rows = check(installed, probe() if both else None, pinned())
     print(table(rows))
-    mends = [(row.name, row.mend) for row in rows if row.mend]
-    if mends:
-        print('\nWhat mends it:')
-        print('\n'.join(f'  {name}: {mend}' for name, mend in mends))
+    fixes = [(row.name, row.fix) for row in rows if row.fix]
+    if fixes:
+        print('\nHow to fix it:')
+        print('\n'.join(f'  {name}: {fix}' for name, fix in fixes))
     wrong = [row.name for row in rows if row.wrong]
     if wrong:
-        print(f'\nNot right: {", ".join(wrong)}. All at once: {PIP} -r requirements/runtime.txt')
+        print(f'\nProblems: {", ".join(wrong)}. To install the whole pinned set: {PIP} -r {REQUIREMENTS}')
         return 1
-    print('\nEverything that is needed is here.')
+    print('\nAll required packages are installed.')
     if 'mmcv-lite' in installed:
-        print('With mmcv-lite import mmsam_ext before mmseg.apis or mmseg.models, which need its compat.')
+        print('With mmcv-lite, import mmsam_ext before mmseg.apis or mmseg.models.')
     return 0
 
 

@@ -14,30 +14,22 @@ from mmseg.registry import MODELS
 
 from mmsam_ext.checkpoints.base import base_file
 from mmsam_ext.checkpoints.loaders import CheckpointError
+from mmsam_ext.config_files import PREFIX, known_configs, packaged_config, suggestion
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError
-
-PACKAGE = Path(__file__).resolve().parents[1]
-#: Where configs are: in an installed package (OpenMMLab's place for them), or in a checkout.
-CONFIG_FOLDERS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
-
-
-def known_configs() -> dict[str, Path]:
-    """Name -> file of every config that comes with this project."""
-    return {path.stem: path for folder in CONFIG_FOLDERS for path in sorted(folder.glob('*.py'))}
 
 
 def load_config(model: str | Path | Config) -> Config:
     """Find and read a config.
 
     Args:
-        model: Name of a config of this project ('sam_tiny_synthetic'), path of a config file, or a Config.
+        model: Name or path, as :func:`config_path` takes it, or a Config.
 
     Raises:
-        InferenceError: there is no such config (the message lists the known ones), or it has no `model`.
+        InferenceError: there is no such config (the message suggests the nearest names), or it has no `model`.
     """
-    config = model if isinstance(model, Config) else _read(_config_path(model))
+    config = model if isinstance(model, Config) else _read(config_path(model))
     if not isinstance(config.get('model'), dict):
         raise InferenceError(
             f'{config.filename or "config"}: field `model` is {config.get("model")!r}, expected a dict'
@@ -54,20 +46,29 @@ def _read(path: Path) -> Config:
         ) from error
 
 
-def _config_path(model: str | Path) -> Path:
+def config_path(model: str | Path) -> Path:
+    """Return the file of a config.
+
+    Args:
+        model: Name of a config of this project ('sam_tiny_synthetic', also 'mmsam_ext::sam_tiny_synthetic.py'), or
+            path of a config file.
+
+    Raises:
+        InferenceError: there is no such config; the message suggests the nearest names.
+    """
     if not isinstance(model, (str, Path)):
         raise InferenceError(f'model is a {type(model).__name__}, expected the name or path of a config, or a Config')
-    known = known_configs()
-    path = known.get(str(model), Path(os.path.expanduser(model)))
+    name = str(model)
+    if name.startswith(PREFIX):
+        try:
+            return packaged_config(name)
+        except FileNotFoundError as error:
+            raise InferenceError(str(error)) from error
+    path = known_configs().get(name, Path(os.path.expanduser(name)))
     if os.path.isfile(path):
         return path
-    kind = 'config file' if path.suffix == '.py' else 'model name'
-    if known:
-        expected = f'the path of a config file or one of {", ".join(sorted(known))}'
-    else:
-        places = ' or '.join(map(str, CONFIG_FOLDERS))
-        expected = f'the path of a config file (this installation has no configs of its own: none in {places})'
-    raise InferenceError(f'unknown {kind} {str(model)!r}; expected {expected}')
+    what = f'there is no config file {name!r}' if path.suffix == '.py' else f'unknown model name {name!r}'
+    raise InferenceError(f'{what}; {suggestion(path.stem)}')
 
 
 def load_model(config: Config, weights: str | Path | None = None, device: str | None = None) -> PromptableSegmentor:

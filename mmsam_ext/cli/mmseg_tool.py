@@ -9,6 +9,9 @@ from pathlib import Path
 
 import mmseg
 
+from mmsam_ext.apis import InferenceError
+from mmsam_ext.apis.model_loading import config_path
+
 
 def run_mmseg_tool(name: str, arguments: Sequence[str]) -> None:
     """Run MMSeg's script `name` as the main program.
@@ -28,5 +31,23 @@ def run_mmseg_tool(name: str, arguments: Sequence[str]) -> None:
             f"MMSegmentation's tools/{name} is not in {' or '.join(map(str, candidates))}; "
             'expected mmsegmentation==1.2.2 from PyPI or a source checkout of it'
         )
-    sys.argv[1:] = arguments
+    sys.argv[1:] = with_config_path(arguments)
     runpy.run_path(str(script), run_name='__main__')
+
+
+def with_config_path(arguments: Sequence[str]) -> list[str]:
+    """Replace the name of one of our configs, as the first argument, by the path of its file.
+
+    Raises:
+        SystemExit: there is no such config; the message suggests the nearest names.
+
+    Example:
+        >>> with_config_path(['spt_tiny_mtd', '--resume'])
+        ['.../configs/spt_tiny_mtd.py', '--resume']
+    """
+    if not arguments or arguments[0].startswith('-'):
+        return list(arguments)
+    try:
+        return [str(config_path(arguments[0])), *arguments[1:]]
+    except InferenceError as error:
+        sys.exit(f'error: {error}')

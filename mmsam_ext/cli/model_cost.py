@@ -1,11 +1,12 @@
-"""Parameters and floating point operations of a config's model; with --speed also images per second and peak memory.
+"""Count the parameters and floating point operations of a config's model; --speed measures its speed and memory.
 
-Usage: python tools/model_cost.py CONFIG [--speed] [--input H W] [--cfg-options KEY=VALUE ...]
+    python -m mmsam_ext model-cost CONFIG [--speed] [--input H W] [--cfg-options KEY=VALUE ...]
 
-Prints a table and, as its last line, one JSON object. Costs are those of one image with one box prompt at the config's
-input size (the preprocessor's `size`, or what the backbone was built for). `flops` counts a multiply-add as 2: matrix
-products, attention and convolutions; not element-wise operations, normalisation and interpolation. The image encoder is
-never allocated, so a ViT-H is counted in seconds. --speed runs `predict` on random weights in a process of its own.
+Prints a table and, as its last line, one JSON object. The costs are for one image with one box prompt at the config's
+input size (the preprocessor's `size`, or the size that the backbone was built for). `flops` counts a multiply-add as 2.
+It includes matrix products, attention and convolutions, and leaves out element-wise operations, normalization and
+interpolation. The image encoder is never allocated, so counting a ViT-H takes seconds. --speed runs `predict` with
+random weights in a separate process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import re
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,32 +26,30 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from mmsam_ext.apis import InferenceError, model_loading
 from mmsam_ext.structures import Prompts
 
 from .measuring import MEMORY_KIND, DeviceError, device_name, peak_memory_mb, pick_device, run_child, timed
+from .table import text_table
 
 FLOPS_UNIT = 'a multiply-add is 2; matrix products, attention and convolutions only'
-#: Lists of components, whose entries are counted one by one.
+#: Lists of components whose entries are counted separately.
 LISTS = ('prompt_stages', 'auxiliary_heads', 'mask_decoder.plugins')
 ROUNDS = 5
 
 
 class ConfigError(ValueError):
-    """The config cannot be measured; the message says why."""
+    """A config that cannot be measured. The message says why."""
 
 
-def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config that has a model.
+def load_config(name: str, options: dict | None = None) -> Config:
+    """Read a config and apply `options`, changes by dotted key, to it.
 
     Raises:
-        ConfigError: no such file, or no `model` in it.
+        InferenceError: there is no such config, or it has no `model`.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f'config {path}: no such file')
-    config = Config.fromfile(path)
+    config = model_loading.load_config(name)
     config.merge_from_dict(options or {})
-    if not isinstance(config.get('model'), dict):
-        raise ConfigError(f'config {path}: field `model` is {config.get("model")!r}, expected a dict')
     init_default_scope(config.get('default_scope', 'mmseg'))
     return config
 
@@ -59,8 +57,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
 def build_without_backbone(model: dict) -> nn.Module:
     """Build a model whose `backbone` has all its parameters, but on the meta device, where they take no memory.
 
-    It takes real tensors and returns random ones of the right shape. All else is real, since prompts decide shapes
-    by their values.
+    The backbone takes real tensors and returns random ones of the right shape. The rest of the model is real, because
+    shapes there depend on the values of prompts.
     """
 
     def build_on_meta(config: dict) -> nn.Module:
@@ -70,7 +68,7 @@ def build_without_backbone(model: dict) -> nn.Module:
     name = 'MetaBackboneOfModelCost'
     MODELS.register_module(name=name, module=build_on_meta, force=True)
     built = MODELS.build({**model, 'backbone': dict(type=name, config=model['backbone'])})
-    backbone = built.backbone.to('meta')  # what was added to it since (PEFT), too
+    backbone = built.backbone.to('meta')  # including PEFT layers, which the segmentor has added since
     backbone.register_forward_pre_hook(lambda module, args: tuple(arg.to('meta') for arg in args))
     backbone.register_forward_hook(lambda module, args, output: _as_random(output))
     return built
@@ -83,10 +81,10 @@ def _as_random(output: Tensor | tuple | list) -> Tensor | tuple:
 
 
 def input_size(model: nn.Module, given: list[int] | None) -> tuple[int, int]:
-    """(H, W): the one given, or else the preprocessor's `size`, or else the size that the backbone is built for.
+    """Return (H, W): the size given, else the preprocessor's `size`, else the size that the backbone is built for.
 
     Raises:
-        ConfigError: none of them.
+        ConfigError: none of them is known.
     """
     sizes = (
         given,
@@ -102,7 +100,7 @@ def input_size(model: nn.Module, given: list[int] | None) -> tuple[int, int]:
 
 
 def one_image(size: tuple[int, int], device: torch.device | str = 'cpu') -> tuple[Tensor, list[SegDataSample]]:
-    """A normalised random image (1, 3, H, W) and its sample with one box prompt around its middle."""
+    """Return a normalized random image (1, 3, H, W) and its sample with one box prompt around the center."""
     height, width = size
     sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
     sample.prompts = Prompts.create(boxes=[[width / 4, height / 4, 3 * width / 4, 3 * height / 4]]).to(device)
@@ -110,10 +108,10 @@ def one_image(size: tuple[int, int], device: torch.device | str = 'cpu') -> tupl
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Name -> (parameters, of these trainable).
+    """Return name -> (number of parameters, number of trainable ones).
 
-    For the top-level modules and, below them, for each prompt stage, auxiliary head and decoder plugin as
-    ``<list>.<class>``, with its index where a class comes twice.
+    Names are those of the top-level modules and, for each prompt stage, auxiliary head and decoder plugin,
+    ``<list>.<class>``, with the index where a class occurs twice.
     """
     counts = {name: _sizes(child) for name, child in model.named_children()}
     own = list(model.parameters(recurse=False))
@@ -137,12 +135,12 @@ def _sum(parameters: list[nn.Parameter]) -> tuple[int, int]:
 
 
 def _cpu_attention_flops(q: tuple, k: tuple, v: tuple, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """PyTorch's counter knows the fused attention of GPUs only, and counts nothing for this one."""
+    """Count the fused attention on the CPU, which PyTorch's counter leaves out."""
     return sdpa_flop_count(q, k, v)
 
 
 def count_flops(model: nn.Module, size: tuple[int, int]) -> tuple[int, dict[str, int]]:
-    """Operations (2 for a multiply-add) of one image with one box prompt: in all, and by top-level module."""
+    """Return the operations (2 for a multiply-add) for one image with one box: the total, and by top-level module."""
     operator = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 (operators have no public name)
     mapping = {operator: _cpu_attention_flops}
     inputs, samples = one_image(size)
@@ -161,7 +159,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> tuple[int, dict[str,
 
 
 def cost(config: Config, given_size: list[int] | None = None) -> dict:
-    """Parameters and operations of a config's model, as in the JSON line."""
+    """Return the parameters and operations of a config's model, as in the JSON line."""
     try:
         model = build_without_backbone(config.model)
         size = input_size(model, given_size)
@@ -169,8 +167,8 @@ def cost(config: Config, given_size: list[int] | None = None) -> dict:
     except ConfigError:
         raise
     except Exception as error:
-        # Some backbones look at values, which the meta device does not have. Where that was not it, this raises again.
-        print(f'(measuring with real weights, since the meta device would not do: {error})', file=sys.stderr)
+        # Some backbones read values, which the meta device does not have. Any other error is raised again below.
+        print(f'(counting with real weights, because the meta device failed: {error})', file=sys.stderr)
         model = MODELS.build(config.model)
         size = input_size(model, given_size)
         flops, by_module = count_flops(model, size)
@@ -189,7 +187,7 @@ def cost(config: Config, given_size: list[int] | None = None) -> dict:
 
 
 def speed(config: Config, given_size: list[int] | None, device: torch.device) -> dict:
-    """Median speed of `predict` over some rounds, one image with one box prompt at a time, and the peak memory."""
+    """Return the median speed of `predict` over :data:`ROUNDS`, for one image with one box, and the peak memory."""
     model = MODELS.build(config.model).eval().to(device)
     inputs, samples = one_image(input_size(model, given_size), device)
     seconds = [timed(lambda: model(inputs, samples, mode='predict'), device) for _ in range(ROUNDS + 1)][1:]
@@ -202,8 +200,8 @@ def speed(config: Config, given_size: list[int] | None, device: torch.device) ->
 
 
 def table(result: dict) -> str:
-    """The result for people: a row for each module."""
-    rows = [('module', 'parameters', 'trainable', 'GFLOPs')]
+    """Return the result as text, a row for each module."""
+    rows = []
     for name, number in result['params_by_module'].items():
         flops = result['flops_by_module'].get(name)
         trainable = result['params_trainable_by_module'][name]
@@ -211,11 +209,7 @@ def table(result: dict) -> str:
     rows.append(
         ('all', f'{result["params_total"]:,}', f'{result["params_trainable"]:,}', f'{result["flops"] / 1e9:.2f}')
     )
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = []
-    for name, *numbers in rows:
-        numbers = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        lines.append('  '.join([name.ljust(widths[0]), *numbers]))
+    lines = [text_table(('module', 'parameters', 'trainable', 'GFLOPs'), rows)]
     height, width = result['input']
     lines.append(f'One image of {height} x {width} (height x width), one box prompt. FLOPs: {FLOPS_UNIT}.')
     if 'images_per_second' in result:
@@ -227,12 +221,12 @@ def table(result: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 2 for a config that cannot be measured."""
+    """Run the command line; returns the exit code, 2 for a config that cannot be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of the model')
-    parser.add_argument('--speed', action='store_true', help='measure images per second and peak memory, too')
+    parser.add_argument('config', help='name or path of a config')
+    parser.add_argument('--speed', action='store_true', help='also measure images per second and peak memory')
     parser.add_argument('--input', nargs=2, type=int, metavar=('H', 'W'), help="input size instead of the config's")
-    parser.add_argument('--device', default='auto', help='of --speed: auto (default), cpu, cuda, cuda:1, ...')
+    parser.add_argument('--device', default='auto', help='device of --speed: auto (default), cpu, cuda, cuda:1, ...')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config, KEY=VALUE')
     parser.add_argument('--only-speed', action='store_true', help=argparse.SUPPRESS)  # the process that --speed starts
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -241,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
         device = pick_device(args.device)
         config = load_config(args.config, args.cfg_options)
         result = speed(config, args.input, device) if args.only_speed else cost(config, args.input)
-    except (ConfigError, DeviceError) as error:
+    except (ConfigError, DeviceError, InferenceError) as error:
         parser.error(str(error))
     if not args.only_speed:
         if args.speed:

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from mmengine.config import Config, DictAction
 from mmseg.registry import METRICS
 
-from .mmseg_tool import run_mmseg_tool
+from .mmseg_tool import run_mmseg_tool, with_config_path
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run MMSeg's test.py; ``--help`` lists its arguments."""
-    run_mmseg_tool('test.py', out_to_metrics(list(arguments)))
+    run_mmseg_tool('test.py', out_to_metrics(with_config_path(arguments)))
 
 
 def out_to_metrics(arguments: list[str]) -> list[str]:
-    """MMSeg's test.py understands ``--out`` only where the evaluator is one metric: of a list, give it to those metrics
-    that write files, as ``--cfg-options test_evaluator.0.output_dir=DIR``.
+    """Pass ``--out DIR`` on to the metrics of a list that write files, as
+    ``--cfg-options test_evaluator.0.output_dir=DIR``. MMSeg's test.py understands it for a single metric only.
 
     Raises:
-        SystemExit: none of the list does.
+        SystemExit: no metric of the list has an argument `output_dir`.
     """
     if not any(argument.split('=')[0] == '--out' for argument in arguments):
         return arguments
@@ -42,7 +42,7 @@ def out_to_metrics(arguments: list[str]) -> list[str]:
     writers = [i for i, kind in enumerate(kinds) if kind and 'output_dir' in inspect.signature(kind).parameters]
     if not writers:
         names = [metric.type for metric in config.test_evaluator]
-        sys.exit(f'--out {known.out}: none of the metrics {names} of test_evaluator has an `output_dir`')
+        sys.exit(f'--out {known.out}: no metric of test_evaluator ({names}) has an argument `output_dir`')
     options = [f'test_evaluator.{index}.output_dir={known.out}' for index in writers]
     kept = _without_out(arguments)
     if '--cfg-options' in kept:

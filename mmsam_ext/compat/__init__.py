@@ -13,6 +13,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``amp``                   the error of mixed precision without a GPU does not say what to do
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
+``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
 """
@@ -21,7 +22,16 @@ from __future__ import annotations
 
 import logging
 
-from . import amp, checkpoints, cpu_distributed, mmcv_lite, mmpretrain_backbones, package_resources, resume
+from . import (
+    amp,
+    checkpoints,
+    cpu_distributed,
+    mmcv_lite,
+    mmpretrain_backbones,
+    package_configs,
+    package_resources,
+    resume,
+)
 
 #: mmengine releases (major, minor) whose internals these fixes were written for.
 MMENGINE_VERSIONS = ((0, 10),)
@@ -50,6 +60,7 @@ def apply() -> None:
     cpu_distributed.apply()
     amp.apply()
     resume.apply()
+    package_configs.apply()
 
 
 __all__ = ['MMENGINE_VERSIONS', 'apply']

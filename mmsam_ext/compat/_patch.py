@@ -26,5 +26,5 @@ def replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None
     replacement = wraps(stock)(make(stock))
     setattr(replacement, _MARK, stock)
     # getattr returned a bound classmethod; its replacement must not be bound a second time.
-    is_classmethod = isinstance(owner, type) and isinstance(owner.__dict__.get(name), classmethod)
-    setattr(owner, name, staticmethod(replacement) if is_classmethod else replacement)
+    unbound = isinstance(owner, type) and isinstance(owner.__dict__.get(name), (classmethod, staticmethod))
+    setattr(owner, name, staticmethod(replacement) if unbound else replacement)

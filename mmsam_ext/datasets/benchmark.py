@@ -7,6 +7,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mmsam_ext.nearest import unknown_names
+
 from .binary_defect import BinaryDefectDataset, image_files, some
 
 
@@ -60,7 +62,7 @@ class BenchmarkDataset(BinaryDefectDataset):
     Raises:
         DatasetNotFoundError: The folder does not exist.
         FileNotFoundError: The dataset is incomplete: a category, a folder in it, or a mask is missing.
-        ValueError: A category is unknown; the message lists the known ones.
+        ValueError: A category is unknown; the message suggests the nearest ones.
     """
 
     TITLE: str
@@ -184,11 +186,10 @@ def check_names(title: str, field: str, names: Sequence[str] | None, known: Sequ
         known: All names that exist.
 
     Raises:
-        ValueError: A name is unknown, or `names` is empty; the message lists the known ones.
+        ValueError: A name is unknown, or `names` is empty; the message suggests the nearest ones.
     """
     names = tuple(known) if names is None else (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        problem = f'contains unknown names {unknown}' if unknown else 'is empty'
-        raise ValueError(f'{title}: {field}={list(names)} {problem}; expected some of {list(known)}')
+        raise ValueError(f'{title}: {field}={list(names)}; {unknown_names(unknown, known)}')
     return names

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 
 from mmsam_ext.utils import read_text
 
-from .benchmark import not_found
+from .benchmark import check_names, not_found
 
 SOURCE = 'https://github.com/switchablenorms/CelebAMask-HQ'
 IMAGES, MASKS, MAPPING = 'CelebA-HQ-img', 'CelebAMask-HQ-mask-anno', 'CelebA-HQ-to-CelebA-mapping.txt'
@@ -52,7 +52,7 @@ class CelebAMaskHQDataset(BaseSegDataset):
     Raises:
         DatasetNotFoundError: `data_root` contains nothing of the dataset; the message says where to get it.
         FileNotFoundError: A folder, the mapping or an image is missing.
-        ValueError: A part or the split is unknown (the message lists the known ones), or no face has any of the parts.
+        ValueError: A part or the split is unknown (the message suggests the nearest ones), or no face has any of the parts.
     """
 
     METAINFO = dict(classes=('background', 'face part'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -67,11 +67,8 @@ class CelebAMaskHQDataset(BaseSegDataset):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'CelebAMask-HQ: split is {split!r}, expected one of {tuple(SPLITS)}')
-        parts = PARTS if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
-        unknown = [part for part in parts if part not in PARTS]
-        if unknown or not parts:
-            raise ValueError(f'CelebAMask-HQ: parts has {unknown or "nothing"}, expected some of {", ".join(PARTS)}')
-        self.split, self.parts, self.dataset_name = split, parts, dataset_name
+        self.split, self.dataset_name = split, dataset_name
+        self.parts = check_names('CelebAMask-HQ', 'parts', parts, PARTS)
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:

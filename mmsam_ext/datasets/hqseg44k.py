@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
-from .benchmark import not_found
+from .benchmark import check_names, not_found
 from .binary_defect import BinaryDefectDataset, some
 
 SOURCE = 'https://huggingface.co/sam-hq-team/sam-hq-training/tree/main/data'
@@ -58,7 +58,7 @@ class HQSeg44KDataset(BinaryDefectDataset):
     Raises:
         DatasetNotFoundError: All parts are missing; the message says what was expected and where to get it.
         FileNotFoundError: The folder of a part or a mask is missing.
-        ValueError: The split or a part is unknown; the message lists the known ones.
+        ValueError: The split or a part is unknown; the message suggests the nearest ones.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
@@ -73,10 +73,9 @@ class HQSeg44KDataset(BinaryDefectDataset):
         if split not in ('train', 'test'):
             raise ValueError(f"HQSeg44KDataset: split={split!r}, expected 'train' or 'test'")
         known = TRAIN if split == 'train' else TEST
-        unknown = [part for part in parts or () if part not in known]
-        if unknown or (parts is not None and not parts):
-            raise ValueError(f'HQSeg44KDataset: parts={list(parts)} of {split}, expected some of {list(known)}')
-        self.parts = {part: known[part] for part in parts or known}
+        self.parts = {
+            part: known[part] for part in check_names(f'HQSeg44KDataset {split}', 'parts', parts, tuple(known))
+        }
         kwargs.setdefault('dataset_name', 'hqseg44k')
         super().__init__(data_root=data_root, data_prefix=dict(img_path='', seg_map_path=''), **kwargs)
 

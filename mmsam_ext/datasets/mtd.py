@@ -38,7 +38,7 @@ class MTDDataset(BinaryDefectDataset):
     Raises:
         DatasetNotFoundError: The folder does not exist; the message says where to get the dataset.
         FileNotFoundError: The list, a folder, or a listed image or mask is missing.
-        ValueError: A class is unknown (the message lists the known ones), or the chosen classes have no samples.
+        ValueError: A class is unknown (the message suggests the nearest ones), or the chosen classes have no samples.
     """
 
     def __init__(

@@ -9,8 +9,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmsam_ext.apis import InferenceError, PromptSegInferencer, model_loading
-from mmsam_ext.apis.model_loading import known_configs
+from mmsam_ext import config_files
+from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.config_files import known_configs
 from tests.apis.conftest import picture, visible
 from tests.models.small import config
 from tests.naming import assert_names, raises_naming
@@ -208,7 +209,8 @@ def test_model_names(tmp_path: Path) -> None:
     assert {'sam_tiny_synthetic', 'sam_tiny_mtd', 'sam_vitb_industrial'} <= set(known)
     with pytest.raises(InferenceError) as error:
         PromptSegInferencer('sam_tinny')
-    assert_names(str(error.value), 'model', 'sam_tinny', *known)
+    assert_names(str(error.value), 'model', 'sam_tinny', 'sam_tiny_mtd')
+    assert 'spt_vitb_industrial' not in str(error.value)  # the nearest names, not all
     with raises_naming(InferenceError, 'configs/none.py'):
         PromptSegInferencer('configs/none.py')
     with raises_naming(InferenceError, '~nouser/none.py'):
@@ -230,7 +232,7 @@ def test_model_names(tmp_path: Path) -> None:
 
 
 def test_an_installation_without_configs_says_so(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model_loading, 'CONFIG_FOLDERS', (tmp_path / 'configs',))
+    monkeypatch.setattr(config_files, 'CONFIG_FOLDERS', (tmp_path / 'configs',))
     with raises_naming(InferenceError, 'sam_tiny_synthetic', tmp_path / 'configs'):
         PromptSegInferencer('sam_tiny_synthetic')
 

@@ -87,7 +87,7 @@ def test_what_is_missing(root, tmp_path):
     ('options', 'names'),
     [
         (dict(split='val'), ('split', 'val', 'train', 'test')),
-        (dict(parts=['DUT-OMRON']), ('parts', 'DUT-OMRON', 'train', 'DIS5K-TR')),
+        (dict(parts=['DUT-OMRON']), ('parts', 'DUT-OMRON', 'train', 'DUTS-TR')),
         (dict(parts=[]), ('parts', '[]', 'train')),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import check_env
 import pytest
+
+from tests.packaging_files import install_requires
 
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = REPO / 'tools' / 'check_env.py'
@@ -26,13 +29,13 @@ def wrong(report: dict | None = GOOD_REPORT, **changes: str | None) -> dict[str,
 
 def test_pinned_set_is_right() -> None:
     assert wrong() == {}
-    assert wrong(mmcv_lite=None, mmcv='2.1.0') == {}, 'the full mmcv will do'
+    assert wrong(mmcv_lite=None, mmcv='2.1.0') == {}, 'the full mmcv is accepted, too'
     assert wrong(opencv_python=None, opencv_python_headless='4.10.0.84') == {}
-    assert wrong(timm='1.0.20', numpy='2.1.0') == {}, 'other versions inside the range are named, not refused'
+    assert wrong(timm='1.0.20', numpy='2.1.0') == {}, 'other versions inside the range are reported, not rejected'
 
 
 @pytest.mark.parametrize(
-    ('changes', 'name', 'state', 'mend'),
+    ('changes', 'name', 'state', 'fix'),
     [
         (dict(torch=None), 'torch', 'MISSING', 'torch==2.11.0 torchvision==0.26.0'),
         (dict(torch='2.5.1'), 'torch', 'WRONG', 'torch==2.11.0 torchvision==0.26.0'),
@@ -41,27 +44,32 @@ def test_pinned_set_is_right() -> None:
         (dict(mmengine='0.11.0'), 'mmengine', 'WRONG', 'mmengine==0.10.7'),
         (dict(mmsegmentation='0.30.0'), 'mmsegmentation', 'WRONG', 'mmsegmentation==1.2.2'),
         (dict(mmcv_lite=None), 'mmcv or mmcv-lite', 'MISSING', 'pip install mmcv-lite==2.1.0'),
-        (dict(mmcv_lite=None, mmcv='2.2.0'), 'mmcv or mmcv-lite', 'refuses it', 'uninstall -y mmcv mmcv-lite &&'),
-        (dict(mmcv='2.1.0'), 'mmcv or mmcv-lite', 'overwrite one another', 'uninstall -y mmcv mmcv-lite &&'),
+        (
+            dict(mmcv_lite=None, mmcv='2.2.0'),
+            'mmcv or mmcv-lite',
+            'needs 2.0.0 to below 2.2',
+            'uninstall -y mmcv mmcv-lite &&',
+        ),
+        (dict(mmcv='2.1.0'), 'mmcv or mmcv-lite', 'overwrite each other', 'uninstall -y mmcv mmcv-lite &&'),
     ],
 )
-def test_what_is_wrong_and_what_mends_it(changes: dict, name: str, state: str, mend: str) -> None:
+def test_what_is_wrong_and_how_to_fix_it(changes: dict, name: str, state: str, fix: str) -> None:
     rows = wrong(**changes)
     assert list(rows) == [name]
-    assert state in rows[name].state and mend in rows[name].mend
+    assert state in rows[name].state and fix in rows[name].fix
 
 
 @pytest.mark.parametrize(
     ('report', 'state'),
     [
-        (dict(torchvision='0.25.0+cu130'), 'goes with torchvision 0.26'),
-        (dict(torch='2.11.0+cpu'), 'builds differ: cpu and cu130'),
+        (dict(torchvision='0.25.0+cu130'), 'needs torchvision 0.26'),
+        (dict(torch='2.11.0+cpu'), 'different builds: cpu and cu130'),
         (dict(error='RuntimeError: operator torchvision::nms does not exist'), 'operator torchvision::nms'),
     ],
 )
 def test_torch_and_torchvision_must_match(report: dict, state: str) -> None:
     row = wrong(report=GOOD_REPORT | report)['torch and torchvision']
-    assert state in row.state and 'uninstall -y torch torchvision &&' in row.mend
+    assert state in row.state and 'uninstall -y torch torchvision &&' in row.fix
 
 
 def test_gpu_row() -> None:
@@ -69,7 +77,7 @@ def test_gpu_row() -> None:
         rows = {row.name: row for row in check_env.check(dict(PINS), GOOD_REPORT | report, PINS)}
         return rows['GPU'].installed, rows['GPU'].state
 
-    assert row({}) == ('none seen', 'CPU only')
+    assert row({}) == ('none found', 'CPU only')
     assert row(dict(cuda=True, devices=['A100', 'A100'])) == ('A100, A100', 'ok')
 
 
@@ -89,11 +97,24 @@ def test_pins_follow_the_python(tmp_path: Path) -> None:
 def test_runs_with_nothing_installed() -> None:
     done = subprocess.run([sys.executable, '-I', '-S', str(SCRIPT)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
-    assert 'torch                  -' in done.stdout and 'All at once: ' in done.stdout
+    assert re.search(r'^torch +- ', done.stdout, re.MULTILINE) and 'runtime.txt' in done.stdout
 
 
 def test_here() -> None:
     """The environment that runs the tests is a right one, torch imported and all."""
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert 'a matching pair' in done.stdout and 'Everything that is needed is here.' in done.stdout
+    assert 'a matching pair' in done.stdout and 'WRONG' not in done.stdout
+
+
+def test_needs_what_setup_declares() -> None:
+    """The same distributions, and no wider a range than setup.py has."""
+    declared = {}
+    for line in install_requires():
+        name, bounds = re.match(r'([\w-]+)(.*)', line).groups()
+        declared[name] = dict(re.findall(r'(>=|==|<)([\d.]+)', bounds))
+    assert declared.keys() == check_env.NEEDED.keys()
+    for name, bounds in declared.items():
+        lowest, too_new = check_env.NEEDED[name]
+        assert bounds.get('>=', bounds.get('==', lowest)) == lowest, name
+        assert bounds.get('<', too_new) == too_new, name
