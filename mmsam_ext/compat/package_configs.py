@@ -8,19 +8,21 @@ an inherited config in a scope of the package's name; our components are in MMSe
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-
-import mmengine.hub
-import mmengine.hub.hub
-from mmengine.config import Config
+from typing import TYPE_CHECKING
 
 from mmsam_ext.config_files import PREFIX, packaged_config
 
 from ._patch import replace
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 
 def apply() -> None:
     """Let mmengine find the configs of this package."""
+    import mmengine.hub.hub
+    from mmengine.config import Config
+
     replace(Config, '_get_cfg_path', _find_base)
     for owner in (mmengine.hub.hub, mmengine.hub):
         replace(owner, 'get_config', _get_config)
@@ -44,8 +46,9 @@ def _get_config(stock: Callable) -> Callable:
         """Return a config of another package; with `pretrained`, its `model_path` is where its weights are."""
         if not cfg_path.startswith(PREFIX):
             return stock(cfg_path, pretrained)
-        path: Path = packaged_config(cfg_path)
-        config = Config.fromfile(str(path))
+        from mmengine.config import Config
+
+        config = Config.fromfile(str(packaged_config(cfg_path)))
         if pretrained:
             weights = (config.get('model', {}).get('init_cfg') or {}).get('checkpoint')
             if weights is None:
