@@ -52,7 +52,7 @@ class CelebAMaskHQDataset(BaseSegDataset):
     Raises:
         DatasetNotFoundError: `data_root` contains nothing of the dataset; the message says where to get it.
         FileNotFoundError: A folder, the mapping or an image is missing.
-        ValueError: A part or the split is unknown (the message suggests the nearest ones), or no face has any of the parts.
+        ValueError: A part or the split is unknown (the message suggests the nearest parts), or no face has any part.
     """
 
     METAINFO = dict(classes=('background', 'face part'), palette=[[0, 0, 0], [255, 60, 60]])
