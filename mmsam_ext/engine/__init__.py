@@ -1,4 +1,4 @@
-from . import hooks, optimizers
+from . import hooks, loops, optimizers
 from .optim_wrapper_constructor import TrainableOptimWrapperConstructor
 
-__all__ = ['TrainableOptimWrapperConstructor', 'hooks', 'optimizers']
+__all__ = ['TrainableOptimWrapperConstructor', 'hooks', 'loops', 'optimizers']

@@ -1,0 +1,8 @@
+# Zero-shot SAM ViT-L on DAVIS-345 (data/davis345) by clicks: tools/test.py configs/sam_vitl_davis_clicks.py CKPT
+# Another model: its base in place of the first line below.
+_base_ = [
+    '_base_/models/sam_vitl.py',
+    '_base_/datasets/clicks_1024.py',
+    '_base_/runtime/default.py',
+]
+model = dict(trainable=())
