@@ -1,4 +1,5 @@
 from .generate_prompts import GeneratePrompts, PromptMode
+from .keep_original_image import KeepOriginalImage
 from .load_face_parts import LoadFaceParts
 from .load_image import LoadImageFromFile
 from .load_nuclei import CropTile, LoadNucleiMask, read_nuclei
@@ -12,6 +13,7 @@ from .synthesize_occlusion import SynthesizeOcclusion
 __all__ = [
     'CropTile',
     'GeneratePrompts',
+    'KeepOriginalImage',
     'LoadBinaryMask',
     'LoadImageFromFile',
     'LoadFaceParts',

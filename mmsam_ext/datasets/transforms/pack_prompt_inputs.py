@@ -23,7 +23,7 @@ class PackPromptInputs(PackSegInputs):
     Prompts are scaled from the frame they were drawn in to that of the image as it is now (:func:`rescale`). `gt_masks`
     (T, H, W) are packed as they are: in training that is the image's frame, in evaluation that of the original image. A
     `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W), and what came with prompts from outside
-    becomes `prompt_info`.
+    becomes `prompt_info`. An `original_image` (3, H, W) is packed as it is.
 
     Args:
         meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name`, `defect_class`, `img_id` and `ann_file` always
@@ -54,6 +54,8 @@ class PackPromptInputs(PackSegInputs):
         if 'prompt_info' in results:
             info = {key: torch.from_numpy(value) for key, value in results['prompt_info'].items()}
             sample.prompt_info = InstanceData(**info)
+        if 'original_image' in results:
+            sample.original_image = PixelData(data=torch.from_numpy(results['original_image']))
         if 'part_map' in results:
             sample.gt_part_map = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['part_map'][None])))
         return packed

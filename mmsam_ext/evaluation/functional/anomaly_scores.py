@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -30,6 +32,21 @@ def score_bins(scores: Tensor) -> Tensor:
         raise ValueError('scores hold NaN, expected numbers')
     bits = (scores.to(torch.float16) + 0.0).view(torch.int16).long()  # + 0.0 makes 0 of -0
     return torch.where(bits < 0, -bits - 1, bits + (BINS >> 1))
+
+
+def bin_scores() -> Tensor:
+    """(BINS,) float64, the score that each bin of :func:`score_bins` stands for (NaN for those no score falls in)."""
+    bins = torch.arange(BINS)
+    bits = torch.where(bins < BINS >> 1, -bins - 1, bins - (BINS >> 1))
+    return bits.to(torch.int16).view(torch.float16).double()
+
+
+def rescale_histograms(histograms: Sequence[Tensor], low: float, high: float) -> list[Tensor]:
+    """Histograms (BINS,) of the scores (score - low) / (high - low), in [0, 1]; of 0 where high is low."""
+    used = torch.stack(list(histograms)).any(0).nonzero()[:, 0]
+    scores = bin_scores()[used]
+    bins = score_bins(((scores - low) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(scores))
+    return [torch.zeros_like(one).index_add_(0, bins, one[used]) for one in histograms]
 
 
 def score_histogram(bins: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
@@ -19,8 +20,10 @@ from ..functional import (
     aupro,
     auroc,
     average_precision,
+    bin_scores,
     f1_max,
     region_histogram,
+    rescale_histograms,
     score_bins,
     score_histogram,
 )
@@ -72,6 +75,17 @@ class GroupScores:
         self.number_regions += other.number_regions
         self.number += other.number
 
+    def min_max(self) -> GroupScores:
+        """Return the sums of the scores after min-max normalisation over all pixels counted."""
+        counted = sum(self.pixels).nonzero()[:, 0]
+        if not len(counted):
+            return self
+        low, high = bin_scores()[counted[[0, -1]]].tolist()
+        histograms = rescale_histograms((*self.pixels, *self.images, self.regions), low, high)
+        return GroupScores(
+            tuple(histograms[:2]), tuple(histograms[2:4]), histograms[4], self.number_regions, self.number
+        )
+
     def values(self, limit: float) -> dict[str, float]:
         """Percent by name; what is undefined is left out."""
         values = {}
@@ -101,6 +115,10 @@ class AnomalyMetric(BaseMetric):
 
     Args:
         limit: Largest false positive rate of AUPRO.
+        size: (H, W) to which score maps (cubic) and masks (nearest) are resized first, as (400, 400) in SAA+; None:
+            as they are.
+        min_max: Normalise scores to [0, 1] by the smallest and the largest of each category (`defect_class` up to its
+            first '/') before categories of a group are put together, as in SAA+. Within a category it changes nothing.
         by: As :class:`ForegroundMetric`.
         collect_device, prefix: See BaseMetric.
 
@@ -114,16 +132,22 @@ class AnomalyMetric(BaseMetric):
     )
 
     def __init__(
-        self, limit: float = 0.3, by: str = 'dataset', collect_device: str = 'cpu', prefix: str | None = None
+        self,
+        limit: float = 0.3,
+        size: tuple[int, int] | None = None,
+        min_max: bool = False,
+        by: str = 'dataset',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 < limit <= 1:
             raise ValueError(f'AnomalyMetric: limit={limit}, expected a number in (0, 1]')
-        self.limit = limit
+        self.limit, self.size, self.min_max = limit, size and tuple(size), min_max
         self.by = check_grouping(type(self).__name__, by)
-        self._groups: dict[str, GroupScores] = {}
+        self._groups: dict[tuple[str, str], GroupScores] = {}
         self._seen = 0
-        self._last: tuple[str, Tensor, Tensor, Tensor | None] | None = None
+        self._last: tuple[tuple[str, str], Tensor, Tensor, Tensor | None] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Count images; the last one is held back, as a sampler may have added it to make ranks even."""
@@ -131,8 +155,21 @@ class AnomalyMetric(BaseMetric):
             logits = foreground_logits(sample)
             self._count_last()
             target, ignored = foreground_target(sample, logits), ignored_pixels(sample, logits)
-            self._last = (group_name(sample, self.by), score_bins(logits), target, ignored)
+            logits, target, ignored = self._resized(logits, target, ignored)
+            key = group_name(sample, self.by), group_name(sample, 'category') if self.min_max else ''
+            self._last = (key, score_bins(logits), target, ignored)
             self._seen += 1
+
+    def _resized(self, logits: Tensor, target: Tensor, ignored: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The map (H, W), its target and its ignored pixels at the size that scores are taken at."""
+        if self.size is None:
+            return logits, target, ignored
+
+        def nearest(mask: Tensor) -> Tensor:
+            return F.interpolate(mask[None, None].float(), self.size, mode='nearest')[0, 0] > 0
+
+        logits = F.interpolate(logits[None, None], self.size, mode='bicubic', align_corners=False)[0, 0]
+        return logits, nearest(target), None if ignored is None else nearest(ignored)
 
     def _count_last(self) -> None:
         if self._last is not None:
@@ -153,11 +190,14 @@ class AnomalyMetric(BaseMetric):
         self._groups, self._seen, self._last = {}, 0, None
         return super().evaluate(world)
 
-    def compute_metrics(self, results: Sequence[dict[str, GroupScores]]) -> dict[str, float]:
+    def compute_metrics(self, results: Sequence[dict[tuple[str, str], GroupScores]]) -> dict[str, float]:
         """Merge the ranks' sums and log a table; the keys are those of :func:`report`."""
-        merged: dict[str, GroupScores] = {}
+        by_category: dict[tuple[str, str], GroupScores] = {}
         for groups in results:
-            for group, scores in groups.items():
-                merged.setdefault(group, GroupScores()).merge(scores)
+            for key, scores in groups.items():
+                by_category.setdefault(key, GroupScores()).merge(scores)
+        merged: dict[str, GroupScores] = {}
+        for (group, _), scores in by_category.items():
+            merged.setdefault(group, GroupScores()).merge(scores.min_max() if self.min_max else scores)
         by_group = {group: (scores.number, scores.values(self.limit)) for group, scores in merged.items()}
         return report('AnomalyMetric', self.names, by_group)

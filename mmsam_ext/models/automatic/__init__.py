@@ -2,6 +2,7 @@ from .anomaly_prompt import AnomalyPrompt
 from .boxes_from_file import BoxesFromFile
 from .fusion import fuse_masks
 from .grounding_dino import GroundingDINOBoxes
+from .saa_plus import SAAPlusSegmentor
 from .saliency_rescorer import SaliencyRescorer
 from .text_boxes import BoxSource, TextBoxes, normalise_caption
 
@@ -10,6 +11,7 @@ __all__ = [
     'BoxSource',
     'BoxesFromFile',
     'GroundingDINOBoxes',
+    'SAAPlusSegmentor',
     'SaliencyRescorer',
     'TextBoxes',
     'fuse_masks',

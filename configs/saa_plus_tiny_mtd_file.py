@@ -1,0 +1,18 @@
+# SAA+'s steps with the mini SAM on magnetic tiles, with boxes from data/mtd/boxes.json (a COCO result file, images by
+# `file_name`) in place of text: tools/test.py configs/saa_plus_tiny_mtd_file.py mmsam_ext://sam_tiny
+_base_ = './sam_tiny_mtd_clicks.py'
+model = dict(
+    type='SAAPlusSegmentor',
+    box_source=dict(type='BoxesFromFile', defects='data/mtd/boxes.json'),
+    anomaly_prompts={'*': dict(object='tile')},
+)
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='KeepOriginalImage'),
+    dict(type='Resize', scale=(384, 384), keep_ratio=False, backend='pillow'),
+    dict(type='LoadBinaryMask'),
+    dict(type='PackPromptInputs'),
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_evaluator = dict(_delete_=True, type='AnomalyMetric', size=(400, 400))
+test_cfg = dict(_delete_=True, type='TestLoop')

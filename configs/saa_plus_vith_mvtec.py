@@ -1,0 +1,9 @@
+# SAA+ with SAM ViT-H on MVTec AD (data/mvtec_ad): tools/test.py configs/saa_plus_vith_mvtec.py checkpoints/sam_vit_h_4b8939.pth
+# With SPT (SPT's Table 7): its model in place of SAM's, type='SAAPlusSegmentor' and the arguments of saa_plus_vith.py.
+_base_ = [
+    '_base_/models/saa_plus_vith.py',
+    '_base_/prompts/saa_plus_mvtec.py',
+    '_base_/datasets/saa_plus_1024.py',
+    '_base_/runtime/default.py',
+]
+model = dict(anomaly_prompts={{_base_.anomaly_prompts}})
