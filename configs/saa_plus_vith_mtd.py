@@ -1,5 +1,6 @@
-# SAA+ with SAM ViT-H on magnetic tiles (data/mtd): tools/test.py configs/saa_plus_vith_mtd.py checkpoints/sam_vit_h_4b8939.pth
-# With SPT (SPT's Table 7): its model in place of SAM's, type='SAAPlusSegmentor' and the arguments of saa_plus_vith.py.
+# SAA+ with SAM ViT-H on magnetic tiles (data/mtd):
+# tools/test.py configs/saa_plus_vith_mtd.py checkpoints/sam_vit_h_4b8939.pth
+# With SPT (SPT's Table 7): see saa_plus_spt_vith_mvtec.py.
 _base_ = [
     '_base_/models/saa_plus_vith.py',
     '_base_/prompts/saa_plus_surfaces.py',

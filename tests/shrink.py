@@ -6,11 +6,14 @@ Datasets of files get the layouts that :func:`write_mtd` and :func:`write_folder
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+import torch
 from mmengine.config import Config
 
 from mmsam_ext.datasets import hqseg44k
@@ -129,6 +132,13 @@ def _shrink_node(node: dict, data: Path) -> None:
     elif kind == 'LoadPrompts':
         if node.get('result_file'):
             node['result_file'] = str(write_coco_results(data / 'results.json'))
+    elif kind == 'GroundingDINOBoxes':  # needs transformers and a download
+        node.clear()
+        node.update(type='BoxesFromFile', defects=str(write_boxes(data / 'boxes.json')))
+    elif kind == 'BoxesFromFile':
+        node['defects'] = str(write_boxes(data / 'boxes.json'))
+    elif kind == 'SaliencyRescorer':
+        node.update(arch='resnet18', weights=str(write_resnet18(data / 'resnet18.pth')), sizes=(32, 64))
     elif kind in LAYOUTS:
         node.update(data_root=str(LAYOUTS[kind](data / kind)), **UNSERIALIZED)
     elif kind in BENCHMARKS:
@@ -163,9 +173,33 @@ def write_mtd(folder: Path) -> Path:
         name = f'{("MT_Blowhole", "MT_Crack")[index % 2]}/Imgs/exp_{index}'
         write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index)
         names.append(name)
-    for split in ('train', 'val'):
+    for split in ('train', 'val', 'normal'):
         (folder / f'{split}.txt').write_text('\n'.join(names) + '\n')
     return folder
+
+
+def write_boxes(path: Path) -> Path:
+    """Boxes for the images of all layouts, by file name: a disc of the first two images, and a wrong one."""
+    names = [
+        '000.png',
+        '001.png',
+        '0000.bmp',
+        '20000.png',
+        '000.JPG',
+        *(f'exp_{index}.jpg' for index in range(SAMPLES)),
+    ]
+    boxes = [([20, 10, 22, 22], 0.8), ([1, 50, 20, 15], 0.3)]
+    rows = [dict(file_name=name, category_id=0, bbox=box, score=score) for name in names for box, score in boxes]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def write_resnet18(path: Path) -> Path:
+    """Random weights under timm's names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(timm.create_model('resnet18').state_dict(), path)
+    return path
 
 
 def write_folders(folder: Path) -> Path:

@@ -77,6 +77,8 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
         elif metric['type'] == 'CocoMaskAP':
             modes = next(step.get('modes', ['box']) for step in pipeline if step['type'] == 'LoadPrompts')
             keys |= {'AP', 'AP50', *(f'AP/{mode}' for mode in modes)}
+        elif metric['type'] == 'AnomalyMetric':
+            keys |= {'pixel_AUROC', 'pixel_AP', 'pixel_F1Max'}
         elif metric['type'] == 'NoCMetric':
             keys |= {'NoC80', 'NoC85', 'NoC90', 'IoU@1'}
     return keys

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -156,7 +158,7 @@ def test_anomaly_memory_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     metric = AnomalyMetric()
     for seed in range(30):
         metric.process({}, [sample(*random(seed))])
-    assert metric.results == [] and list(metric._groups) == ['MTD']
+    assert metric.results == [] and list(metric._groups) == [('MTD', '')]
     held = metric._groups['MTD']
     tensors = (*held.pixels, *held.images, held.regions)
     assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 5 * 65536 * 8
@@ -178,3 +180,45 @@ def test_ranks_together_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
         metric.evaluate(3)
         monkeypatch.undo()
     assert AnomalyMetric().compute_metrics(parts) == alone
+
+
+def anomaly_sample(scores: list[list[float]], truth: list[list[int]], defect_class: str) -> dict:
+    """A sample with an anomaly map, as :class:`SAAPlusSegmentor` leaves it."""
+    return dict(
+        pred_instances={},
+        seg_logits=dict(data=torch.tensor([scores])),
+        gt_sem_seg=dict(data=torch.tensor([truth])),
+        dataset_name='set',
+        defect_class=defect_class,
+    )
+
+
+def test_anomaly_scores_normalised_by_category() -> None:
+    """Two categories of different scales: pooled as they are, the second's background is above the first's defects."""
+    samples = [
+        anomaly_sample([[0.0, 0.125], [0.25, 0.5]], [[0, 0], [0, 1]], 'a/x'),
+        anomaly_sample([[1.0, 1.25], [2.0, 3.0]], [[0, 0], [1, 1]], 'b/x'),
+    ]
+    # As they are, 0.5 is above 3 of 5 normal pixels, 2 and 3 above all. Normalised, defects are 1, 0.5 and 1, normal
+    # pixels 0, 0.25, 0.5, 0 and 0.125: one tie.
+    for min_max, wins in ((False, 3 + 5 + 5), (True, 5 + 4.5 + 5)):
+        metric = AnomalyMetric(min_max=min_max)
+        metric.process(None, samples)
+        assert metric.evaluate(2)['pixel_AUROC'] == pytest.approx(100 * wins / 15)
+    by_category = {}
+    for min_max in (False, True):
+        metric = AnomalyMetric(min_max=min_max, by='category')
+        metric.process(None, samples)
+        by_category[min_max] = metric.evaluate(2)
+    assert by_category[False] == pytest.approx(by_category[True]), 'within a category it changes nothing'
+
+
+def test_anomaly_maps_at_a_fixed_size() -> None:
+    """Cubic maps and nearest masks, as cv2 has them."""
+    rng = np.random.default_rng(0)
+    scores, truth = rng.random((7, 9)).astype(np.float32), (rng.random((7, 9)) < 0.3).astype(np.uint8)
+    metric = AnomalyMetric(size=(16, 20))
+    logits, target, ignored = metric._resized(torch.from_numpy(scores), torch.from_numpy(truth) > 0, None)
+    assert np.allclose(logits, cv2.resize(scores, (20, 16), interpolation=cv2.INTER_CUBIC), atol=1e-5)
+    assert np.array_equal(target, cv2.resize(truth, (20, 16), interpolation=cv2.INTER_NEAREST) > 0)
+    assert ignored is None
