@@ -1,4 +1,4 @@
-"""An optimizer over the parameters that are trained, and no others."""
+"""`TrainableOptimWrapperConstructor`: an optimizer over the trained parameters only."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import nn
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's default constructor, less the frozen parameters, which it hands to the optimizer too.
+    """Build an optimizer like mmengine's default constructor, but without frozen parameters.
 
-    With a `paramwise_cfg`, parameters of the same options share a group (mmengine makes one group a parameter, which
-    keeps PyTorch from updating them in one call).
+    With a `paramwise_cfg`, parameters with equal options share a group. mmengine makes one group per parameter, which
+    keeps PyTorch from updating them in one call.
 
     Raises:
-        ValueError: nothing is to be trained.
+        ValueError: The model has no parameter to train.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of `model`; `paramwise_cfg` works as in mmengine."""
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError(
-                'no parameter to train: `model.trainable` is empty (a zero-shot config can only be tested)'
+                'there is no parameter to train: `model.trainable` is empty. A zero-shot config can only be tested'
             )
-        # mmengine takes the way through add_params only where there is a paramwise_cfg.
+        # mmengine calls add_params only if there is a paramwise_cfg.
         self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)
         return super().__call__(model)
 
@@ -39,14 +39,14 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def _mark_matrices(groups: list[dict], model: nn.Module) -> None:
-    """Mark the weights of linear layers for :class:`MuonAdamW`; a convolution's or an embedding's is no matrix."""
+    """Mark the weights of linear layers for :class:`MuonAdamW`; convolutions and embeddings are excluded."""
     matrices = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     for group in groups:
         group['matrix'] = all(id(parameter) in matrices for parameter in group['params'])
 
 
 def _merged(groups: list[dict]) -> list[dict]:
-    """Groups of the same options as one, in the order of their first parameters."""
+    """Merge groups with equal options, in the order of their first parameters."""
     merged: dict[tuple, dict] = {}
     for group in groups:
         options = {key: value for key, value in group.items() if key != 'params'}

@@ -1,4 +1,4 @@
-"""One training at a time in a work folder."""
+"""`WorkDirLock`: only one training at a time in a work folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _HELD: dict[str, IO[str]] = {}
 class WorkDirLock:
     """Lock a work folder against a second training, as long as this process lives.
 
-    The lock is the operating system's (``fcntl.lockf``): it goes with the process, however that ends, works on network
-    file systems, and is not inherited by data loading workers, which may outlive a killed training for some seconds.
+    The lock is the operating system's (``fcntl.lockf``). It ends with the process, however the process ends; it works
+    on network file systems; and data loading workers, which may outlive a killed training for some seconds, do not
+    inherit it.
 
     Args:
         work_dir: The folder; it is made if it does not exist.
@@ -32,10 +33,10 @@ class WorkDirLock:
         self.path = osp.join(osp.realpath(work_dir), LOCK_NAME)
 
     def acquire(self) -> None:
-        """Take the lock; without effect where it is held already by this process.
+        """Take the lock; has no effect if this process holds it already.
 
         Raises:
-            RuntimeError: another process trains in the folder; the message names its process id and host.
+            RuntimeError: Another process trains in the folder. The message names its process id and host.
         """
         try:
             import fcntl
@@ -55,7 +56,7 @@ class WorkDirLock:
                 return
             raise RuntimeError(
                 f'{osp.dirname(self.path)}: another training is running in this work_dir ({owner}). Wait for it to '
-                'end, stop it, or give this one another --work-dir'
+                'end, stop it, or choose another --work-dir for this one'
             ) from None
         file.seek(0)
         file.truncate()
@@ -64,14 +65,14 @@ class WorkDirLock:
         _HELD[self.path] = file
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         file = _HELD.pop(self.path, None)
         if file is not None:
             file.close()
 
 
 def _owner(file: IO[str]) -> str:
-    """Return process, host and start of the training that holds a lock."""
+    """Describe process, host and start of the training that holds a lock."""
     file.seek(0)
     try:
         held = json.loads(file.read(1000))

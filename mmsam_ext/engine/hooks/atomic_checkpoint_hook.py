@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, whenever the process is killed."""
+"""`AtomicCheckpointHook`: checkpoints that are complete or absent, whenever the process is killed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PARTIAL = '.partial'
 
 
 def write_atomically(content: bytes, path: str | Path) -> None:
-    """Write a file so that nobody ever sees half of it, not even after a power cut.
+    """Write a file so that readers see it complete or not at all, even after a power cut.
 
-    The bytes go to a file of a unique name beside it, ``.NAME.<id>.partial``, to the disk, and only then take the
-    file's name. :func:`remove_partial_files` removes what a killed process leaves behind.
+    The bytes are written and synced to a file with a unique name in the same folder, ``.NAME.<id>.partial``, which is
+    then renamed. :func:`remove_partial_files` removes what a killed process leaves behind.
     """
     folder, name = osp.split(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -43,7 +43,7 @@ def write_atomically(content: bytes, path: str | Path) -> None:
         with suppress(OSError):
             os.remove(partial)
         raise
-    descriptor = os.open(folder, os.O_RDONLY)  # the new name is on the disk when its folder is
+    descriptor = os.open(folder, os.O_RDONLY)  # the new name is on the disk once its folder is synced
     try:
         os.fsync(descriptor)
     finally:
@@ -51,7 +51,7 @@ def write_atomically(content: bytes, path: str | Path) -> None:
 
 
 def remove_partial_files(folder: str) -> None:
-    """Remove what killed writers left in a folder that nobody else writes to now."""
+    """Remove what killed processes left in a folder to which no other process writes now."""
     for name in os.listdir(folder) if osp.isdir(folder) else ():
         if name.startswith('.') and name.endswith(PARTIAL):
             with suppress(OSError):
@@ -60,7 +60,7 @@ def remove_partial_files(folder: str) -> None:
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend with :func:`write_atomically`."""
+    """Write files with :func:`write_atomically`, otherwise as mmengine's local backend does."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes atomically."""
@@ -73,26 +73,26 @@ class AtomicLocalBackend(LocalBackend):
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook`` with a good checkpoint on the disk at every moment.
+    """Save checkpoints as mmengine's ``CheckpointHook`` does, with a valid checkpoint on the disk at every moment.
 
-    Differences: files and ``last_checkpoint`` are written atomically; an old checkpoint (also the old best one) is
-    deleted after the new one is complete and named, not before; the work folder is locked against a second training.
-    What goes into a checkpoint is decided by the Runner and by ``before_save_checkpoint`` hooks.
+    The differences: files and ``last_checkpoint`` are written atomically; an old checkpoint (also the old best one) is
+    deleted after the new one is complete, not before; and the work folder is locked against a second training. The
+    Runner and the ``before_save_checkpoint`` hooks decide what goes into a checkpoint.
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, -1 for all, otherwise 2 or more.
 
     Raises:
-        ValueError: `max_keep_ckpts` is 1 or 0, or the deprecated `file_client_args` is given.
-        RuntimeError: before training, where another process trains in the same work folder.
+        ValueError: `max_keep_ckpts` is 0 or 1, or the deprecated `file_client_args` is given.
+        RuntimeError: Before training, another process trains in the same work folder.
     """
 
     def __init__(self, *args: Any, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
         if max_keep_ckpts in (0, 1):
             raise ValueError(
                 f'AtomicCheckpointHook: max_keep_ckpts is {max_keep_ckpts}, expected -1 (all) or at least 2: with only '
-                'one, a run whose newest checkpoint turns out bad (diverged, or on a damaged disk) has nothing to go '
-                'back to'
+                'one, a run whose newest checkpoint turns out to be bad (diverged, or on a damaged disk) cannot go '
+                'back to an earlier one'
             )
         if kwargs.get('file_client_args') is not None:
             raise ValueError('AtomicCheckpointHook: file_client_args is deprecated in mmengine; use backend_args')
@@ -101,7 +101,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Lock the work folder, on the first rank, and remove what a killed training left half written."""
+        """On the first rank, lock the work folder and remove the partial files of a killed training."""
         if is_main_process():
             self.lock = WorkDirLock(runner.work_dir)
             self.lock.acquire()
@@ -109,21 +109,22 @@ class AtomicCheckpointHook(CheckpointHook):
             found = numbered_checkpoints(runner.work_dir)
             if found and not runner._resume:  # noqa: SLF001 (the Runner has no public one)
                 runner.logger.warning(
-                    f'{runner.work_dir} holds checkpoints of an earlier training ({osp.basename(found[0][1])} the '
-                    'newest), and this one starts at iteration 0 and writes over them. To go on: --resume'
+                    f'{runner.work_dir} holds checkpoints of an earlier training (the newest '
+                    f'is {osp.basename(found[0][1])}). This one starts at iteration 0 and overwrites them. To continue '
+                    'the earlier training instead, use --resume'
                 )
         super().before_train(runner)
         if is_main_process() and self.out_dir != runner.work_dir and osp.isdir(self.out_dir):
             remove_partial_files(self.out_dir)
 
     def after_train(self, runner: Runner) -> None:
-        """Write the last checkpoint, and give the lock back."""
+        """Write the last checkpoint and release the lock."""
         super().after_train(runner)
         if is_main_process():
             self.lock.release()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """Write the checkpoint, point ``last_checkpoint`` at it, and only then delete the one that is too old."""
+        """Write the checkpoint, point ``last_checkpoint`` at it, and only then delete the outdated one."""
         outdated = None
         if self.max_keep_ckpts > 0:
             kept: deque = self.keep_ckpt_ids
@@ -151,7 +152,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 self._delete(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """As mmengine's, which deletes the old best checkpoint first: hide it from mmengine, and delete it after."""
+        """Delete the old best checkpoint after saving the new one, where mmengine would delete it before."""
         if not self.save_best:
             return
         several = len(self.key_indicators) > 1

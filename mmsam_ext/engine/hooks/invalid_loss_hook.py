@@ -1,4 +1,4 @@
-"""Training stops where a loss is no number."""
+"""Stop training when a loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from mmseg.registry import HOOKS
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stops training, saying where, when a loss is NaN or infinite; runs before a checkpoint of that step is written.
+    """Stop training when a loss is NaN or infinite, before a checkpoint of that step is written.
 
     Args:
-        interval: Check every so many iterations.
+        interval: Number of iterations between two checks.
 
     Raises:
-        FloatingPointError: names the iteration, each loss that is not finite, and the samples of the batch.
+        FloatingPointError: A loss is not finite. The message names the iteration, each such loss and the samples of
+            the batch.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -29,7 +30,7 @@ class InvalidLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """`outputs` are the logged losses of the step."""
+        """Check `outputs`, the logged losses of the step."""
         if not self.every_n_train_iters(runner, self.interval) or not outputs:
             return
         values = {name: torch.as_tensor(value).detach() for name, value in outputs.items()}
@@ -38,6 +39,7 @@ class InvalidLossHook(Hook):
             samples: Sequence = (data_batch or {}).get('data_samples', [])
             names = [sample.metainfo.get('sample_id') or sample.metainfo.get('img_path') for sample in samples]
             raise FloatingPointError(
-                f'iteration {runner.iter + 1}: {bad} in a batch of {names}; training stops, the last checkpoint is '
-                'from before this step. Look at these samples, lower the learning rate, or clip gradients.'
+                f'iteration {runner.iter + 1}: loss is not finite: {bad} in a batch of {names}. Training stops; the '
+                'last checkpoint was written before this step. Check these samples, lower the learning rate, or clip '
+                'the gradients.'
             )

@@ -1,4 +1,4 @@
-"""Annealing of the temperature of omni-dimensional convolutions."""
+"""`KernelTemperatureHook`: annealing of the temperature of omni-dimensional convolutions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from mmseg.registry import HOOKS
 
 @HOOKS.register_module()
 class KernelTemperatureHook(Hook):
-    """Lowers the temperature of every trained ``OmniDimensionalConv`` linearly: all kernels learn before the model
-    chooses. One whose weight is frozen keeps the temperature that it was trained at.
+    """Lower the temperature of every trained ``OmniDimensionalConv`` linearly over the first part of the training.
 
-    The official recipe of ODConv goes from 30 to 1 over the first 10 epochs; here it is a share of the training, 10 of
-    200 epochs, so that it fits loops over epochs and over iterations. The temperature is a function of the iteration
-    (a resumed run goes on as it would have), and a buffer of the model (a checkpoint is tested at its own).
+    At a high temperature all kernels of a convolution contribute and learn; at a low one the model chooses among them.
+    A convolution whose weight is frozen keeps the temperature at which it was trained.
+
+    The official recipe of ODConv anneals from 30 to 1 over the first 10 of 200 epochs. Here the length is given as a
+    share of the training, so that it fits loops over epochs and loops over iterations. The temperature depends on the
+    iteration only, so a resumed run continues correctly. It is a buffer of the model, so a checkpoint is tested at the
+    temperature it was saved with.
+
+    Paper: Omni-Dimensional Dynamic Convolution (arXiv 2209.07947).
 
     Args:
-        start: Temperature of the first iteration.
+        start: Temperature at the first iteration.
         end: Temperature after the annealing.
         fraction: Share of all iterations that the annealing takes.
 
     Raises:
-        ValueError: a temperature that is not positive, or a fraction outside of (0, 1].
+        ValueError: A temperature is not positive, or `fraction` lies outside (0, 1].
     """
 
     def __init__(self, start: float = 30.0, end: float = 1.0, fraction: float = 0.05) -> None:
@@ -37,8 +42,8 @@ class KernelTemperatureHook(Hook):
         self.start, self.end, self.fraction = start, end, fraction
 
     def before_train(self, runner: Runner) -> None:
-        """Look for the convolutions once; a model without any to train (an ablation) is left as is, with a word."""
-        # Imported here: models import the engine.
+        """Collect the convolutions; log a warning if the model trains none (as in an ablation)."""
+        # Imported here because importing the models takes seconds.
         from mmsam_ext.models.layers import OmniDimensionalConv
 
         self._layers = [
@@ -56,6 +61,6 @@ class KernelTemperatureHook(Hook):
             layer.temperature.fill_(value)
 
     def temperature(self, iteration: int, iterations: int) -> float:
-        """Of an iteration of so many."""
+        """Return the temperature at `iteration` of `iterations`."""
         done = min(1.0, iteration / (self.fraction * iterations))
         return self.start + (self.end - self.start) * done

@@ -1,4 +1,4 @@
-"""Pictures during validation and test."""
+"""`PromptVisualizationHook`: pictures drawn during validation and testing."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NAME_LENGTH = 150  # file systems allow 255 bytes
 
 @HOOKS.register_module()
 class PromptVisualizationHook(SegVisualizationHook):
-    """Draws every `interval`-th batch, and after a test one sheet of pictures, `sheet.png`, beside the others.
+    """Draw every `interval`-th batch and, after a test, write an overview of the pictures as `sheet.png`.
 
-    It takes the place of MMSeg's SegVisualizationHook in ``default_hooks.visualization`` and has its arguments, so that
-    ``tools/test.py --show-dir`` works. It differs in this: a sample needs no image file (then what the data pipeline
-    made is drawn), and pictures of samples with the same file name do not overwrite each other.
+    The hook replaces MMSeg's SegVisualizationHook in ``default_hooks.visualization`` and takes the same arguments, so
+    that ``tools/test.py --show-dir`` works. Unlike that hook, it does not need an image file (it draws the output of
+    the data pipeline if there is none), and pictures of samples with the same file name do not overwrite each other.
 
     Args:
-        sheet: Most pictures on the sheet, spread evenly over the test; 0 for no sheet.
+        sheet: Largest number of pictures on the sheet, spread evenly over the test; 0 for no sheet.
         *args, **kwargs: ``draw=False, interval=50, show=False, wait_time=0., backend_args=None``.
     """
 
@@ -76,7 +76,7 @@ class PromptVisualizationHook(SegVisualizationHook):
                 self._keep(picture)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Write the sheet, where there are pictures and a folder for them."""
+        """Write the sheet if there are pictures and a folder for them."""
         folder = getattr(self._visualizer, 'image_dir', None)
         if not self._pictures or folder is None:
             return
@@ -85,7 +85,7 @@ class PromptVisualizationHook(SegVisualizationHook):
         print_log(f'{self._drawn} pictures and sheet.png are in {folder}', logger='current')
 
     def _keep(self, picture: np.ndarray) -> None:
-        """Keep a picture for the sheet: every one, or every 2nd, 4th, ... so that few are held however many come."""
+        """Keep a picture for the sheet: first every one, then every 2nd, 4th, ..., so that memory stays bounded."""
         if self.sheet and self._drawn % self._stride == 0:
             self._pictures.append(picture)
             if len(self._pictures) >= 2 * self.sheet:
@@ -104,7 +104,7 @@ class PromptVisualizationHook(SegVisualizationHook):
         return unique
 
     def _image(self, output: SegDataSample, network_input: Any) -> np.ndarray:
-        """(H, W, 3) uint8 RGB at the original size: the image's file, or else (3, H', W') uint8 BGR of the pipeline."""
+        """Return (H, W, 3) uint8 RGB at the original size: the image file, or else the pipeline's (3, H', W') BGR."""
         path = str(output.get('img_path', ''))
         if path and (self.backend_args or Path(path).is_file()):
             image = mmcv.imfrombytes(fileio.get(path, backend_args=self.backend_args), channel_order='rgb')
@@ -112,7 +112,7 @@ class PromptVisualizationHook(SegVisualizationHook):
                 return image
         image = network_input.permute(1, 2, 0).cpu().numpy()[..., ::-1]
         height, width = output.get('img_shape', image.shape)[:2]
-        image = np.ascontiguousarray(image[:height, :width])  # what pads the image lies to its right and below
+        image = np.ascontiguousarray(image[:height, :width])  # padding lies to the right and below
         height, width = output.get('ori_shape', image.shape)[:2]
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 

@@ -1,4 +1,4 @@
-"""A resumed training draws the random numbers that the uninterrupted one would have drawn."""
+"""`RandomStateHook`: a resumed training draws the same random numbers as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ KEY = 'random_state'
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Keeps the state of PyTorch's CPU generator in checkpoints, for what is drawn in the model (dropout, corrective
-    points).
+    """Save the state of PyTorch's CPU generator in checkpoints and restore it on resume.
 
-    Validation, which a resumed training does not repeat, leaves no trace in the state (data loaders draw a seed).
+    The model draws from this generator (dropout, corrective points). The state before a validation is restored after
+    it, because a resumed training does not repeat the validation, and its data loaders draw a seed.
 
-    mmengine's iteration loop repeats the data on resume, so that the data's own random numbers need no state. On a GPU,
-    and on other ranks than the first, a model that draws random numbers is seeded but not resumed exactly.
+    mmengine's iteration loop replays the data on resume, so the data pipeline's random numbers need no state. On a GPU,
+    and on every rank but the first, a model that draws random numbers is seeded but not resumed exactly.
     """
 
     def __init__(self) -> None:
@@ -26,23 +26,24 @@ class RandomStateHook(Hook):
         self.outside_validation: torch.Tensor | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state."""
+        """Add the generator's state to the checkpoint."""
         checkpoint[KEY] = torch.get_rng_state()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the state where a training is resumed; it counts from the first step on."""
+        """Remember the state if training resumes, to be set at the first step."""
         self.state = checkpoint.get(KEY) if runner._resume else None  # noqa: SLF001 (the Runner has no public one)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Set the state, once."""
+        """Set the remembered state once."""
         if self.state is not None:
             torch.set_rng_state(self.state.cpu())
             self.state = None
 
     def before_val(self, runner: Runner) -> None:
-        """Remember the state of training."""
+        """Remember the state before the validation."""
         self.outside_validation = torch.get_rng_state()
 
     def after_val(self, runner: Runner) -> None:
-        """Put it back."""
-        torch.set_rng_state(self.outside_validation)
+        """Restore the state from before the validation."""
+        if self.outside_validation is not None:
+            torch.set_rng_state(self.outside_validation)

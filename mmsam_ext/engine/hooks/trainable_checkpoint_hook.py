@@ -1,4 +1,4 @@
-"""Checkpoints of a few MB for models whose base is frozen."""
+"""`TrainableCheckpointHook`: checkpoints of a few MB for models whose base is frozen."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ LISTED = 3
 
 @HOOKS.register_module()
 class TrainableCheckpointHook(Hook):
-    """Save the trained part of the model alone, with the base file's name and SHA-256 in the checkpoint's ``meta``.
+    """Save only the trained part of the model; record the base file's name and SHA-256 in the checkpoint's ``meta``.
 
-    What is frozen but not in the base, or there with other values, is saved too, and logged: a pretrained feature
-    encoder, or weights by ``load_from``. On load the base is loaded first (see
+    Frozen weights that the base does not hold, or holds with other values, are saved as well and logged: for example
+    a pretrained feature encoder, or weights from ``load_from``. Loading such a checkpoint loads the base first (see
     :func:`mmsam_ext.checkpoints.base.load_base_state`), in training, testing and inference alike.
 
     Raises:
-        ValueError: before training, where the model's ``init_cfg`` names no base.
+        ValueError: Before training, if the model's ``init_cfg`` names no base.
     """
 
     #: After EMAHook, which exchanges all weights with its averages before a checkpoint is saved.
     priority = 'LOW'
 
     def before_train(self, runner: Runner) -> None:
-        """Find and hash the base."""
+        """Find the base file, hash it, and determine which keys to save."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         name = base_file(model)
         if name is None:
             raise ValueError(
-                'TrainableCheckpointHook saves the trained part alone, but the model has no base: set '
+                'TrainableCheckpointHook saves only the trained part, but the model has no base: set '
                 "model.init_cfg=dict(type='Pretrained', checkpoint=...) or remove the hook"
             )
         self.base = base_record(name)
@@ -50,14 +50,14 @@ class TrainableCheckpointHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Drop what the base gives."""
+        """Drop the weights that the base provides."""
         self._reduce(checkpoint['state_dict'], '')
         if 'ema_state_dict' in checkpoint:
             self._reduce(checkpoint['ema_state_dict'], 'module')
         checkpoint['meta']['base'] = self.base
 
     def _reduce(self, state: dict, name: str) -> None:
-        """Drop what the base holds of the model that is called `name` ('' at the top) in a state dict."""
+        """Drop the keys that the base provides from a state dict whose model has the prefix `name` ('' for none)."""
         dot = f'{name}.' if name else ''
         for key in [key for key in state if key.startswith(dot) and key[len(dot) :] not in self.keys]:
             del state[key]

@@ -1,4 +1,4 @@
-"""Muon for the weight matrices, AdamW for everything else."""
+"""`MuonAdamW`: Muon for weight matrices, AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from torch import Tensor
 
 @OPTIMIZERS.register_module()
 class MuonAdamW(torch.optim.Optimizer):
-    """PyTorch's Muon (Jordan et al. 2024) and AdamW as one optimizer with one learning rate.
+    """Combine PyTorch's Muon (Jordan et al. 2024) and AdamW into one optimizer with one learning rate.
 
-    Muon is made for the matrices of linear layers; other parameters want AdamW. Muon's steps are scaled to AdamW's
-    size ("match_rms_adamw", Liu et al. 2025), so that one learning rate and one weight decay do for both.
+    Muon is designed for the matrices of linear layers; all other parameters are updated by AdamW. Muon's steps are
+    scaled to the size of AdamW's ("match_rms_adamw", Liu et al. 2025), so one learning rate and one weight decay serve
+    both.
 
     Args:
         params: Parameters or groups. A group with ``matrix=True`` holds weights of linear layers, (out, in) each, and
             goes to Muon; :class:`TrainableOptimWrapperConstructor` makes such groups.
-        lr: Of both.
-        betas, eps: AdamW's.
-        momentum: Muon's.
-        weight_decay: Of both, decoupled.
+        lr: Learning rate of both.
+        betas: AdamW's coefficients of its running averages.
+        eps: AdamW's term for numerical stability.
+        momentum: Muon's momentum.
+        weight_decay: Decoupled weight decay of both.
     """
 
     def __init__(
@@ -41,24 +43,24 @@ class MuonAdamW(torch.optim.Optimizer):
         if matrices:
             self._parts.append(torch.optim.Muon(matrices, momentum=momentum, adjust_lr_fn='match_rms_adamw'))
         if others:
-            self._parts.append(torch.optim.AdamW(others, betas=tuple(betas), eps=eps))
+            self._parts.append(torch.optim.AdamW(others, betas=(betas[0], betas[1]), eps=eps))
         self._share()
 
     def _share(self) -> None:
-        """The parts work on this optimizer's own groups and state: schedulers and checkpoints see only these."""
+        """Let both parts share this optimizer's groups and state, which are what schedulers and checkpoints see."""
         for part in self._parts:
             wants = isinstance(part, torch.optim.Muon)
             part.param_groups = [group for group in self.param_groups if group['matrix'] == wants]
             part.state = self.state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """As in any optimizer."""
+        """Load a state as any optimizer does."""
         super().load_state_dict(state_dict)
         self._share()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update all parameters; `closure`, if given, computes the loss anew."""
+        """Update all parameters; `closure`, if given, recomputes the loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

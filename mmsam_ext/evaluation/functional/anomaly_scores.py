@@ -1,4 +1,4 @@
-"""AUROC, average precision, best F1 and AUPRO from histograms of scores: memory does not grow with the images."""
+"""AUROC, average precision, best F1 and AUPRO from histograms of scores, in memory independent of the data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BINS = 1 << 16
 
 
 def score_bins(scores: Tensor) -> Tensor:
-    """The bin of each score, higher for higher scores.
+    """Return the bin of each score; higher scores have higher bins.
 
-    Scores are rounded to fp16: a relative step of 1/1024 at any scale, so that logits that would all be 0 or 1 as
-    probabilities stay apart. Scores that round to the same number are tied.
+    Scores are rounded to fp16, a relative step of 1/1024 at any scale, so logits stay distinct that would all round to
+    0 or 1 as probabilities. Scores that round to the same number are tied.
 
     Args:
         scores: Floats of any shape.
@@ -26,7 +26,7 @@ def score_bins(scores: Tensor) -> Tensor:
         int64 of the same shape, in [0, BINS).
 
     Raises:
-        ValueError: a score is NaN.
+        ValueError: A score is NaN.
     """
     if scores.isnan().any():
         raise ValueError('scores hold NaN, expected numbers')
@@ -50,12 +50,12 @@ def rescale_histograms(histograms: Sequence[Tensor], low: float, high: float) ->
 
 
 def score_histogram(bins: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(n,) bins -> (BINS,) float64, how often each occurs, or the sum of its weights."""
+    """Count (n,) bins, or sum their weights; (BINS,) float64."""
     return torch.bincount(bins, None if weights is None else weights.double(), minlength=BINS).double()
 
 
 def region_histogram(bins: Tensor, target: Tensor) -> tuple[Tensor, int]:
-    """What AUPRO needs of an image: the scores in each connected region of the target, every region with weight 1.
+    """Compute the histogram of the scores in each connected region of a target, every region with weight 1, for AUPRO.
 
     Args:
         bins: (H, W) of :func:`score_bins`.
@@ -71,7 +71,7 @@ def region_histogram(bins: Tensor, target: Tensor) -> tuple[Tensor, int]:
 
 
 def auroc(positive: Tensor, negative: Tensor) -> Tensor | None:
-    """Area under the ROC curve, ties by the trapezoidal rule, of two histograms (BINS,); None where one is empty."""
+    """Compute the area under the ROC curve of two histograms (BINS,), ties counting half; None if one is empty."""
     if not (positive.any() and negative.any()):
         return None
     below = negative.cumsum(0) - negative
@@ -79,7 +79,7 @@ def auroc(positive: Tensor, negative: Tensor) -> Tensor | None:
 
 
 def average_precision(positive: Tensor, negative: Tensor) -> Tensor | None:
-    """Sum of precision times the step of recall over falling thresholds (scikit-learn's); None without positives."""
+    """Compute the average precision as scikit-learn does, from two histograms (BINS,); None without positives."""
     if not positive.any():
         return None
     precision = _precision(positive, negative)
@@ -87,7 +87,7 @@ def average_precision(positive: Tensor, negative: Tensor) -> Tensor | None:
 
 
 def f1_max(positive: Tensor, negative: Tensor) -> Tensor | None:
-    """The best F1 over all thresholds; None without positives."""
+    """Compute the best F1 over all thresholds; None without positives."""
     if not positive.any():
         return None
     hits, alarms = positive.flip(0).cumsum(0), negative.flip(0).cumsum(0)
@@ -95,12 +95,13 @@ def f1_max(positive: Tensor, negative: Tensor) -> Tensor | None:
 
 
 def aupro(regions: Tensor, number: int, negative: Tensor, limit: float = 0.3) -> Tensor | None:
-    """Area under the curve of per-region overlap against the false positive rate, up to `limit`, divided by it (MVTec
-    AD, Bergmann et al. 2020).
+    """Compute the area under the curve of per-region overlap over the false positive rate, up to `limit`, normalised.
+
+    The definition is that of MVTec AD (Bergmann et al. 2020).
 
     Args:
         regions: (BINS,) sum of :func:`region_histogram` over images.
-        number: Of regions.
+        number: Number of regions.
         negative: (BINS,) histogram of the pixels outside of all regions.
         limit: Largest false positive rate, in (0, 1].
 

@@ -14,7 +14,7 @@ from .mask_iou import check_pair, mask_iou
 
 
 def mask_boundary(mask: Tensor, dilation_ratio: float = 0.02) -> Tensor:
-    """The pixels of a mask within d pixels of its contour: the mask minus its erosion.
+    """Return the pixels of a mask within d pixels of its contour: the mask minus its erosion.
 
     ``d = max(1, round(dilation_ratio * diagonal))``, and what lies outside the image counts as background, as in
     ``mask_to_boundary`` of the official ``boundary_iou_api``. That function erodes d times by 3x3; a pixel survives
@@ -36,7 +36,7 @@ def mask_boundary(mask: Tensor, dilation_ratio: float = 0.02) -> Tensor:
 
 
 def boundary_iou(pred: Tensor, target: Tensor, dilation_ratio: float = 0.02) -> Tensor:
-    """IoU of the boundary regions of masks; empty against empty is 1, as in :func:`mask_iou`.
+    """Compute the IoU of the boundary regions of masks; empty against empty is 1, as in :func:`mask_iou`.
 
     Args:
         pred: (..., H, W) bool.
@@ -48,14 +48,14 @@ def boundary_iou(pred: Tensor, target: Tensor, dilation_ratio: float = 0.02) -> 
         (...,) float64 in [0, 1].
 
     Raises:
-        ValueError: the masks are not bool or differ in H or W.
+        ValueError: The masks are not bool or differ in H or W.
     """
     check_pair(pred, target)
     return mask_iou(mask_boundary(pred, dilation_ratio), mask_boundary(target, dilation_ratio))
 
 
 def _erode_cpu(mask: Tensor, radius: int) -> Tensor:
-    """(N, H, W) bool eroded by a square of side 2 * radius + 1: the fastest exact way of six that were timed."""
+    """Erode (N, H, W) bool by a square of side 2 * radius + 1, in the fastest exact way of six that were timed."""
     side = 2 * radius + 1
     eroded = np.empty(mask.shape, dtype=bool)
     for source, out in zip(mask.to(torch.uint8).numpy(), eroded, strict=True):
@@ -66,9 +66,9 @@ def _erode_cpu(mask: Tensor, radius: int) -> Tensor:
 
 
 def _erode(mask: Tensor, radius: int) -> Tensor:
-    """(N, H, W) bool eroded by a square of side 2 * radius + 1, one axis at a time, on any device.
+    """Erode (N, H, W) bool by a square of side 2 * radius + 1, one axis at a time, on any device.
 
-    Dilates the background by max pooling; padding is foreground of that background, because pooling's own is not.
+    The background is dilated by max pooling, padded with background by hand because pooling pads with -inf.
     """
     side = 2 * radius + 1
     background = F.pad((~mask).unsqueeze(1).half(), [radius] * 4, value=1.0)  # (N, 1, H + 2r, W + 2r)

@@ -88,8 +88,12 @@ class Clicker:
         return Click(*(place if positive else other_place), positive)
 
     def _depth(self, errors: np.ndarray) -> tuple[float, int, int]:
-        """Largest squared distance from an error (H, W) to the nearest pixel that is none, and the first pixel (x, y)
-        that has it; clicked pixels have 0. Of no errors, it is 0 at pixel (0, 0).
+        """Return the largest squared distance of an error to a correct pixel, and the first pixel (x, y) with it.
+
+        Pixels that were clicked have the distance 0. Without errors the result is 0 at pixel (0, 0).
+
+        Args:
+            errors: (H, W) bool.
         """
         x, y, width, height = cv2.boundingRect(errors.astype(np.uint8))
         if not width:

@@ -61,8 +61,9 @@ def load_annotations(path: str) -> Any:
         ``pycocotools.coco.COCO``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON with images, annotations and categories, or an annotation lacks a mask; names it.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not JSON with images, annotations and categories, or an annotation lacks its mask; the
+            message names the file and the annotation.
     """
     data = read_coco(path)
     for annotation in data['annotations']:
@@ -123,8 +124,10 @@ def boundary_ap(
     Paper: Boundary IoU (arXiv:2103.16562, section 5).
 
     Args:
-        truth, image_ids, max_detections: See :func:`mask_ap`.
-        detections: With `boundary`.
+        truth: See :func:`mask_ap`.
+        detections: See :func:`mask_ap`; each has a `boundary`.
+        image_ids: See :func:`mask_ap`.
+        max_detections: See :func:`mask_ap`.
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
     """
     coco = pycocotools()

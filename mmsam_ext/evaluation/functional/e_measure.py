@@ -11,11 +11,12 @@ EPS = torch.finfo(torch.float64).eps
 
 
 class LevelHistograms(NamedTuple):
-    """Numbers of pixels by grey level, within and outside of the target; all that the measures below need.
+    """Hold the numbers of pixels by grey level, inside and outside the target, from which the measures are computed.
 
     Attributes:
-        foreground, background: (256,) float64 (exact).
-        values: (256,) float64, what a level means, in [0, 1].
+        foreground: (256,) float64 (exact), pixels inside the target.
+        background: (256,) float64 (exact), pixels outside the target.
+        values: (256,) float64, the probability in [0, 1] that a level stands for.
     """
 
     foreground: Tensor
@@ -24,7 +25,7 @@ class LevelHistograms(NamedTuple):
 
 
 class EMeasureScores(NamedTuple):
-    """E-measure of one image.
+    """Hold the E-measure of one image.
 
     Attributes:
         curve: (256,) float64, at thresholds of 255/255, 254/255, ... 0; its mean is mE.
@@ -45,7 +46,7 @@ def level_histograms(pred: Tensor, target: Tensor, normalize: bool = True) -> Le
             toolboxes before it do (a constant map stays).
 
     Raises:
-        ValueError: other types, shapes that differ, or values outside of [0, 1].
+        ValueError: The types or shapes do not match, or values lie outside [0, 1].
     """
     if target.dtype != torch.bool or pred.shape != target.shape or pred.ndim != 2 or not pred.numel():
         raise ValueError(
@@ -69,11 +70,11 @@ def level_histograms(pred: Tensor, target: Tensor, normalize: bool = True) -> Le
 
 
 def e_measure(histograms: LevelHistograms) -> EMeasureScores:
-    """E-measure (Fan et al., IJCAI 2018) at 256 thresholds and at the adaptive one, equal to pysodmetrics.
+    """Compute the E-measure (Fan et al., IJCAI 2018) at 256 thresholds and the adaptive one, equal to pysodmetrics.
 
     The enhanced alignment of a pixel depends only on whether it is foreground in prediction and in target, so four
-    numbers of pixels give the mean over an image in closed form. Where the target is empty, or the whole image, it is
-    the share of pixels that agree.
+    numbers of pixels give the mean over an image in closed form. For a target that is empty or
+    covers the whole image, the E-measure is the share of pixels that agree.
     """
     foreground, background, values = histograms
     # The levels anew after the stretch, cut off (not rounded), as pysodmetrics does. Unused ones may lie outside.
@@ -90,7 +91,7 @@ def e_measure(histograms: LevelHistograms) -> EMeasureScores:
 
 
 def _alignment(hits: Tensor, false_alarms: Tensor, total: Tensor, size: Tensor) -> Tensor:
-    """Sum of the enhanced alignment matrix, for numbers of predicted pixels within and outside of the target."""
+    """Sum the enhanced alignment matrix, given the numbers of predicted pixels inside and outside the target."""
     predicted = hits + false_alarms
     pred_mean, target_mean = predicted / size, total / size
     parts = (
@@ -107,6 +108,6 @@ def _alignment(hits: Tensor, false_alarms: Tensor, total: Tensor, size: Tensor) 
 
 
 def mean_absolute_error(histograms: LevelHistograms) -> Tensor:
-    """Mean of |map - target| over pixels, scalar float64 in [0, 1]."""
+    """Compute the mean of |map - target| over pixels, scalar float64 in [0, 1]."""
     foreground, background, values = histograms
     return (foreground * (1 - values) + background * values).sum() / (foreground + background).sum()

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def mask_iou(pred: Tensor, target: Tensor) -> Tensor:
-    """IoU of masks, ``|pred & target| / |pred | target|``.
+    """Compute the IoU of masks, ``|pred & target| / |pred | target|``.
 
-    Two empty masks agree on every pixel: their IoU is 1.
+    Two empty masks agree on every pixel, so their IoU is 1.
 
     Args:
         pred: (..., H, W) bool.
@@ -19,7 +19,7 @@ def mask_iou(pred: Tensor, target: Tensor) -> Tensor:
         (...,) float64 in [0, 1].
 
     Raises:
-        ValueError: the masks are not bool or differ in H or W.
+        ValueError: The masks are not bool or differ in H or W.
     """
     check_pair(pred, target)
     intersection = mask_area(pred & target)
@@ -28,7 +28,7 @@ def mask_iou(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def mask_area(mask: Tensor) -> Tensor:
-    """Number of true pixels of masks (..., H, W), as (...,) float64 (exact)."""
+    """Count the true pixels of masks (..., H, W); (...,) float64 (exact)."""
     if mask.device.type == 'cpu':  # counting a whole tensor is 11 times as fast as counting along a dimension there
         counts = [one.count_nonzero() for one in mask.flatten(0, -3)] if mask.ndim > 2 else [mask.count_nonzero()]
         return torch.tensor(counts, dtype=torch.float64).view(mask.shape[:-2])
@@ -39,7 +39,7 @@ def check_pair(pred: Tensor, target: Tensor) -> None:
     """Check that both are bool masks of the same height and width.
 
     Raises:
-        ValueError: names the mask, what came and what was expected.
+        ValueError: They are not. The message names the mask, what came and what was expected.
     """
     for name, mask in (('pred', pred), ('target', target)):
         if mask.dtype != torch.bool or mask.ndim < 2:

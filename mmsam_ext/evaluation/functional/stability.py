@@ -9,10 +9,10 @@ from .mask_iou import mask_area
 
 
 def stability(masks: Tensor) -> Tensor:
-    """ST of Stable-SAM: the mean over B masks of ``IoU(M_i, union of all M_i)``.
+    """Compute ST of Stable-SAM: the mean over B masks of ``IoU(M_i, union of all M_i)``.
 
-    The B masks answer B draws of the same kind of prompt for the same target. ST is 1 where all agree, one mask alone
-    included, and also where all are empty: then they agree, too.
+    The B masks are predictions from B draws of the same kind of prompt for the same target. ST is 1 if all masks agree,
+    which includes a single mask and masks that are all empty.
 
     Args:
         masks: (..., B, H, W) bool.
@@ -21,7 +21,7 @@ def stability(masks: Tensor) -> Tensor:
         (...,) float64 in [0, 1].
 
     Raises:
-        ValueError: the masks are not bool, or B is 0.
+        ValueError: The masks are not bool, or B is 0.
     """
     if masks.dtype != torch.bool or masks.ndim < 3 or masks.shape[-3] == 0:
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -63,34 +65,34 @@ def boundary_f1(pred: Tensor, target: Tensor, tolerance: float = 2.0) -> Tensor:
 
 
 def _share_inside(pixels: Tensor, region: Tensor) -> Tensor:
-    """(..., H, W) bool twice -> (...,) float64, the share of `pixels` in `region`; 0 where there are no pixels."""
+    """Return the share of `pixels` in `region`, both (..., H, W) bool; (...,) float64, 0 without pixels."""
     inside = (pixels & region).flatten(-2).sum(-1).double()
     return inside / pixels.flatten(-2).sum(-1).clamp(min=1)
 
 
 def _harmonic_mean(precision: Tensor, recall: Tensor, pred: Tensor, target: Tensor) -> Tensor:
-    """(...,) float64, with the value of empty masks."""
+    """Return the harmonic mean, (...,) float64; 1 for two empty masks."""
     mean = 2 * precision * recall / (precision + recall).clamp(min=torch.finfo(torch.float64).tiny)
     both_empty = ~(pred.flatten(-2).any(-1) | target.flatten(-2).any(-1))
     return torch.where(both_empty, 1.0, mean)
 
 
-def _each(masks: Tensor, function) -> Tensor:
-    """Apply a function of (H, W) bool arrays to each of (..., H, W) masks."""
+def _each(masks: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """Apply a function on (H, W) bool arrays to each of (..., H, W) masks."""
     arrays = masks.reshape(-1, *masks.shape[-2:]).cpu().numpy()
     results = np.stack([function(array) for array in arrays]) if len(arrays) else arrays
     return torch.from_numpy(results).view(masks.shape).to(masks.device)
 
 
 def _skeletons(masks: Tensor) -> Tensor:
-    """(..., H, W) bool masks -> (..., H, W) bool skeletons, one pixel wide."""
+    """Return the skeletons of (..., H, W) bool masks, one pixel wide."""
     from skimage.morphology import skeletonize
 
     return _each(masks, skeletonize)
 
 
 def _contours(masks: Tensor) -> Tensor:
-    """(..., H, W) bool masks -> (..., H, W) bool, their pixels with a background pixel above, below or beside them."""
+    """Return the pixels of (..., H, W) bool masks that have a background pixel above, below or beside them."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
     def contour(mask: np.ndarray) -> np.ndarray:
@@ -102,7 +104,7 @@ def _contours(masks: Tensor) -> Tensor:
 
 
 def _near(pixels: Tensor, distance: float) -> Tensor:
-    """(..., H, W) bool -> (..., H, W) bool, what lies within a Euclidean distance of one of the pixels."""
+    """Return which pixels lie within a Euclidean distance of one of `pixels`, both (..., H, W) bool."""
 
     def near(array: np.ndarray) -> np.ndarray:
         if not array.any():

@@ -1,4 +1,4 @@
-"""AUROC, average precision, best F1 and AUPRO, of pixels and of images."""
+"""`AnomalyMetric`: AUROC, average precision, best F1 and AUPRO, of pixels and of images."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _histogram() -> Tensor:
 
 @dataclass
 class GroupScores:
-    """Sums over the images of a group: five histograms, 2.5 MB however many images there are.
+    """Hold sums over the images of a group: five histograms, 2.5 MB for any number of images.
 
     Attributes:
-        pixels: Scores of pixels, (normal, defect).
-        images: Scores of images, (normal, defect).
+        pixels: Histograms of the scores of pixels, (normal, defect).
+        images: Histograms of the scores of images, (normal, defect).
         regions: See :func:`region_histogram`.
-        number_regions: Of defects.
-        number: Of images.
+        number_regions: Number of defect regions.
+        number: Number of images.
     """
 
     pixels: tuple[Tensor, Tensor] = field(default_factory=lambda: (_histogram(), _histogram()))
@@ -53,8 +53,12 @@ class GroupScores:
     number: int = 0
 
     def add(self, bins: Tensor, target: Tensor, ignored: Tensor | None = None) -> None:
-        """Count an image: (H, W) bins of its scores, (H, W) bool, and (H, W) pixels that do not count. Its own score is
-        that of its highest pixel; without any that counts it has none.
+        """Count an image. Its own score is that of its highest pixel that counts; without such a pixel it has none.
+
+        Args:
+            bins: (H, W) bins of its scores.
+            target: (H, W) bool.
+            ignored: (H, W) bool, the pixels that do not count; None if all count.
         """
         counted = torch.ones_like(target) if ignored is None else ~ignored
         for label, histogram in enumerate(self.pixels):
@@ -87,7 +91,7 @@ class GroupScores:
         )
 
     def values(self, limit: float) -> dict[str, float]:
-        """Percent by name; what is undefined is left out."""
+        """Return percent by name, without undefined scores."""
         values = {}
         for level, (normal, defect) in (('pixel', self.pixels), ('image', self.images)):
             values[f'{level}_AUROC'] = auroc(defect, normal)
@@ -99,28 +103,31 @@ class GroupScores:
 
 @METRICS.register_module()
 class AnomalyMetric(BaseMetric):
-    """Scores of anomaly detection in percent, over all pixels and all images of a group, then averaged over groups.
+    """Compute scores of anomaly detection in percent, over all pixels and images of a group, averaged over groups.
 
-    Keys: ``pixel_AUROC``, ``pixel_AP``, ``pixel_F1Max``, the same of ``image_``, and ``AUPRO``; ``<group>/...`` where
-    there are several groups. AUROC is undefined without defects or without normal pixels (images), AP and F1Max
-    without defects, AUPRO without either: then there is no key, and a warning. An image's score is its highest pixel's.
+    The keys are ``pixel_AUROC``, ``pixel_AP``, ``pixel_F1Max``, the same with ``image_``, and ``AUPRO``, and with
+    several groups also ``<group>/...``. AUROC is undefined without defects or without normal pixels (images), AP and
+    F1Max without defects, AUPRO without either; an undefined score has no key and logs a warning. The score of an image
+    is that of its highest pixel.
 
-    Scores of images need images without a defect, which readers of benchmarks leave out: ``normal=True`` of
-    ``MVTecADDataset`` and its kin loads them. Without any there is no ``image_AUROC``, and ``image_AP`` is 100.
+    Scores of images require images without a defect, which the benchmark datasets leave out by default: load them with
+    ``normal=True``, an argument of ``MVTecADDataset`` and the other benchmarks. Without such images there is no
+    ``image_AUROC``, and ``image_AP`` is 100.
 
-    Ignored pixels (255) do not count; regions end where they begin.
+    Ignored pixels (255) do not count, and regions do not extend into them.
 
-    Memory is bounded: scores (logits) are counted in histograms of all 65,536 numbers of fp16, 2.5 MB a group,
-    whatever the number of images. Scores that fp16 tells apart are ranked exactly.
+    Memory is bounded: scores (logits) are counted in histograms over all 65,536 fp16 numbers, 2.5 MB per group. Scores
+    that differ in fp16 are ranked exactly.
 
     Args:
         limit: Largest false positive rate of AUPRO.
-        size: (H, W) to which score maps (cubic) and masks (nearest) are resized first, as (400, 400) in SAA+; None:
-            as they are.
+        size: (H, W) to which score maps (cubic) and masks (nearest) are resized first, as (400, 400) in SAA+; None
+            keeps their size.
         min_max: Normalise scores to [0, 1] by the smallest and the largest of each category (`defect_class` up to its
-            first '/') before categories of a group are put together, as in SAA+. Within a category it changes nothing.
-        by: As :class:`ForegroundMetric`.
-        collect_device, prefix: See BaseMetric.
+            first '/') before the categories of a group are combined, as in SAA+. A single category is not affected.
+        by: See :class:`ForegroundMetric`.
+        collect_device: See BaseMetric.
+        prefix: See BaseMetric.
 
     Raises:
         ValueError: `limit` is not in (0, 1].
@@ -150,7 +157,7 @@ class AnomalyMetric(BaseMetric):
         self._last: tuple[tuple[str, str], Tensor, Tensor, Tensor | None] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Count images; the last one is held back, as a sampler may have added it to make ranks even."""
+        """Count images, but hold the last one back: a sampler may have repeated it to give all ranks equally many."""
         for sample in data_samples:
             logits = foreground_logits(sample)
             self._count_last()
@@ -173,15 +180,15 @@ class AnomalyMetric(BaseMetric):
 
     def _count_last(self) -> None:
         if self._last is not None:
-            group, *image = self._last
-            self._groups.setdefault(group, GroupScores()).add(*image)
+            group, bins, target, ignored = self._last
+            self._groups.setdefault(group, GroupScores()).add(bins, target, ignored)
             self._last = None
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Sum over ranks and compute.
+        """Sum over ranks and compute the scores.
 
         Args:
-            size: Number of images of the dataset; what a rank has beyond its share of them is a repetition.
+            size: Number of images of the dataset; an image beyond a rank's share of them is a repetition.
         """
         world, rank = get_world_size(), get_rank()
         if self._seen <= len(range(rank, size, world)):
@@ -191,7 +198,7 @@ class AnomalyMetric(BaseMetric):
         return super().evaluate(world)
 
     def compute_metrics(self, results: Sequence[dict[tuple[str, str], GroupScores]]) -> dict[str, float]:
-        """Merge the ranks' sums and log a table; the keys are those of :func:`report`."""
+        """Merge the sums of all ranks and log a table; the keys are those of :func:`report`."""
         by_category: dict[tuple[str, str], GroupScores] = {}
         for groups in results:
             for key, scores in groups.items():

@@ -15,10 +15,13 @@ Means = tuple[float | None, ...]
 
 
 class Score(NamedTuple):
-    """Scores of one target of one image under one prompt mode.
+    """Hold the scores of one target of one image under one prompt mode.
 
     Attributes:
-        values: One number in [0, 1] per metric; None where a metric says nothing of this target.
+        dataset: Name of the dataset.
+        defect_class: Class of the defect.
+        mode: Name of the prompt mode.
+        values: One number in [0, 1] per metric; None where a metric is undefined for this target.
     """
 
     dataset: str
@@ -28,17 +31,17 @@ class Score(NamedTuple):
 
 
 class Breakdown:
-    """All scores of an evaluation.
+    """Average all scores of an evaluation by prompt mode, dataset and class of defect.
 
-    A mean over a dataset is the mean over its images' targets, the overall mean is the mean over datasets, so that a
-    large dataset does not drown a small one (SPT's protocol). Sums are exactly rounded (`math.fsum`): the numbers do
-    not depend on the order in which ranks deliver. Targets without a value for a metric do not count in its means;
-    where none has one, the mean is None, and tables show '-'.
+    The mean of a dataset is taken over its images' targets, and the overall mean over datasets, so that a large dataset
+    does not outweigh a small one (SPT's protocol). Sums are exactly rounded (`math.fsum`), so the numbers do not depend
+    on the order of the ranks. Targets without a value for a metric are excluded from its means; if no target has a
+    value, the mean is None, and tables show '-'.
 
     Args:
         names: Names of the metrics, in the order of ``Score.values``.
-        scores: At least one.
-        mode_groups: Name -> prompt modes that are averaged under it, where all of them have scores.
+        scores: The scores, at least one.
+        mode_groups: Name -> prompt modes that are averaged under it, if all of them have scores.
     """
 
     def __init__(
@@ -51,20 +54,21 @@ class Breakdown:
         self.datasets = sorted({score.dataset for score in self.scores})
 
     def select(self, **where: str) -> list[Score]:
-        """The scores whose fields have these values."""
+        """Return the scores whose fields have these values."""
         return [score for score in self.scores if all(getattr(score, key) == value for key, value in where.items())]
 
     def dataset_means(self, dataset: str, mode: str) -> Means | None:
-        """Percent per metric, or None where the dataset has no score for this mode."""
-        return _means([score.values for score in self.select(dataset=dataset, mode=mode)])
+        """Return percent per metric, or None if the dataset has no score for this mode."""
+        values = [score.values for score in self.select(dataset=dataset, mode=mode)]
+        return _means(values) if values else None
 
-    def overall_means(self, mode: str) -> Means | None:
-        """Percent per metric, averaged over the datasets that have this mode."""
+    def overall_means(self, mode: str) -> Means:
+        """Return percent per metric, averaged over the datasets that have this mode."""
         means = [self.dataset_means(dataset, mode) for dataset in self.datasets]
         return _average([mean for mean in means if mean is not None])
 
     def group_means(self) -> dict[str, Means]:
-        """Group -> percent per metric, the mean of its modes' overall means; only groups whose modes all are there."""
+        """Return group -> percent per metric, the mean over its modes, for groups whose modes all have scores."""
         return {
             name: _average([self.overall_means(mode) for mode in modes])
             for name, modes in self.mode_groups.items()
@@ -72,10 +76,12 @@ class Breakdown:
         }
 
     def results(self) -> dict[str, float]:
-        """Percent under ``<metric>/<mode>``, ``<metric>/<group of modes>``, ``<metric>`` (mean over modes) and, where
-        there are several datasets, ``<dataset>/<metric>/<mode>``; without those that are None.
+        """Return percent by key, without values that are None.
+
+        The keys are ``<metric>/<mode>``, ``<metric>/<group of modes>``, ``<metric>`` (mean over modes) and, with
+        several datasets, ``<dataset>/<metric>/<mode>``.
         """
-        results = {}
+        results: dict[str, float | None] = {}
         overall = {mode: self.overall_means(mode) for mode in self.modes}
         for index, name in enumerate(self.names):
             results |= {f'{name}/{mode}': means[index] for mode, means in overall.items()}
@@ -91,7 +97,7 @@ class Breakdown:
         return {key: mean for key, mean in results.items() if mean is not None}
 
     def mode_table(self) -> PrettyTable:
-        """Rows are prompt modes (of each dataset, then of their mean), then groups of modes; columns are metrics."""
+        """Return a table of metrics by prompt mode: each dataset, their mean, then groups of modes."""
         table = PrettyTable(['Dataset', 'Prompt', *self.names, 'Targets'], align='r')
         table.align['Dataset'] = table.align['Prompt'] = 'l'
         for dataset in self.datasets:
@@ -111,7 +117,7 @@ class Breakdown:
         return table
 
     def class_table(self) -> PrettyTable:
-        """Rows are classes of defect, columns are metrics under each prompt mode."""
+        """Return a table of metrics under each prompt mode by class of defect."""
         columns = [f'{name} {mode}' for mode in self.modes for name in self.names]
         table = PrettyTable(['Dataset', 'Class', *columns, 'Targets'], align='r')
         table.align['Dataset'] = table.align['Class'] = 'l'
@@ -125,7 +131,7 @@ class Breakdown:
         return table
 
     def write_csv(self, path: str) -> None:
-        """Write a row per (dataset, mode, class); class 'all' is a dataset's mean, dataset 'mean' the overall one."""
+        """Write a row per dataset, mode and class; class 'all' is a dataset's mean, dataset 'mean' the overall mean."""
         rows = []
         for dataset in self.datasets:
             for mode in self.modes:
@@ -152,22 +158,22 @@ class Breakdown:
         return sorted({(score.dataset, score.defect_class) for score in self.scores})
 
 
-def _average(values: Sequence[Means]) -> Means | None:
-    """Mean of each column, None without rows."""
-    return tuple(_mean(column) for column in zip(*values, strict=True)) if values else None
+def _average(values: Sequence[Means]) -> Means:
+    """Return the mean of each column of at least one row."""
+    return tuple(_mean(column) for column in zip(*values, strict=True))
 
 
 def _mean(column: Sequence[float | None]) -> float | None:
-    """Mean of those that are numbers, None without any."""
+    """Return the mean of the values that are numbers, or None without any."""
     numbers = [value for value in column if value is not None]
     return math.fsum(numbers) / len(numbers) if numbers else None
 
 
-def _means(values: Sequence[Means]) -> Means | None:
-    """Mean of each column in percent, None without rows."""
-    means = _average(values)
-    return None if means is None else tuple(None if mean is None else 100 * mean for mean in means)
+def _means(values: Sequence[Means]) -> Means:
+    """Return the mean of each column of at least one row, in percent."""
+    return tuple(None if mean is None else 100 * mean for mean in _average(values))
 
 
 def _rounded(means: Means) -> list[str]:
+    """Format the means for a table."""
     return ['-' if mean is None else f'{mean:.2f}' for mean in means]

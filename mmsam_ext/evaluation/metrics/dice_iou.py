@@ -1,4 +1,4 @@
-"""Dice and IoU of the predicted foreground."""
+"""`DiceIoU`: Dice and IoU of the predicted foreground."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .foreground import ForegroundMetric
 
 @METRICS.register_module()
 class DiceIoU(ForegroundMetric):
-    """Dice and IoU of each image in percent, averaged over images (ODS-SAM, Tables 2 to 6; protocol of LViT).
+    """Compute Dice and IoU of each image in percent, averaged over images (ODS-SAM, Tables 2 to 6; LViT's protocol).
 
-    Keys: ``Dice``, ``IoU``. Images without foreground are left out, as there is nothing to find; where a group has no
-    others, its scores are undefined.
+    The keys are ``Dice`` and ``IoU``. Images without foreground are excluded; if a group has no other images, its
+    scores are undefined.
 
     Args:
-        threshold: Of the probability of foreground, strictly above.
-        by, collect_device, prefix: See :class:`ForegroundMetric`.
+        threshold: A pixel is foreground if its probability is greater than this.
+        kwargs: See :class:`ForegroundMetric`.
     """
 
     names = ('Dice', 'IoU')
@@ -31,7 +31,7 @@ class DiceIoU(ForegroundMetric):
         self.logit = float(torch.tensor(threshold, dtype=torch.float64).logit())
 
     def measure(self, logits: Tensor, target: Tensor) -> Tensor | None:
-        """(2,), or None for an empty target."""
+        """Return Dice and IoU, (2,), or None for an empty target."""
         area = mask_area(target)
         if not area:
             return None

@@ -1,4 +1,4 @@
-"""E-measure of the predicted foreground map."""
+"""`EMeasure`: E-measure of the predicted foreground map."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from .foreground import ForegroundMetric
 
 @METRICS.register_module()
 class EMeasure(ForegroundMetric):
-    """Mean, largest and adaptive E-measure (Fan et al., IJCAI 2018; ODS-SAM, Table 1), from 0 to 1, as pysodmetrics.
+    """Compute the mean, largest and adaptive E-measure, from 0 to 1, equal to pysodmetrics.
 
-    Keys: ``mE`` (mean over 256 thresholds), ``maxE`` (largest of the curve averaged over a group's images), ``adpE``
-    (at twice the mean of the map), and ``<group>/mE`` and so on where there are several groups. Images without any
-    foreground count, as there: they score the share of pixels that are not predicted.
+    The keys are ``mE`` (mean over 256 thresholds), ``maxE`` (maximum of the curve averaged over a group's images),
+    ``adpE`` (at twice the mean of the map), and with several groups ``<group>/mE`` and so on. Images without foreground
+    count as in pysodmetrics: their score is the share of pixels that are not predicted. Each image keeps 257 numbers
+    (2 KB).
+
+    Paper: Enhanced-alignment Measure for Binary Foreground Map Evaluation (arXiv 1805.10421); ODS-SAM, Table 1.
 
     Args:
-        normalize: Stretch every map to its own smallest and largest level, as in the toolboxes.
-        by, collect_device, prefix: See :class:`ForegroundMetric`. Every image keeps 257 numbers (2 KB).
+        normalize: Stretch every map to its own smallest and largest level, as the saliency toolboxes do.
+        kwargs: See :class:`ForegroundMetric`.
     """
 
     names = ('mE', 'maxE', 'adpE')
@@ -30,7 +33,7 @@ class EMeasure(ForegroundMetric):
         self.normalize = normalize
 
     def measure(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The curve and the adaptive value, (257,)."""
+        """Return the curve and the adaptive value, (257,)."""
         scores = e_measure(level_histograms(logits.sigmoid(), target, self.normalize))
         return torch.cat([scores.curve, scores.adaptive[None]])
 

@@ -47,10 +47,10 @@ def foreground_logits(sample: Mapping[str, Any]) -> Tensor:
 
 
 def foreground_target(sample: Mapping[str, Any], like: Tensor) -> Tensor:
-    """(H, W) bool, the union of a sample's targets, on the device of `like`.
+    """Return the union of a sample's targets, (H, W) bool, on the device of `like`.
 
     Raises:
-        ValueError: not of the size of `like` (H, W), or not a binary target.
+        ValueError: The target is not binary, or its size is not that of `like` (H, W).
     """
     target = target_masks(sample, check_values=True).any(0)
     if target.shape != like.shape:
@@ -62,13 +62,17 @@ def foreground_target(sample: Mapping[str, Any], like: Tensor) -> Tensor:
 
 
 def group_name(sample: Mapping[str, Any], by: str) -> str:
-    """The dataset of a sample, or its category: its `defect_class` up to a '/' ('bottle' of 'bottle/broken')."""
+    """Return the dataset of a sample, or its category: `defect_class` up to a '/' ('bottle' of 'bottle/broken')."""
     dataset, defect_class = sample_labels(sample)
     return dataset if by == 'dataset' else defect_class.split('/')[0]
 
 
 def check_grouping(owner: str, by: str) -> str:
-    """`by`, if it is one of GROUPINGS."""
+    """Return `by` if it is one of GROUPINGS.
+
+    Raises:
+        ValueError: It is not.
+    """
     if by not in GROUPINGS:
         raise ValueError(f'{owner}: by={by!r}, expected one of {GROUPINGS}')
     return by
@@ -79,12 +83,12 @@ def report(owner: str, names: Sequence[str], by_group: Mapping[str, tuple[int, M
 
     Args:
         owner: Name of the metric.
-        names: Of its columns.
-        by_group: Group -> (number of images, name -> value); a value that is undefined is left out.
+        names: Names of its columns.
+        by_group: Group -> (number of images, name -> value), without undefined values.
 
     Returns:
-        ``<name>``, the mean over the groups where it is defined, and, where there are several groups,
-        ``<group>/<name>``. What is undefined has no key, and a warning in the log.
+        ``<name>``, the mean over the groups for which it is defined, and with several groups ``<group>/<name>``. An
+        undefined value has no key; a warning is logged.
     """
     table = PrettyTable(['Group', *names, 'Images'], align='r')
     table.align['Group'] = 'l'
@@ -114,12 +118,14 @@ def report(owner: str, names: Sequence[str], by_group: Mapping[str, tuple[int, M
 
 
 class ForegroundMetric(BaseMetric):
-    """Numbers of each image, averaged over the images of a group, then over groups. Ignored pixels (255) do not count;
-    an image that has no others has no say.
+    """Average numbers of each image over the images of a group, then over groups.
+
+    Ignored pixels (255) do not count; fully ignored images are excluded from the mean.
 
     Args:
         by: What a group is: 'dataset' (`dataset_name`) or 'category' (`defect_class` up to its first '/').
-        collect_device, prefix: See BaseMetric.
+        collect_device: See BaseMetric.
+        prefix: See BaseMetric.
     """
 
     #: Keys of the results.
@@ -131,20 +137,21 @@ class ForegroundMetric(BaseMetric):
 
     @abstractmethod
     def measure(self, logits: Tensor, target: Tensor) -> Tensor | None:
-        """Numbers of an image, whose means :meth:`summarize` takes; None where the image has no say. They may not
-        depend on where a pixel is.
+        """Return numbers of an image, whose means :meth:`summarize` takes, or None to exclude the image.
+
+        The numbers may not depend on the positions of pixels.
 
         Args:
-            logits: (H, W) of the foreground, or (1, n) of those pixels that count, where not all do.
+            logits: (H, W) logits of the foreground, or (1, n) of the pixels that count if not all do.
             target: Bool of the same shape.
         """
 
     @abstractmethod
     def summarize(self, means: Tensor) -> dict[str, float]:
-        """Means of :meth:`measure` over the images of a group -> name -> value."""
+        """Turn the means of :meth:`measure` over the images of a group into name -> value."""
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Append exactly one record per sample: results of several ranks are interleaved by it."""
+        """Append exactly one record per sample, as the results of several ranks are interleaved by sample."""
         for sample in data_samples:
             logits = foreground_logits(sample)
             target, ignored = foreground_target(sample, logits), ignored_pixels(sample, logits)
@@ -155,7 +162,7 @@ class ForegroundMetric(BaseMetric):
             self.results.append(dict(group=group_name(sample, self.by), numbers=numbers))
 
     def compute_metrics(self, results: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Average the records and log a table; the keys are those of :func:`report`."""
+        """Average the records and log a table. The keys are those of :func:`report`."""
         by_group = {}
         for group in {record['group'] for record in results}:
             records = [record['numbers'] for record in results if record['group'] == group]

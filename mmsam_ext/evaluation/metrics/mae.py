@@ -1,4 +1,4 @@
-"""Mean absolute error of the predicted foreground map."""
+"""`MAE`: mean absolute error of the predicted foreground map."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .foreground import ForegroundMetric
 
 @METRICS.register_module()
 class MAE(ForegroundMetric):
-    """Mean of |map - target| over the pixels of an image, from 0 to 1, as pysodmetrics (ODS-SAM, Table 1).
+    """Compute the mean of |map - target| over the pixels of an image, from 0 to 1, equal to pysodmetrics.
 
-    Key: ``MAE``.
+    The key is ``MAE`` (ODS-SAM, Table 1).
 
     Args:
-        normalize: Stretch every map to its own smallest and largest of 256 levels, as in the toolboxes.
-        by, collect_device, prefix: See :class:`ForegroundMetric`.
+        normalize: Stretch every map to its own smallest and largest of 256 levels, as the saliency toolboxes do.
+        kwargs: See :class:`ForegroundMetric`.
     """
 
     names = ('MAE',)
@@ -27,7 +27,7 @@ class MAE(ForegroundMetric):
         self.normalize = normalize
 
     def measure(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(1,)."""
+        """Return the error, (1,)."""
         return mean_absolute_error(level_histograms(logits.sigmoid(), target, self.normalize))[None]
 
     def summarize(self, means: Tensor) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""mIoU, mBIoU and, as asked, ST per prompt mode, dataset and class of defect."""
+"""`PromptIoUMetric`: mIoU, mBIoU and optionally ST per prompt mode, dataset and class of defect."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ from .breakdown import Breakdown, Score
 
 @METRICS.register_module()
 class PromptIoUMetric(BaseMetric):
-    """IoU and boundary IoU of the masks that prompts ask for, in percent, by SPT's protocol.
+    """Compute IoU and boundary IoU of predicted masks against the targets of their prompts, in percent.
 
-    A target of an image scores the mean over its draws (prompts of the same mode, draw and target are united first); a
-    dataset scores the mean over its images' targets; the overall result is the mean over datasets. Result keys:
-    ``mIoU/<mode>`` and ``mBIoU/<mode>``, the same for each of `mode_groups`, ``mIoU`` and ``mBIoU`` (mean over modes)
-    and, where there are several datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` when MMSeg's IoUMetric,
+    By SPT's protocol, the score of a target is the mean over its draws (masks of the same mode, draw and target are
+    united first), that of a dataset the mean over its images' targets, and the overall result the mean over datasets.
+
+    The keys are ``mIoU/<mode>`` and ``mBIoU/<mode>``, the same for each of `mode_groups`, ``mIoU`` and ``mBIoU`` (mean
+    over modes) and, with several datasets, ``<dataset>/mIoU/<mode>`` and so on. Give a `prefix` if MMSeg's IoUMetric,
     which has a key ``mIoU`` too, is in the same evaluator.
 
     Ignored pixels (255 in `gt_sem_seg`) do not count for IoU. Boundary IoU has no meaning with them, as the contour
     next to them is not known: with `boundary` they are an error.
 
-    Targets that are empty are not scored (the paper drops such images); they are counted and logged.
+    Empty targets are not scored (the paper drops such images); their number is logged.
 
     Args:
         dilation_ratio: Width of the boundary region as a fraction of the image diagonal.
         boundary: Whether to compute mBIoU.
-        stability: Whether to add ST of Stable-SAM as a column (``ST/<mode>``, ``ST``), of targets with several draws.
-            The numbers are :class:`StabilityMetric`'s, but for targets that are empty; that one needs no truth.
+        stability: Whether to add ST of Stable-SAM as a column (``ST/<mode>``, ``ST``), for targets with several draws.
+            The numbers are those of :class:`StabilityMetric`, which scores empty targets too and needs no truth.
         mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as
             'box-level' and 'point-level' in SPT's tables.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
@@ -58,7 +59,7 @@ class PromptIoUMetric(BaseMetric):
         prefix: See BaseMetric.
 
     Raises:
-        ValueError: by :meth:`process`, where prediction and truth do not fit; names the sample and the field.
+        ValueError: In :meth:`process`, prediction and ground truth do not match; names the sample and the field.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class PromptIoUMetric(BaseMetric):
         self.output_dir = output_dir
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Append exactly one record of plain numbers per sample: results of several ranks are interleaved by it."""
+        """Append exactly one record of numbers per sample, as results of several ranks are interleaved by sample."""
         for sample in data_samples:
             self.results.append(self._record(sample))
             if self.output_dir is not None:
                 self._write_mask(sample)
 
     def _write_mask(self, sample: Mapping[str, Any]) -> None:
-        path = osp.join(self.output_dir, f'{sample_key(sample) or "sample"}.png')
+        path = osp.join(str(self.output_dir), f'{sample_key(sample) or "sample"}.png')
         mask = sample['pred_sem_seg']['data'][0].cpu().numpy().astype(np.uint8) * 255  # (1, H, W) -> (H, W)
         mmcv.imwrite(mask, path)
 
@@ -142,10 +143,10 @@ class PromptIoUMetric(BaseMetric):
         )
 
     def compute_metrics(self, results: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Average the records, print the tables, write the file.
+        """Average the records, log the tables and write the CSV file.
 
         Returns:
-            Percent under the keys named in the class's docstring; empty when no target could be scored.
+            Percent by the keys listed in the class docstring; empty if no target could be scored.
         """
         empty = sum(record['empty'] for record in results)
         unprompted = sum(record['unprompted'] for record in results)

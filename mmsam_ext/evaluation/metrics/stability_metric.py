@@ -1,4 +1,4 @@
-"""Stability under noisy prompts (ST) per prompt mode, dataset and class of defect."""
+"""`StabilityMetric`: stability under noisy prompts (ST) per prompt mode, dataset and class of defect."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from .breakdown import Breakdown, Score
 
 @METRICS.register_module()
 class StabilityMetric(BaseMetric):
-    """ST of Stable-SAM in percent: how far the masks of several draws of a prompt agree. Needs no ground truth.
+    """Compute ST of Stable-SAM in percent: how well the masks of several draws of a prompt agree.
+
+    It needs no ground truth.
 
     Averaged like :class:`PromptIoUMetric`: over images' targets, then over datasets. Result keys: ``ST/<mode>``, ``ST``
     (mean over modes) and, where there are several datasets, ``<dataset>/ST/<mode>``.
 
-    One draw alone has an ST of 1 by definition, which says nothing about a model. Such targets are left out, and with
-    them every mode that draws once; how many is logged.
+    A single draw has an ST of 1 by definition, which says nothing about a model. Targets with a single draw are
+    excluded and their number is logged, so a mode that draws once has no ST.
 
     Args:
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
@@ -38,7 +40,7 @@ class StabilityMetric(BaseMetric):
         self.csv_path = csv_path
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Append exactly one record of plain numbers per sample: results of several ranks are interleaved by it."""
+        """Append exactly one record of numbers per sample, as results of several ranks are interleaved by sample."""
         for sample in data_samples:
             labels = sample_labels(sample)
             scores: list[Score] = []
@@ -51,10 +53,10 @@ class StabilityMetric(BaseMetric):
             self.results.append(dict(scores=scores, single=single))
 
     def compute_metrics(self, results: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Average the records, print the tables, write the file.
+        """Average the records, log the tables and write the CSV file.
 
         Returns:
-            Percent under the keys named in the class's docstring; empty when no target has several draws.
+            Percent by the keys listed in the class docstring; empty if no target has several draws.
         """
         single = [mode for record in results for mode in record['single']]
         for mode in dict.fromkeys(single):
