@@ -75,6 +75,8 @@ def _shrink_model(model: dict) -> None:
     if model['type'] == 'EncoderDecoder':  # MMSegmentation's own: its images are small already
         return
     model['init_cfg'] = None
+    if (model.get('test_cfg') or {}).get('mode') == 'slide':
+        model['test_cfg'].update(crop_size=(SIZE, SIZE), stride=(SIZE // 2, SIZE // 2))
     if model['data_preprocessor']['size'] is not None:
         model['data_preprocessor']['size'] = (SIZE, SIZE)
     model['backbone'].update(arch=ARCH, conv_stem=model['backbone'].get('arch') == 'tiny')
@@ -106,6 +108,8 @@ def _shrink_node(node: dict, data: Path) -> None:
     kind = str(node.get('type', ''))
     if kind == 'Resize':
         node['scale'] = (SIZE, SIZE)
+    elif kind == 'RandomTile':
+        node['size'] = (SIZE, SIZE)
     elif kind == 'GeneratePrompts':
         for mode in node['modes'].values():
             mode['draws'] = min(2, mode.get('draws', 1))

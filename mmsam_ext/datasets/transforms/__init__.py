@@ -8,6 +8,7 @@ from .load_prompts import LoadPrompts
 from .loading import LoadBinaryMask, check_image_file, read_binary_mask
 from .pack_prompt_inputs import PackPromptInputs
 from .perturb_prompts import PerturbPrompts, box_iou, box_of_iou, noisy_box
+from .random_tile import RandomTile
 from .synthesize_occlusion import SynthesizeOcclusion
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     'PackPromptInputs',
     'PerturbPrompts',
     'PromptMode',
+    'RandomTile',
     'SynthesizeOcclusion',
     'box_iou',
     'box_of_iou',

@@ -34,6 +34,7 @@ from .mask_selection import (
 )
 from .original_size import to_original
 from .prompt_targets import prompt_targets
+from .sliding import SlideSettings, predict_tiles
 
 
 @MODELS.register_module()
@@ -62,6 +63,8 @@ class PromptableSegmentor(BaseSegmentor):
             that the IoU head prefers; 'ambiguous' does so for prompts of one point, and predicts the single-mask output
             for others; 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
             evaluation (section 7.1): an upper bound, for testing with ground truth only.
+            ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
+            :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
 
@@ -101,6 +104,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
+        self.slide_settings = SlideSettings.from_config(self.test_cfg)
         self._check_heads()
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         inject_peft(self, peft)
@@ -263,6 +267,9 @@ class PromptableSegmentor(BaseSegmentor):
         """
         samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         batch = PromptBatch.from_samples(samples, inputs)
+        if self.slide_settings is not None:
+            choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
+            return predict_tiles(self, inputs, batch, samples, self.slide_settings, choice)
         return self.predict_from_features(self.extract_feat(inputs), batch, samples, multimask)
 
     @torch.no_grad()

@@ -1,0 +1,244 @@
+"""Prediction on overlapping tiles, for images whose defects are too small to survive a resize to one network input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmsam_ext.structures import PromptBatch, PromptKind
+from mmsam_ext.structures.samples import write_prediction
+from mmsam_ext.structures.tiles import ALIGNMENT, Tile, TileGrid, crop_prompts, extents, join_tiles, prompts_of_image
+
+from .mask_selection import select_masks
+from .original_size import to_original
+
+if TYPE_CHECKING:
+    from .promptable_segmentor import PromptableSegmentor
+
+#: Logit of pixels in tiles that a prompt does not reach: background with a probability of 1 - 2e-9.
+OUTSIDE = -20.0
+
+
+@dataclass(frozen=True)
+class SlideSettings:
+    """The options of ``test_cfg=dict(mode='slide', ...)``; `mode`, `crop_size` and `stride` are MMSegmentation's.
+
+    Attributes:
+        crop_size: (h, w) of a tile in pixels of the network input, multiples of 16.
+        stride: (y, x) distance between neighbouring tiles, multiples of 16 up to `crop_size`.
+        overview: Look at the whole image in one input as well. Prompts that do not fit into a tile then take its mask
+            as a mask prompt in each tile, and prompts without points and box (prompt-free methods) find what is
+            visible at either scale. Without it, such prompts are answered tile by tile.
+        tiles_per_batch: Tiles that are encoded in one call.
+    """
+
+    crop_size: tuple[int, int]
+    stride: tuple[int, int]
+    overview: bool = True
+    tiles_per_batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.tiles_per_batch < 1:
+            raise ValueError(f'test_cfg.tiles_per_batch is {self.tiles_per_batch}, expected 1 or more')
+        TileGrid(self.crop_size, self.crop_size, self.stride)  # checks both
+
+    @classmethod
+    def from_config(cls, test_cfg: dict) -> SlideSettings | None:
+        """Read the settings of a segmentor's `test_cfg`; None unless its mode is 'slide'.
+
+        Raises:
+            ValueError: An unknown mode, or a size or stride that is missing or does not fit.
+        """
+        mode = test_cfg.get('mode', 'whole')
+        if mode not in ('whole', 'slide'):
+            raise ValueError(f"test_cfg.mode is {mode!r}, expected 'whole' or 'slide'")
+        if mode == 'whole':
+            return None
+        if test_cfg.get('multimask') == 'oracle':
+            raise ValueError("test_cfg.multimask is 'oracle', which is not available with test_cfg.mode='slide'")
+        missing = [name for name in ('crop_size', 'stride') if name not in test_cfg]
+        if missing:
+            raise ValueError(
+                f"test_cfg.mode is 'slide', which needs test_cfg.{missing[0]} as (height, width) in pixels"
+            )
+        names = ('crop_size', 'stride', 'overview', 'tiles_per_batch')
+        values = {name: test_cfg[name] for name in names if name in test_cfg}
+        values.update({name: tuple(values[name]) for name in ('crop_size', 'stride')})
+        return cls(**values)
+
+
+@dataclass
+class TiledMasks:
+    """The masks of P prompts of one image, as logits of the tiles that answered them.
+
+    They are put together one prompt at a time, so that memory does not grow with prompts times pixels.
+
+    Attributes:
+        grid: The tiles.
+        pieces: For each prompt its tiles and their logits, (h / 4, w / 4) each.
+        overview: For each prompt the logits of the whole image, at low resolution, or None.
+        iou: (P,) estimated IoU: the mean over a prompt's tiles, weighted by the predicted area.
+    """
+
+    grid: TileGrid
+    pieces: list[list[tuple[Tile, Tensor]]]
+    overview: list[Tensor | None]
+    iou: Tensor
+
+    def logits(self, prompt: int) -> Tensor:
+        """Return the (H, W) logits of one prompt, tiles blended by :meth:`TileGrid.weights`."""
+        height, width = self.grid.size
+        device = self.iou.device
+        total = torch.zeros(height, width, device=device)
+        weight = torch.zeros(height, width, device=device)
+        for tile, logits in self.pieces[prompt]:
+            weights = self.grid.weights(tile).to(device)
+            total[tile.rows, tile.columns] += weights * _resize(logits, (tile.height, tile.width))
+            weight[tile.rows, tile.columns] += weights
+        blended = torch.where(weight > 0, total / weight.clamp_min(1e-6), OUTSIDE)
+        overview = self.overview[prompt]
+        return blended if overview is None else blended.maximum(_resize(overview, self.grid.size))
+
+
+def predict_tiles(
+    model: PromptableSegmentor,
+    inputs: Tensor,
+    batch: PromptBatch,
+    samples: list[SegDataSample],
+    settings: SlideSettings,
+    multimask: bool | str = False,
+) -> list[SegDataSample]:
+    """Predict masks at the original size on tiles, image by image.
+
+    Args:
+        model: A segmentor.
+        inputs: (B, 3, H, W), normalised and padded to multiples of 16.
+        batch: The P prompts of all images, in pixels of `inputs`.
+        samples: One data sample per image.
+        settings: The tiles.
+        multimask: Which mask each tile selects, as in `test_cfg`; not 'oracle'.
+
+    Returns:
+        The samples, completed as :meth:`PromptableSegmentor.predict_from_features` says.
+    """
+    for index, sample in enumerate(samples):
+        prompts = prompts_of_image(batch, index)
+        tiled = slide(model, inputs[index : index + 1], prompts, settings, multimask)
+        masks = torch.cat(
+            [to_original(tiled.logits(row)[None], batch.input_size, sample.metainfo) for row in range(len(prompts))]
+        )
+        fields = {name: getattr(prompts, name) for name in ('target_ids', 'draw_ids', 'mode_ids')}
+        write_prediction(sample, masks, tiled.iou, **fields)
+    return samples
+
+
+def slide(
+    model: PromptableSegmentor,
+    image: Tensor,
+    batch: PromptBatch,
+    settings: SlideSettings,
+    multimask: bool | str = False,
+) -> TiledMasks:
+    """Predict the masks of all prompts of one image on tiles. A tile without prompts is not encoded.
+
+    Args:
+        model: A segmentor.
+        image: (1, 3, H, W), normalised and padded to multiples of 16.
+        batch: P prompts, in pixels of the image.
+        settings: Of the tiles.
+        multimask: Which mask each tile selects, as in `test_cfg`; not 'oracle'.
+
+    Returns:
+        The masks, to be put together prompt by prompt.
+    """
+    grid = TileGrid(image.shape[-2:], settings.crop_size, settings.stride)
+    count = len(batch)
+    pieces: list[list[tuple[Tile, Tensor]]] = [[] for _ in range(count)]
+    overview: list[Tensor | None] = [None] * count
+    assigned = grid.assign(batch)  # (T, P)
+    empty = ~(batch.uses(PromptKind.POINTS) | batch.uses(PromptKind.BOX))
+    large = _larger_than(batch, settings.crop_size)
+    if settings.overview and len(grid) > 1 and bool((large | empty).any()):
+        rows = (large | empty).nonzero()[:, 0]
+        logits = _look_at_whole(model, image, batch.select(rows, (len(rows),)), settings, multimask)
+        for row, mask in zip(rows.tolist(), logits, strict=True):
+            overview[row] = mask
+        batch, reached = _with_overview(batch, grid, large, overview)
+        assigned &= reached
+    scores = torch.zeros(count, device=image.device)
+    areas = torch.zeros(count, device=image.device)
+    jobs = [(tile, rows.nonzero()[:, 0]) for tile, rows in zip(grid.tiles, assigned, strict=True) if rows.any()]
+    for start in range(0, len(jobs), settings.tiles_per_batch):
+        part = jobs[start : start + settings.tiles_per_batch]
+        crops = torch.cat([image[..., tile.rows, tile.columns] for tile, _ in part])
+        prompts = join_tiles([crop_prompts(batch, tile, rows) for tile, rows in part])
+        logits, iou = select_masks(model.decode(model.extract_feat(crops), prompts), prompts, multimask)
+        for (tile, rows), masks, values in zip(part, prompts.split(logits), prompts.split(iou), strict=True):
+            area = (masks > 0).flatten(1).sum(1).float() + 1e-3
+            scores[rows] += area * values
+            areas[rows] += area
+            for row, mask in zip(rows.tolist(), masks, strict=True):
+                pieces[row].append((tile, mask.clone()))
+    for row in range(count):
+        if not bool(empty[row]) and pieces[row]:  # the tiles saw the overview as their mask prompt
+            overview[row] = None
+    return TiledMasks(grid, pieces, overview, scores / areas.clamp_min(1e-3))
+
+
+def _look_at_whole(
+    model: PromptableSegmentor, image: Tensor, batch: PromptBatch, settings: SlideSettings, multimask: bool | str
+) -> Tensor:
+    """Return (P, h, w) low-resolution logits of the whole image, shrunk to the size of a tile; batch: P prompts."""
+    height, width = image.shape[-2:]
+    scale = min(1.0, settings.crop_size[0] / height, settings.crop_size[1] / width)
+    size = tuple(max(ALIGNMENT, round(side * scale / ALIGNMENT) * ALIGNMENT) for side in (height, width))
+    factors = batch.points.new_tensor([size[1] / width, size[0] / height])
+    masks = batch.masks
+    if masks.numel():
+        masks = F.interpolate(masks, (size[0] // 4, size[1] // 4), mode='bilinear', align_corners=False)
+    small = replace(
+        batch, points=batch.points * factors, boxes=batch.boxes * factors.repeat(2), masks=masks, input_size=size
+    )
+    shrunk = F.interpolate(image, size, mode='bilinear', antialias=True, align_corners=False)
+    return select_masks(model.decode(model.extract_feat(shrunk), small), small, multimask)[0]
+
+
+def _with_overview(
+    batch: PromptBatch, grid: TileGrid, large: Tensor, overview: list[Tensor | None]
+) -> tuple[PromptBatch, Tensor]:
+    """Give large prompts the overview's mask as a mask prompt.
+
+    Returns:
+        The prompts, and (T, P) bool: whether the overview found something in a tile (True for other prompts).
+    """
+    reached = torch.ones(len(grid), len(batch), dtype=torch.bool, device=batch.kinds.device)
+    if not bool(large.any()):
+        return batch, reached
+    size = (grid.size[0] // 4, grid.size[1] // 4)
+    masks = batch.masks if batch.masks.numel() else batch.points.new_zeros(len(batch), 1, *size)
+    masks, kinds = masks.clone(), batch.kinds.clone()
+    for row in large.nonzero()[:, 0].tolist():
+        mask = overview[row]
+        assert mask is not None
+        masks[row, 0] = _resize(mask, size)
+        kinds[row] |= int(PromptKind.MASK)
+        for index, tile in enumerate(grid.tiles):
+            rows, columns = (slice(part.start // 4, part.stop // 4) for part in (tile.rows, tile.columns))
+            reached[index, row] = bool((masks[row, 0, rows, columns] > 0).any())
+    return replace(batch, masks=masks, kinds=kinds), reached
+
+
+def _larger_than(batch: PromptBatch, crop_size: tuple[int, int]) -> Tensor:
+    """Return (P,) bool: True for prompts whose box or points do not fit into a tile."""
+    x1, y1, x2, y2 = extents(batch).unbind(1)
+    return (x2 - x1 > crop_size[1]) | (y2 - y1 > crop_size[0])
+
+
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (h, w) logits."""
+    return F.interpolate(logits[None, None].float(), size, mode='bilinear', align_corners=False)[0, 0]

@@ -1,0 +1,110 @@
+"""Show what tiles do for defects of 12 pixels in an image of 24 megapixels, prompted by boxes.
+
+Draws a procedural image with round defects, segments it with the mini SAM in one input and on tiles, and prints IoU,
+time per megapixel and peak memory. Each setting runs in a process of its own.
+
+Usage: python tools/analysis/tiles_demo.py [--size 4000 6000] [--defects 40] [--diameter 12]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = ('whole', 'tiles')
+
+
+def draw(height: int, width: int, defects: int, diameter: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a noisy image (H, W, 3) uint8 with round dark defects, their labels (H, W) and boxes (P, 4)."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(150, 8, (height, width)).astype(np.float32)
+    labels = np.zeros((height, width), np.int32)
+    boxes = []
+    y, x = np.mgrid[:diameter, :diameter] - (diameter - 1) / 2
+    disc = y**2 + x**2 <= (diameter / 2) ** 2
+    while len(boxes) < defects:
+        top, left = int(rng.integers(0, height - diameter)), int(rng.integers(0, width - diameter))
+        window = np.s_[top : top + diameter, left : left + diameter]
+        if labels[window].any():
+            continue
+        boxes.append([left, top, left + diameter - 1, top + diameter - 1])
+        labels[window][disc] = len(boxes)
+        image[window][disc] -= 70
+    grey = image.clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, 2), labels, np.array(boxes, np.float32)
+
+
+def run(setting: str, args: argparse.Namespace) -> None:
+    """Segment the image in one setting and print a row of the table."""
+    import torch
+    from mmseg.structures import SegDataSample
+
+    from mmsam_ext.apis.model_loading import load_config, load_model
+    from mmsam_ext.models.segmentors.sliding import SlideSettings, slide
+    from mmsam_ext.structures import PromptBatch, Prompts
+
+    image, labels, boxes = draw(*args.size, args.defects, args.diameter)
+    config = load_config('sam_tiny_synthetic')
+    config.model.data_preprocessor.update(size=None, size_divisor=16)
+    model = load_model(config, device='cpu')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    start = time.perf_counter()
+    scale = 1.0 if setting == 'tiles' else 256 / max(args.size)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    if scale < 1:
+        size = [round(side * scale) for side in args.size]
+        tensor = torch.nn.functional.interpolate(tensor[None].float(), size, mode='bilinear', antialias=True)[0].byte()
+    factors = (tensor.shape[2] / args.size[1], tensor.shape[1] / args.size[0])
+    sample = SegDataSample(metainfo=dict(img_shape=tuple(tensor.shape[1:]), ori_shape=tuple(args.size)))
+    sample.prompts = Prompts.create(boxes=boxes).scaled(*factors)
+    data = model.data_preprocessor(dict(inputs=[tensor], data_samples=[sample]))
+    inputs = data['inputs']
+    batch = PromptBatch.from_samples(data['data_samples'], inputs)
+    side = 256 if setting == 'tiles' else max(inputs.shape[-2:])
+    settings = SlideSettings((side, side), (side * 3 // 4 // 16 * 16,) * 2, overview=False)
+    with torch.no_grad():
+        masks = slide(model, inputs, batch, settings)
+        scores = []
+        for index in range(len(boxes)):
+            logits = masks.logits(index)[: tensor.shape[1], : tensor.shape[2]]
+            if scale < 1:
+                logits = torch.nn.functional.interpolate(logits[None, None], args.size, mode='bilinear')[0, 0]
+            found, true = (logits > 0).numpy(), labels == index + 1
+            scores.append((found & true).sum() / max(1, (found | true).sum()))
+    seconds = time.perf_counter() - start
+    megapixels = args.size[0] * args.size[1] / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f'| {setting} | {100 * np.mean(scores):.1f} | {sum(score > 0.5 for score in scores)} of {len(scores)} '
+        f'| {seconds / megapixels:.2f} | {peak - before:.2f} |',
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run every setting in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--size', type=int, nargs=2, default=(4000, 6000), metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--defects', type=int, default=40)
+    parser.add_argument('--diameter', type=int, default=12, help='in pixels')
+    parser.add_argument('--setting', choices=SETTINGS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.setting:
+        run(args.setting, args)
+        return
+    print('| setting | mIoU | IoU > 50 % | s per megapixel | memory above the model, GB |')
+    print('| --- | --- | --- | --- | --- |', flush=True)
+    for setting in SETTINGS:
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], '--setting', setting], check=True)
+
+
+if __name__ == '__main__':
+    runpy.run_path(str(Path(__file__).resolve().parents[1] / '_bootstrap.py'))
+    main()
