@@ -213,7 +213,10 @@ def test_show_dir_and_out(trained: Trained, results: dict[str, float], tmp_path:
         picture = cv2.imread(str(path))
         assert min(picture.shape[:2]) >= SIZE and picture.std() > 5
     masks = sorted((tmp_path / 'masks').rglob('*.png'))
-    assert [path.name for path in masks] == [f'00000{index}.png' for index in range(5)]
+    folders = {path.parent for path in masks}
+    assert {folder.parent.parent.name for folder in folders} == {'masks'}  # masks/<dataset>/<mode>
+    for folder in folders:
+        assert [path.name for path in sorted(folder.iterdir())] == [f'00000{index}.png' for index in range(5)]
     for path in masks:
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert mask.shape == (SIZE, SIZE) and set(np.unique(mask)) <= {0, 255}

@@ -44,6 +44,7 @@ from benchmarks.core import STOCK_ARCHS, Case, save_weights
 from benchmarks.interleaved import CONTENDER, Outcome, interleave
 
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
+from mmsam_ext.utils import check_output_file, replacing
 
 STAGES = ('encoder', 'decoder', 'end_to_end')
 #: The batch whose prompts we decode in one call, and stock SAM in a loop over images.
@@ -209,11 +210,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--dtype', nargs='+', choices=['fp32', 'bf16'], help='default: fp32, on a GPU both')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     parser.add_argument('--json', metavar='FILE', help='write the JSON object to a file, too')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')
     args = parser.parse_args(arguments)
     if args.size < 16 or args.size % 16:
         parser.error(f'--size {args.size}, expected a multiple of 16')
     if min(args.repeats, *args.prompts) < 1:
         parser.error(f'--repeats {args.repeats} --prompts {args.prompts}, expected 1 or more')
+    try:
+        if args.json:
+            check_output_file(args.json, overwrite=args.overwrite)
+    except OSError as error:
+        parser.error(str(error))
     try:
         args.device = pick_device(args.device)
     except DeviceError as error:
@@ -244,7 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f'Memory: {MEMORY_KIND[args.device.type]}.')
     line = json.dumps(report)
     if args.json:
-        Path(args.json).write_text(line + '\n')
+        with replacing(args.json, args.overwrite) as temporary:
+            temporary.write_text(line + '\n')
     print(line)
     return 0
 

@@ -13,6 +13,7 @@ models with dynamic routing also alpha1, the weight of the deformable features: 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
@@ -34,9 +35,11 @@ from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import load_config, load_model
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
 from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.utils import ResultFolder
 
 METRIC_NAMES = ('mIoU', 'mBIoU', 'ST')
 ALPHA = 'alpha1'
+FILES = ('robustness.json', 'robustness.png')
 #: Kind of sweep -> (name of a mode by its value, label of its axis).
 SWEEPS = {'noise': ('box noise {:g}', 'noise scale of the box'), 'points': ('{:g} points', 'points')}
 
@@ -142,8 +145,8 @@ def _value(results: dict[str, float], metric: str, sweep: str, value: float) -> 
     return results.get(f'{metric}/{SWEEPS[sweep][0].format(value)}', 100.0 if of_itself else math.nan)
 
 
-def draw(report: dict, path: Path) -> None:
-    """A row for each sweep, a column for each metric, a line for each model."""
+def draw(report: dict) -> bytes:
+    """Draw a row for each sweep, a column for each metric, a line for each model; returns a PNG file."""
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
@@ -162,8 +165,10 @@ def draw(report: dict, path: Path) -> None:
             axis.grid(alpha=0.3)
     axes[0][0].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=120)
     plt.close(figure)
+    return buffer.getvalue()
 
 
 def table(report: dict) -> str:
@@ -199,6 +204,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--images', type=int, help='use the first so many of each dataset')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
+    parser.add_argument('--overwrite', action='store_true', help="replace the user's files in --out, too")
     args = parser.parse_args(arguments)
     names = [model[0] for model in args.model]
     if any(len(model) not in (2, 3) for model in args.model) or len(set(names)) < len(names):
@@ -218,18 +224,19 @@ def main(arguments: list[str] | None = None) -> int:
     init_default_scope('mmseg')
     models = {}
     try:
+        results_folder = ResultFolder(args.out, args.overwrite)
+        results_folder.check(FILES)
         for name, path, *weights in args.model:
             config = load_config(path)
             loader = sweep_data(config, args.noise, args.points, args.draws, args.images)
             results = evaluate(config, weights[0] if weights else None, loader, args.device)
             models[name] = curves(results, args.noise, args.points)
-    except (InferenceError, ValueError, FileNotFoundError) as error:
+    except (InferenceError, ValueError, OSError) as error:
         print(f'analyze_robustness.py: error: {error}', file=sys.stderr)
         return 2
     report = dict(noise=args.noise, points=args.points, draws=args.draws, models=models)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'robustness.json').write_text(json.dumps(report, indent=1) + '\n')
-    draw(report, args.out / 'robustness.png')
+    results_folder.write(FILES[0], f'{json.dumps(report, indent=1)}\n'.encode())
+    results_folder.write(FILES[1], draw(report))
     print(table(report))
-    print(f'Written: {args.out / "robustness.json"}, {args.out / "robustness.png"}')
+    print(f'Written: {", ".join(str(args.out / name) for name in FILES)}')
     return 0

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from prettytable import PrettyTable, TableStyle
 
+from mmsam_ext.utils import check_output_file, replacing
+
 
 def read_result(path: Path) -> dict[str, float]:
     """The metrics of a test run, as mmengine's logger wrote them.
@@ -49,8 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('runs', nargs='+', metavar='NAME=DIR')
     parser.add_argument('--metrics', nargs='+', default=['mIoU', 'mBIoU', 'ST'])
     parser.add_argument('--out', type=Path, help='write the table as Markdown, too')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     try:
+        if args.out:
+            check_output_file(args.out, overwrite=args.overwrite)
         results = {}
         for run in args.runs:
             name, separator, path = run.partition('=')
@@ -63,4 +68,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(rows)
     if args.out:
         rows.set_style(TableStyle.MARKDOWN)
-        args.out.write_text(f'{rows}\n')
+        with replacing(args.out, args.overwrite) as temporary:
+            temporary.write_text(f'{rows}\n', encoding='utf-8')

@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 
 from mmsam_ext.checkpoints.plain_sam import plain_sam
+from mmsam_ext.utils import check_output_file, replacing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,10 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='a .pth or .safetensors file')
     parser.add_argument('--half', action='store_true', help='store fp16')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     if args.out.suffix not in ('.pth', '.safetensors'):
         parser.error(f'{args.out}: expected a .pth or .safetensors file')
     try:
+        check_output_file(args.out, [args.checkpoint], args.overwrite)
         checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
         plain, left_out = plain_sam(checkpoint['state_dict'])
     except (OSError, RuntimeError) as error:
@@ -38,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f'export_plain_sam.py: {args.checkpoint}: {error}')
     if args.half:
         plain = {key: value.half() if value.is_floating_point() else value for key, value in plain.items()}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    if args.out.suffix == '.pth':
-        torch.save(plain, args.out)
-    else:
-        save_file(plain, args.out)
+    with replacing(args.out, args.overwrite) as temporary:
+        if args.out.suffix == '.pth':
+            torch.save(plain, temporary)
+        else:
+            save_file(plain, temporary)
     print(f'{args.out}: {len(plain)} tensors, {args.out.stat().st_size / 2**20:.1f} MB')
     for name, number in left_out.items():
         print(f'  left out: {number} of {name}')

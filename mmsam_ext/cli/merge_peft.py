@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmsam_ext.checkpoints.plain_sam import PEFT, plain_sam
 from mmsam_ext.models.peft import merge_peft, unmerge_peft
+from mmsam_ext.utils import check_output_file, replacing
 
 
 def load(path: str) -> dict[str, Tensor]:
@@ -103,13 +104,16 @@ def main(arguments: list[str] | None = None) -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument('--ours', action='store_true', help="write this project's names, with all that is not SAM")
     kind.add_argument('--drop', action='store_true', help='leave out what is not SAM')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     try:
+        inputs = [args.config, args.checkpoint, *([args.undo] if args.undo else [])]
+        check_output_file(args.out, inputs, args.overwrite)
         state = run(args)
     except (OSError, RuntimeError) as error:
         sys.exit(f'merge_peft.py: {error}')
     except (KeyError, TypeError, ValueError) as error:
         sys.exit(f'merge_peft.py: {args.checkpoint}: {error}')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state), args.out)
+    with replacing(args.out, args.overwrite) as temporary:
+        torch.save(dict(state), temporary)
     print(f'{args.out}: {len(state)} tensors, {args.out.stat().st_size / 2**20:.1f} MB')

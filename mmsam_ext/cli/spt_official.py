@@ -18,6 +18,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from mmsam_ext.checkpoints.spt_official import convert
+from mmsam_ext.utils import check_output_file, replacing
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,8 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('checkpoint', help="the authors' file")
     parser.add_argument('base', help="Meta's file that it stands on")
     parser.add_argument('out', type=Path, help='the file to write, .pth')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     try:
+        check_output_file(args.out, [args.checkpoint, args.base], args.overwrite)
         theirs, sam = (
             CheckpointLoader.load_checkpoint(name, map_location='cpu')['state_dict']
             for name in (args.checkpoint, args.base)
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f'spt_official.py: {error}')
     except (KeyError, ValueError) as error:
         sys.exit(f'spt_official.py: {args.checkpoint}: {error}')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=ours, meta={}), args.out)
+    with replacing(args.out, args.overwrite) as temporary:
+        torch.save(dict(state_dict=ours, meta={}), temporary)
     added = sum('lora_' in key or '.beta.' in key for key in ours)
     print(f'{args.out}: {len(ours)} tensors, {added} of them beyond SAM')

@@ -6,53 +6,83 @@ import argparse
 import inspect
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmseg.registry import METRICS
+
+from mmsam_ext.utils import ResultFolder
+from mmsam_ext.utils.result_files import would_overwrite
 
 from .mmseg_tool import run_mmseg_tool, with_config_path
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run MMSeg's test.py; ``--help`` lists its arguments."""
+    """Run MMSeg's test.py; ``--help`` lists its arguments.
+
+    ``--out DIR`` writes the predicted masks to ``DIR/<dataset>/<mode>/<sample>.png``; files that no earlier test wrote
+    are replaced with ``--overwrite`` only.
+    """
     run_mmseg_tool('test.py', out_to_metrics(with_config_path(arguments)))
 
 
 def out_to_metrics(arguments: list[str]) -> list[str]:
-    """Pass ``--out DIR`` on to the metrics of a list that write files, as
-    ``--cfg-options test_evaluator.0.output_dir=DIR``. MMSeg's test.py understands it for a single metric only.
+    """Give ``--out`` and ``--overwrite`` to the metrics that write files.
+
+    MMSeg's test.py understands ``--out`` only where the evaluator is one metric. Of a list, those that write a file for
+    each prompt mode get it as ``--cfg-options test_evaluator.0.output_dir=DIR``, or else all that write files.
 
     Raises:
-        SystemExit: no metric of the list has an argument `output_dir`.
+        SystemExit: No metric writes files, or DIR holds PNG files of the user and ``--overwrite`` is not given.
     """
-    if not any(argument.split('=')[0] == '--out' for argument in arguments):
+    if not any(argument.split('=')[0] in ('--out', '--overwrite') for argument in arguments):
         return arguments
-    parser = argparse.ArgumentParser(description='MMSeg test (and eval) a model')
+    parser = argparse.ArgumentParser(description='MMSeg test (and eval) a model', allow_abbrev=False)
     parser.add_argument('config')
     parser.add_argument('--out')
+    parser.add_argument('--overwrite', action='store_true')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     for name in ('--work-dir', '--show-dir', '--wait-time', '--launcher', '--local_rank', '--local-rank'):
         parser.add_argument(name)
     known, _ = parser.parse_known_args(arguments)
+    kept = _without(arguments)
+    if known.out is None:
+        sys.exit('--overwrite: expected --out DIR, too')
     config = Config.fromfile(known.config)
     config.merge_from_dict(known.cfg_options)
-    if isinstance(config.test_evaluator, dict):
-        return arguments
-    kinds = [METRICS.get(metric.type) for metric in config.test_evaluator]
-    writers = [i for i, kind in enumerate(kinds) if kind and 'output_dir' in inspect.signature(kind).parameters]
+    foreign = [] if known.overwrite else ResultFolder(known.out).foreign_files('.png')
+    if foreign:
+        sys.exit(f'--out {would_overwrite(Path(known.out), foreign)}')
+    single = isinstance(config.test_evaluator, dict)
+    metrics = [config.test_evaluator] if single else list(config.test_evaluator)
+    writers = {i: options for i, metric in enumerate(metrics) if 'output_dir' in (options := _options(metric))}
     if not writers:
-        names = [metric.type for metric in config.test_evaluator]
-        sys.exit(f'--out {known.out}: no metric of test_evaluator ({names}) has an argument `output_dir`')
-    options = [f'test_evaluator.{index}.output_dir={known.out}' for index in writers]
-    kept = _without_out(arguments)
+        sys.exit(
+            f'--out {known.out}: none of the metrics {[metric.type for metric in metrics]} of test_evaluator has an '
+            '`output_dir`'
+        )
+    by_mode = {i: options for i, options in writers.items() if 'output_modes' in options}
+    settings = []
+    for index, options in (by_mode or writers).items():
+        place = 'test_evaluator' if single else f'test_evaluator.{index}'
+        settings.append(f'{place}.output_dir={known.out}')
+        if known.overwrite and 'overwrite' in options:
+            settings.append(f'{place}.overwrite=True')
     if '--cfg-options' in kept:
         at = kept.index('--cfg-options') + 1
-        return [*kept[:at], *options, *kept[at:]]
-    return [*kept, '--cfg-options', *options]
+        return [*kept[:at], *settings, *kept[at:]]
+    return [*kept, '--cfg-options', *settings]
 
 
-def _without_out(arguments: list[str]) -> list[str]:
-    kept = [argument for argument in arguments if not argument.startswith('--out=')]
+def _options(metric: dict) -> set[str]:
+    """Names of the arguments of a metric's class."""
+    kind = METRICS.get(metric.type)
+    return set(inspect.signature(kind).parameters) if kind else set()
+
+
+def _without(arguments: list[str]) -> list[str]:
+    """`arguments` without ``--out DIR`` and ``--overwrite``."""
+    kept = [argument for argument in arguments if not argument.startswith('--out=') and argument != '--overwrite']
     if '--out' in kept:
         at = kept.index('--out')
         del kept[at : at + 2]

@@ -16,7 +16,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,8 +25,10 @@ from torch import Tensor, nn
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.encoded_image import EncodedImage
+from mmsam_ext.apis.image_inputs import Source
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
 from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.utils import check_output_file, replacing
 from mmsam_ext.visualization.drawing import Color, draw_box, draw_mask, draw_point, line_width, text_bar
 
 ORANGE: Color = (255, 150, 30)
@@ -152,6 +153,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--top', type=int, default=80, help='places drawn')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', required=True, metavar='PICTURE')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     if not args.box and not args.point:
         parser.error('no prompt; expected --box or --point')
@@ -167,21 +169,27 @@ def main(arguments: list[str] | None = None) -> int:
     if args.point:
         prompt.update(points=np.array([args.point]), point_labels=np.ones((1, len(args.point)), int))
     try:
+        check_output_file(args.out, [args.image], args.overwrite)
         inferencer = PromptSegInferencer(args.config, args.weights, args.device)
         inferencer.set_image(args.image)
+        image = inferencer.pipeline.load(Source(args.image, path=args.image))['img']
         plain, stable = (look(inferencer, prompt, args.block, deformable) for deformable in (False, True))
-    except InferenceError as error:
+    except (InferenceError, OSError) as error:
         print(f'visualize_sampling.py: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
-    image = cv2.cvtColor(cv2.imread(args.image), cv2.COLOR_BGR2RGB)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     panels = [
         picture(image, plain, prompt, 'without DSP', args.top),
         picture(image, stable, prompt, f'with DSP, alpha_1 {stable.alpha:.3f}', args.top),
     ]
     gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
     out = np.concatenate([panels[0], gap, panels[1]], 1)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(args.out, cv2.cvtColor(out, cv2.COLOR_RGB2BGR)):
+    try:
+        with replacing(args.out, args.overwrite) as temporary:
+            written = cv2.imwrite(str(temporary), cv2.cvtColor(out, cv2.COLOR_RGB2BGR))
+    except (cv2.error, OSError):
+        written = False
+    if not written:
         print(f'visualize_sampling.py: error: cannot write {args.out}', file=sys.stderr)
         return 2
     for name, seen in (('without', plain), ('with', stable)):

@@ -69,7 +69,7 @@ class ResultFolder:
         hashes = self._hashes.get(name.replace(os.sep, '/'))
         if not hashes or path.is_symlink() or not path.is_file():
             return False
-        return hashlib.sha256(path.read_bytes()).hexdigest() in hashes
+        return _hash(path) in hashes
 
     def foreign_files(self, suffix: str) -> list[str]:
         """Return the files below the folder that end in `suffix` and that no run of this package wrote."""
@@ -86,13 +86,28 @@ class ResultFolder:
             FileExistsError: It exists, belongs to the user, and `overwrite` is not set.
             OSError: It cannot be written.
         """
+        with self.writing(name) as temporary:
+            temporary.write_bytes(content)
+        self._appended[name] = hashlib.sha256(content)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give a temporary path, and rename it to `name` where the block ends without an error.
+
+        Raises:
+            FileExistsError: It exists, belongs to the user, and `overwrite` is not set.
+            OSError: It cannot be written.
+        """
         self.check([name])
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._appended[name] = hashlib.sha256(content)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-            self._record(name)  # before the rename: a run that is killed in between leaves a file that is known
+        temporary = path.parent / f'.{uuid.uuid4().hex}{path.suffix[:16]}'
+        try:
+            yield temporary
+            self._record(name, _hash(temporary))  # first: a run that is killed in between leaves a file that is known
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def append(self, name: str, content: bytes) -> None:
         """Append to a file that this object wrote.
@@ -101,7 +116,7 @@ class ResultFolder:
             OSError: It cannot be written.
         """
         self._appended[name].update(content)
-        self._record(name)
+        self._record(name, self._appended[name].hexdigest())
         with (self.folder / name).open('ab') as file:
             file.write(content)
 
@@ -110,8 +125,7 @@ class ResultFolder:
         if self.wrote(name):
             (self.folder / name).unlink()
 
-    def _record(self, name: str) -> None:
-        digest = self._appended[name].hexdigest()
+    def _record(self, name: str, digest: str) -> None:
         key = name.replace(os.sep, '/')
         with self.manifest.open('a', encoding='ascii') as file:  # JSON escapes what is not ASCII
             file.write(json.dumps(dict(name=key, sha256=digest)) + '\n')
@@ -119,21 +133,20 @@ class ResultFolder:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`, and rename it to `path` where the block ends without an error.
+
+    The rule and the manifest are those of :class:`ResultFolder`.
 
     Example::
 
+        check_output_file('merged.pth', inputs=['trained.pth'])  # before the work
         with replacing('merged.pth') as temporary:
             torch.save(state, temporary)
     """
     path = Path(path)
-    temporary = path.parent / f'.{uuid.uuid4().hex}{path.suffix[:16]}'
-    try:
+    with ResultFolder(path.parent, overwrite).writing(path.name) as temporary:
         yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_output_file(
@@ -144,10 +157,10 @@ def check_output_file(
     Args:
         path: The file to write.
         inputs: Files that are read, none of which may be the output.
-        overwrite: Whether an existing file may be overwritten.
+        overwrite: Whether a file may be overwritten that no earlier run wrote.
 
     Raises:
-        FileExistsError: The file exists, or is one of the inputs; names it.
+        FileExistsError: The file exists and no earlier run wrote it, or it is one of the inputs; names it.
         OSError: Its folder cannot be made, or it is a folder itself.
     """
     path = Path(path)
@@ -156,8 +169,11 @@ def check_output_file(
             raise FileExistsError(f'{printable(path)}: the output is the input {printable(source)}; give another file')
     if os.path.isdir(path):
         raise IsADirectoryError(f'{printable(path)}: Is a directory; expected the name of a file to write')
-    if os.path.lexists(path) and not overwrite:
-        raise FileExistsError(f'{printable(path)}: the file exists; give another one, or --overwrite to replace it')
+    if os.path.lexists(path) and not overwrite and not ResultFolder(path.parent).wrote(path.name):
+        raise FileExistsError(
+            f'{printable(path)}: the file exists, and no earlier run wrote it; give another one, or --overwrite to '
+            'replace it'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -181,3 +197,11 @@ def _read_manifests(folder: Path) -> dict[str, set[str]]:
             except (ValueError, TypeError, KeyError):
                 continue
     return hashes
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -231,18 +231,18 @@ def test_output_files_are_checked_and_replaced_whole(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match='the output is the input'):
         check_output_file(tmp_path / 'link.pth', [mine], True)
     check_output_file(tmp_path / 'new/b.pth', [mine])
-    with pytest.raises(ZeroDivisionError), replacing(mine) as temporary:  # noqa: PT012 (the error comes after writing)
+    with pytest.raises(ZeroDivisionError), replacing(mine, True) as temporary:  # noqa: PT012 (the error comes last)
         temporary.write_text('half')
         raise ZeroDivisionError
     assert mine.read_text() == 'mine'
-    with replacing(mine) as temporary:
-        temporary.write_text('whole')
-    assert mine.read_text() == 'whole' and {path.name for path in tmp_path.iterdir()} == {
-        'a.pth',
-        'x',
-        'new',
-        'link.pth',
-    }
+    with pytest.raises(FileExistsError, match='a.pth'), replacing(mine) as temporary:
+        pytest.fail('the file belongs to the user')
+    for text in ('whole', 'once more'):
+        with replacing(mine, overwrite=text == 'whole') as temporary:
+            temporary.write_text(text)
+        assert mine.read_text() == text
+        check_output_file(mine)  # our own
+    assert visible(tmp_path) == {'a.pth', 'x', 'new', 'link.pth'}
 
 
 def test_manifest_records_what_was_written(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
     Required keys: img_path; optionally bit_depth, the decision of the dataset.
 
-    Added keys: img (H, W, 3) uint8 BGR, img_shape, ori_shape.
+    Added keys: img (H, W, 3) uint8 BGR, img_shape, ori_shape; bit_depth of an image with 16 bits a channel.
 
     Args:
         bit_depth: Number of bits in use of images with 16 bits a channel: 8, 10, 12, 14 or 16; 'auto' for the smallest
@@ -65,7 +65,9 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         path = results['img_path']
         try:
             image = decode_image(fileio.get(path, backend_args=self.backend_args), str(path))
-            image = to_8_bit(image, self._depth(image, results), str(path))
+            if image.dtype != np.uint8:
+                results['bit_depth'] = self._depth(image, results)
+                image = to_8_bit(image, results['bit_depth'], str(path))
         except Exception:
             if self.ignore_empty:
                 return None
@@ -76,7 +78,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
     def _depth(self, image: np.ndarray, results: dict) -> str | int:
         """The number of bits by which an image is scaled. One that was found by its own values is logged once."""
-        if image.dtype == np.uint8 or self.bit_depth != 'auto':
+        if self.bit_depth != 'auto':
             return self.bit_depth
         if results.get('bit_depth') is not None:
             return results['bit_depth']

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -17,6 +16,8 @@ from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
+from mmsam_ext.datasets.transforms.bit_depth import to_8_bit
+from mmsam_ext.datasets.transforms.image_files import decode_image
 from mmsam_ext.visualization import contact_sheet
 
 NAME_LENGTH = 150  # file systems allow 255 bytes
@@ -107,9 +108,8 @@ class PromptVisualizationHook(SegVisualizationHook):
         """Return (H, W, 3) uint8 RGB at the original size: the image file, or else the pipeline's (3, H', W') BGR."""
         path = str(output.get('img_path', ''))
         if path and (self.backend_args or Path(path).is_file()):
-            image = mmcv.imfrombytes(fileio.get(path, backend_args=self.backend_args), channel_order='rgb')
-            if image is not None:
-                return image
+            image = decode_image(fileio.get(path, backend_args=self.backend_args), path)
+            return cv2.cvtColor(to_8_bit(image, output.get('bit_depth', 'auto'), path), cv2.COLOR_BGR2RGB)
         image = network_input.permute(1, 2, 0).cpu().numpy()[..., ::-1]
         height, width = output.get('img_shape', image.shape)[:2]
         image = np.ascontiguousarray(image[:height, :width])  # padding lies to the right and below

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os.path as osp
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import mmcv
-import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
@@ -18,7 +15,6 @@ from mmsam_ext.structures import prompt_groups
 from mmsam_ext.structures.samples import (
     IGNORE_LABEL,
     ignored_pixels,
-    sample_key,
     sample_labels,
     sample_name,
     target_masks,
@@ -26,6 +22,7 @@ from mmsam_ext.structures.samples import (
 
 from ..functional import boundary_iou, mask_iou, stability
 from .breakdown import Breakdown, Score
+from .mask_writer import MaskWriter
 
 
 @METRICS.register_module()
@@ -52,14 +49,18 @@ class PromptIoUMetric(BaseMetric):
         mode_groups: Name -> prompt modes whose means are averaged under it where all of them have scores, as
             'box-level' and 'point-level' in SPT's tables.
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
-        output_dir: Folder for the union of each image's predicted masks, as PNG of 0 and 255 named by the sample
-            (``tools/test.py --out``); None for no files.
+        output_dir: Folder for the predicted masks (``tools/test.py --out``), one folder for each dataset and in it one
+            for each prompt mode; see :class:`MaskWriter`. None for no files.
+        output_modes: Prompt modes whose masks are written; None for all.
+        output_draws: Number of random draws whose masks are written.
+        overwrite: Whether files in `output_dir` may be replaced that no earlier test wrote.
         keep_results: Accepted because MMSeg's test.py sets it; files in `output_dir` are always kept.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
 
     Raises:
         ValueError: In :meth:`process`, prediction and ground truth do not match; names the sample and the field.
+        FileExistsError: `output_dir` holds PNG files of the user.
     """
 
     def __init__(
@@ -70,6 +71,9 @@ class PromptIoUMetric(BaseMetric):
         mode_groups: Mapping[str, Sequence[str]] | None = None,
         csv_path: str | None = None,
         output_dir: str | None = None,
+        output_modes: Sequence[str] | None = None,
+        output_draws: int = 1,
+        overwrite: bool = False,
         keep_results: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -84,19 +88,14 @@ class PromptIoUMetric(BaseMetric):
         self.stability = stability
         self.mode_groups = dict(mode_groups or {})
         self.csv_path = csv_path
-        self.output_dir = output_dir
+        self.writer = None if output_dir is None else MaskWriter(output_dir, output_modes, output_draws, overwrite)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Append exactly one record of numbers per sample, as results of several ranks are interleaved by sample."""
         for sample in data_samples:
             self.results.append(self._record(sample))
-            if self.output_dir is not None:
-                self._write_mask(sample)
-
-    def _write_mask(self, sample: Mapping[str, Any]) -> None:
-        path = osp.join(str(self.output_dir), f'{sample_key(sample) or "sample"}.png')
-        mask = sample['pred_sem_seg']['data'][0].cpu().numpy().astype(np.uint8) * 255  # (1, H, W) -> (H, W)
-        mmcv.imwrite(mask, path)
+            if self.writer is not None:
+                self.writer.write(sample)
 
     def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         name = sample_name(sample)
