@@ -30,6 +30,9 @@ def run_here(tool: str, *arguments: str | Path) -> None:
     sys.path.insert(0, str(TOOLS))
     try:
         runpy.run_path(str(TOOLS / tool), run_name='__main__')
+    except SystemExit as error:  # the tools exit with their code
+        if error.code not in (0, None):
+            raise
     finally:
         sys.argv, sys.path[:] = argv, path
 

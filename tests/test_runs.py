@@ -213,10 +213,14 @@ def test_show_dir_and_out(trained: Trained, results: dict[str, float], tmp_path:
         picture = cv2.imread(str(path))
         assert min(picture.shape[:2]) >= SIZE and picture.std() > 5
     masks = sorted((tmp_path / 'masks').rglob('*.png'))
-    folders = {path.parent for path in masks}
-    assert {folder.parent.parent.name for folder in folders} == {'masks'}  # masks/<dataset>/<mode>
-    for folder in folders:
-        assert [path.name for path in sorted(folder.iterdir())] == [f'00000{index}.png' for index in range(5)]
+    by_mode: dict[str, list[str]] = {}
+    for path in masks:  # masks/<dataset>/<mode>/<sample>.png
+        dataset, mode, *_, name = path.relative_to(tmp_path / 'masks').parts
+        by_mode.setdefault(f'{dataset} {mode}', []).append(name)
+    assert {f'{key.removeprefix("mIoU/")}' for key in results if key.startswith('mIoU/')} == {
+        key.split(' ', 1)[1] for key in by_mode
+    }
+    assert all(names == [f'00000{index}.png' for index in range(5)] for names in by_mode.values())
     for path in masks:
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert mask.shape == (SIZE, SIZE) and set(np.unique(mask)) <= {0, 255}
