@@ -159,7 +159,7 @@ def test_anomaly_memory_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(30):
         metric.process({}, [sample(*random(seed))])
     assert metric.results == [] and list(metric._groups) == [('MTD', '')]
-    held = metric._groups['MTD']
+    held = metric._groups['MTD', '']
     tensors = (*held.pixels, *held.images, held.regions)
     assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 5 * 65536 * 8
 
