@@ -1,4 +1,4 @@
-"""Draws prompts from the ground truth."""
+"""Draw prompts from the ground truth."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ STREAM = 0
 
 @dataclass(frozen=True)
 class PromptMode:
-    """One way to prompt.
+    """Describe one way to prompt.
 
     Attributes:
-        name: As it stands in tables.
+        name: Name of the mode in tables.
         kind: 'box', 'points', 'box+points' or 'none'.
         targets: 'whole' (all foreground) or 'parts' (each connected region, or each mask of a dataset with instances).
-        num_points: Foreground points of a prompt.
-        draws: Random draws of each prompt in evaluation.
-        united: The prompts of all parts ask for the whole together, as in "one box per defect"; only with 'parts',
-            and in evaluation: in training each asks for its own part.
+        num_points: Number of foreground points of a prompt.
+        draws: Number of random draws of each prompt in evaluation.
+        united: Whether the prompts of all parts together ask for the whole, as in "one box per defect". Only with
+            'parts' and in evaluation: in training each prompt asks for its own part.
         weight: How often the mode is drawn in training, relative to the others.
+
+    Raises:
+        ValueError: A field has an unknown value or is out of its range.
     """
 
     name: str
@@ -63,34 +66,41 @@ class PromptMode:
 
 @TRANSFORMS.register_module()
 class GeneratePrompts(BaseTransform):
-    """Draws prompts from the ground truth, for training (no `seed`) or evaluation (`seed`).
+    """Draw prompts from the ground truth, for training or for evaluation.
 
-    In evaluation every mode, draw and target gets its prompt, drawn in the frame of the original image: put it before
-    Resize. The ground truth stays in that frame from here on. In training put it after all geometric transforms; with
-    `num_prompts`, so many (mode, target) pairs are drawn at random.
+    In evaluation every mode, draw and target gets its prompt, drawn in the frame of the original image: put the
+    transform before Resize. From here on the ground truth stays in that frame. In training put it after all geometric
+    transforms; with `num_prompts`, that number of (mode, target) pairs is drawn at random.
 
-    Boxes go from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without
-    replacement; a target with fewer pixels than points is an error in evaluation, and repeats some in training, where
-    the geometry may have left little of it (`replace` changes either).
+    Boxes reach from the first to the last foreground pixel, as in SAM. Points are foreground pixels drawn without
+    replacement. A target with fewer pixels than points is an error in evaluation; in training, where the geometry may
+    have left little of it, points repeat (`replace` changes either).
 
     Required keys: img, gt_seg_map (0 background, 1 foreground, 255 ignored; other labels are an error), optionally
     gt_masks (T, H, W), the parts. A sample without ground truth passes through (MMSegmentation's inferencer removes
-    LoadAnnotations), as does one that has prompts.
+    LoadAnnotations), and so does one that has prompts already.
 
-    Added keys: prompts, gt_masks (T, H, W) uint8: row 0 the whole foreground, then the parts that are asked for.
+    Added keys: prompts; gt_masks (T, H, W) uint8, row 0 the whole foreground, then the parts that prompts ask for.
 
     Args:
         modes: Name -> fields of :class:`PromptMode`.
-        seed: Of evaluation prompts, which are a function of (seed, sample, target, draw) alone.
-        num_prompts: Prompts of a training sample; None: one of each mode (and of each part).
-        min_area: Parts of fewer pixels are no targets of their own (they still belong to the whole).
-        replace: Whether a target with fewer pixels than points repeats some, which is logged; else it is an error.
-            None: in training only.
+        seed: Seed of the prompts, which then depend on (seed, sample, target, draw) alone; None draws them from NumPy's
+            global state.
+        num_prompts: Number of prompts of a training sample; None draws one of each mode (and of each part).
+        min_area: Parts with fewer pixels are not targets of their own, but they still belong to the whole.
+        replace: Whether points repeat if a target has fewer pixels than points, which is logged; otherwise it is an
+            error. None: only in training.
+        training: True for training, False for evaluation. None: evaluation if there is a `seed`, else training.
 
     Raises:
-        ValueError: `gt_masks` beyond the foreground, more points than pixels, or an evaluation sample without
-            foreground (a training sample is skipped and another taken, as mmengine does for a transform that returns
-            None).
+        ValueError: An argument does not fit the others, `gt_masks` reaches beyond the foreground, a target has fewer
+            pixels than points, or an evaluation sample has no foreground. (A training sample without foreground is
+            skipped and another one is taken, as mmengine does for a transform that returns None.)
+
+    Example::
+
+        dict(type='GeneratePrompts', modes=dict(box=dict(kind='box')), num_prompts=4, training=True)
+        dict(type='GeneratePrompts', modes=dict(point=dict(kind='points', draws=20)), seed=0, training=False)
     """
 
     def __init__(
@@ -100,19 +110,24 @@ class GeneratePrompts(BaseTransform):
         num_prompts: int | None = None,
         min_area: int = 1,
         replace: bool | None = None,
+        training: bool | None = None,
     ) -> None:
         if not modes:
             raise ValueError('GeneratePrompts: modes is empty, expected name -> dict(kind=...)')
-        if seed is not None and num_prompts is not None:
-            raise ValueError('GeneratePrompts: num_prompts is for training, seed for evaluation; expected one of them')
+        self.training = seed is None if training is None else training
+        if num_prompts is not None and not self.training:
+            raise ValueError(
+                f'GeneratePrompts: num_prompts={num_prompts} is for training, but seed={seed} and training={training} '
+                'mean evaluation; leave num_prompts out, or set training=True'
+            )
         self.modes = [PromptMode(name=name, **fields) for name, fields in modes.items()]
         if num_prompts is not None and not any(mode.weight for mode in self.modes):
             raise ValueError(f'GeneratePrompts: weight of all modes {list(modes)} is 0, expected one above 0')
         self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
-        self.replace = seed is None if replace is None else replace
+        self.replace = self.training if replace is None else replace
 
     def transform(self, results: dict) -> dict | None:
-        """Add `prompts` and `gt_masks` to `results`."""
+        """Add `prompts` and `gt_masks` to `results`; return None for a training sample without foreground."""
         if 'prompts' in results or 'gt_seg_map' not in results:
             if 'prompts' in results:
                 self._freeze_frame(results)
@@ -121,20 +136,19 @@ class GeneratePrompts(BaseTransform):
         whole = (results['gt_seg_map'] == 1).astype(np.uint8)
         if not whole.any():
             return self._no_foreground(results)
-        self.parts = self._parts(results, whole) if any(mode.targets == 'parts' for mode in self.modes) else None
-        asked = self._asked()
+        parts = self._parts(results, whole) if any(mode.targets == 'parts' for mode in self.modes) else ()
         rows = [whole]
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
-        for mode, part, draw in asked:
+        for mode, part, draw in self._choose(len(parts)):
             target = 0
-            # One box of several cannot ask for all: in training, where nothing is united, it asks for its own part.
-            if part is not None and not (self.modes[mode].united and self.seed is not None):
+            # One box of several cannot ask for the whole: in training, where nothing is united, it asks for its part.
+            if part is not None and (self.training or not self.modes[mode].united):
                 if part not in row_of:
                     row_of[part] = len(rows)
-                    rows.append(self.parts[part])
+                    rows.append(parts[part])
                 target = row_of[part]
-            mask = whole if part is None else self.parts[part]
+            mask = whole if part is None else parts[part]
             rng = prompt_rng(self.seed, results, 0 if part is None else part + 1, draw, STREAM)
             prompts.append(dict(mode=mode, target=target, draw=draw) | self._draw(self.modes[mode], mask, rng, results))
         results['prompts'] = self._assemble(prompts, sample_key(results))
@@ -155,12 +169,12 @@ class GeneratePrompts(BaseTransform):
             )
 
     def _freeze_frame(self, results: dict) -> None:
-        if self.seed is not None:
+        if not self.training:
             results['seg_fields'] = []  # the ground truth stays at the original size, as in MMSegmentation's tests
         geometry_probe.plant(results)
 
     def _parts(self, results: dict, whole: np.ndarray) -> np.ndarray:
-        """(T, H, W) uint8 masks of the parts that are large enough; the whole where none is."""
+        """Return (T, H, W) uint8 masks of the parts that are large enough, or of the whole if none is."""
         if 'gt_masks' not in results:
             _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
             large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= self.min_area)  # 0 is the background
@@ -170,30 +184,30 @@ class GeneratePrompts(BaseTransform):
             if parts.shape[1:] != whole.shape or (parts > whole).any():
                 raise ValueError(
                     f'{sample_key(results)}: field `gt_masks` of shape {parts.shape} does not lie within the '
-                    f'foreground of gt_seg_map {whole.shape}: a transform before GeneratePrompts moved one '
-                    "and not the other (MMSegmentation's know gt_seg_map alone)"
+                    f'foreground of gt_seg_map {whole.shape}: a transform before GeneratePrompts has moved only one of '
+                    "them (MMSegmentation's own transforms move gt_seg_map only)"
                 )
             parts = parts[parts.sum((1, 2)) >= self.min_area]
         return parts if len(parts) else whole[None]
 
-    def _asked(self) -> list[tuple[int, int | None, int]]:
-        """(mode, part or None for the whole, draw) of each prompt."""
+    def _choose(self, number: int) -> list[tuple[int, int | None, int]]:
+        """Return (mode, one of `number` parts or None for the whole, draw) of each prompt."""
         options = []
         for index, mode in enumerate(self.modes):
-            parts = range(len(self.parts)) if mode.targets == 'parts' else (None,)
-            draws = range(mode.draws) if self.seed is not None else (0,)
+            parts = range(number) if mode.targets == 'parts' else (None,)
+            draws = (0,) if self.training else range(mode.draws)
             options.append([(index, part, draw) for draw in draws for part in parts])
         if self.num_prompts is None:
             return [option for group in options for option in group]
         weights = np.array([mode.weight for mode in self.modes], dtype=float)
         modes = np.random.choice(len(self.modes), self.num_prompts, p=weights / weights.sum())
-        # Draws of a training sample are told apart, so that metrics on training data stay meaningful.
+        # Each prompt of a training sample has a draw id of its own, so that metrics on training data stay meaningful.
         return [
             (*options[mode][np.random.randint(len(options[mode]))][:2], draw) for draw, mode in enumerate(modes)
         ]  # fmt: skip
 
     def _draw(self, mode: PromptMode, mask: np.ndarray, rng: np.random.Generator, results: dict) -> dict:
-        """One prompt for a mask (H, W), in its pixels."""
+        """Draw one prompt for a mask (H, W), in its pixels."""
         prompt: dict = dict(kind=KINDS[mode.kind], points=np.zeros((0, 2), np.float32), box=np.zeros(4, np.float32))
         if PromptKind.BOX in prompt['kind']:
             x, y, width, height = cv2.boundingRect(mask)
@@ -202,13 +216,16 @@ class GeneratePrompts(BaseTransform):
             pixels = np.flatnonzero(mask)
             enough = len(pixels) >= mode.num_points
             if not enough:
-                few = f'{sample_key(results)}: {mode.num_points} points of a target of {len(pixels)} pixels'
+                few = (
+                    f'{sample_key(results)}: prompt mode {mode.name!r} draws {mode.num_points} points from a target of '
+                    f'{len(pixels)} pixels'
+                )
                 if not self.replace:
                     raise ValueError(
-                        f'{few} (prompt mode {mode.name!r}), expected at least as many pixels; GeneratePrompts repeats '
-                        'some with replace=True, and leaves small parts out by min_area'
+                        f'{few}, expected at least {mode.num_points}; set replace=True in GeneratePrompts to repeat '
+                        'points, or min_area to leave small parts out'
                     )
-                print_log(f'{few}; some repeat', logger='current', level=logging.WARNING)
+                print_log(f'{few}; points repeat', logger='current', level=logging.WARNING)
             drawn = rng.choice(pixels, mode.num_points, replace=not enough)
             prompt['points'] = np.stack([drawn % mask.shape[1], drawn // mask.shape[1]], 1).astype(np.float32)
         return prompt
@@ -234,10 +251,12 @@ class GeneratePrompts(BaseTransform):
 
     def _no_foreground(self, results: dict) -> None:
         name = sample_key(results)
-        if self.seed is not None:
+        if not self.training:
             raise ValueError(
-                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset, '
-                'where it has that, or take the sample out'
+                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset if '
+                'it has this argument, or remove the sample'
             )
-        print_log(f'{name}: no foreground, another sample is taken', logger='current', level=logging.WARNING)
+        print_log(
+            f'{name}: the mask has no foreground; another sample is taken', logger='current', level=logging.WARNING
+        )
         return

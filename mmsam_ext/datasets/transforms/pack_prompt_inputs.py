@@ -1,4 +1,4 @@
-"""The last transform: what the model takes."""
+"""Pack a sample for the model: the last transform."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ META_KEYS = ('sample_id', 'dataset_name', 'defect_class', 'img_id', 'ann_file', 
 
 @TRANSFORMS.register_module()
 class PackPromptInputs(PackSegInputs):
-    """MMSegmentation's PackSegInputs with prompts and target masks.
+    """Pack a sample as MMSegmentation's PackSegInputs does, with prompts and target masks.
 
-    Prompts are scaled from the frame they were drawn in to that of the image as it is now (:func:`rescale`). `gt_masks`
-    (T, H, W) are packed as they are: in training that is the image's frame, in evaluation that of the original image. A
-    `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W), and what came with prompts from outside
-    becomes `prompt_info`. An `original_image` (3, H, W) is packed as it is.
+    Prompts are scaled from the frame in which they were drawn to the frame of the image as it is now (:func:`rescale`).
+    `gt_masks` (T, H, W) are packed as they are: in training they are in the image's frame, in evaluation in that of the
+    original image. A `part_map` (H, W) of a procedural dataset becomes `gt_part_map` (1, H, W), the information that
+    came with prompts from outside becomes `prompt_info`, and an `original_image` (3, H, W) is packed as it is.
 
     Args:
-        meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name`, `defect_class`, `img_id` and `ann_file` always
-            are.
+        meta_keys: Keys to keep as metainfo; `sample_id`, `dataset_name`, `defect_class`, `img_id` and `ann_file` are
+            always kept.
 
     Raises:
-        ValueError: the image was moved (not only resized) after the prompts were drawn, or prompts lie outside of it.
-            (The preprocessor checks that training targets have the image's size.)
+        ValueError: The image was moved, not only resized, after the prompts were drawn, or prompts lie outside the
+            image. (The preprocessor checks that training targets have the image's size.)
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
@@ -62,18 +62,22 @@ class PackPromptInputs(PackSegInputs):
 
 
 def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: str) -> Prompts:
-    """Prompts in the frame of a resized image.
+    """Move prompts to the frame of a resized image.
 
-    They are checked where they were drawn: half a pixel beside the image is allowed, which in an enlarged image is more
-    than half a pixel. Such coordinates are brought to the border of the new image.
+    They are checked in the frame in which they were drawn, where half a pixel beside the image is allowed. In an
+    enlarged image that is more than half a pixel, so such coordinates are moved to the border of the new image.
 
     Args:
-        prompts: In pixels of an image of the size `old`.
-        old, new: (height, width) in pixels.
-        name: In error messages.
+        prompts: Prompts in pixels of an image of the size `old`.
+        old: (height, width) of the image in which they were drawn, in pixels.
+        new: (height, width) of the resized image, in pixels.
+        name: Name of the sample in error messages.
+
+    Returns:
+        A copy in pixels of an image of the size `new`.
 
     Raises:
-        ValueError: a prompt outside the image of the size `old`; names the image, the prompt and the size.
+        ValueError: A prompt is outside the image of the size `old`; names the image, the prompt and the size.
     """
     (old_height, old_width), (height, width) = old, new
     prompts.check_inside(old_width, old_height, name)

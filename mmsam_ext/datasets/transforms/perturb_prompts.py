@@ -1,4 +1,4 @@
-"""Makes prompts sloppy."""
+"""Perturb prompts with random noise."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ from mmsam_ext.structures.samples import sample_key
 from .prompt_rng import prompt_rng
 
 STREAM = 1
-#: Of the search for a box within an IoU range: boxes drawn at a time, how many times, and the largest noise on them.
+#: The search for a box within an IoU range: boxes drawn at a time, number of times, and the largest noise.
 CANDIDATES, ROUNDS, MOST_NOISE = 256, 40, 1.5
 
 
 @TRANSFORMS.register_module()
 class PerturbPrompts(BaseTransform):
-    """Adds noise to prompts, after GeneratePrompts and in the same frame (Stable-SAM, robust training).
+    """Add noise to prompts, after GeneratePrompts and in the same frame.
 
-    A box's centre moves by up to `box_noise` of its half size, its sides grow or shrink by up to `box_noise` of their
-    length, each uniformly and independently by axis, and the result is clipped to the image. A point moves by up to
-    `point_jitter` pixels along each axis, within the image.
+    The centre of a box moves by up to `box_noise` times half its size, and its sides grow or shrink by up to
+    `box_noise` times their length, each uniformly and independently along each axis; the result is clipped to the
+    image. A point moves by up to `point_jitter` pixels along each axis, within the image.
 
-    With `box_iou` the noise is chosen by what it does: of boxes with noise of scales drawn from 0 to 1.5, the first is
-    taken whose IoU with the clean box lies in the range (Stable-SAM, Table 3: 0.5 to 0.6 and 0.6 to 0.7).
+    With `box_iou` the noise is chosen by its effect: boxes are drawn with noise of scales from 0 to 1.5, and the first
+    one is taken whose IoU with the clean box lies in the range (Stable-SAM, Table 3: 0.5 to 0.6 and 0.6 to 0.7).
 
-    Boxes from outside (:class:`LoadPrompts`) are continuous, as COCO's are: one from x to x + w is w wide. The noise on
-    those of annotations is a function of (seed, annotation, draw) alone.
+    Paper: Stable-SAM (arXiv:2311.15776), robust training.
+
+    Boxes from outside (:class:`LoadPrompts`) are continuous, as COCO's are: a box from x to x + w is w wide. The noise
+    on boxes of annotations depends on (seed, annotation, draw) alone.
 
     Args:
-        box_noise: 0 for clean boxes; the paper's 0.4.
-        box_iou: (least, most) IoU with the clean box, instead of `box_noise`.
-        point_jitter: In pixels of the frame the prompts are drawn in.
-        modes: Names of the prompt modes to perturb; None: all.
-        seed: As in GeneratePrompts; None in training.
+        box_noise: Scale of the noise on boxes; 0 for clean boxes, 0.4 in the paper.
+        box_iou: (least, most) IoU with the clean box; give either this or `box_noise`.
+        point_jitter: Largest shift of a point, in pixels of the frame in which prompts are drawn.
+        modes: Names of the prompt modes to perturb; None for all.
+        seed: As in :class:`GeneratePrompts`; None draws the noise from NumPy's global state.
 
     Raises:
-        ValueError: a noise below 0, an IoU range that is none, a mode that GeneratePrompts does not have, or a box for
-            which no noisy box within the IoU range is found.
+        ValueError: A noise is below 0, `box_iou` is not a valid range, GeneratePrompts does not have a mode of `modes`,
+            or no noisy box within the IoU range is found for a box.
     """
 
     def __init__(

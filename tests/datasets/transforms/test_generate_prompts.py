@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.datasets.transforms import generate_prompts
 from mmsam_ext.structures import PromptKind, Prompts
-from tests.naming import raises_naming
+from tests.naming import assert_names, raises_naming
 
 #: Two defects: a 2 x 3 block and an L of 4 pixels that touches itself over a corner; 255 is unlabelled.
 MASK = """
@@ -114,7 +115,8 @@ def test_a_target_of_fewer_pixels_than_points_repeats_some(options, monkeypatch)
     prompts = build(SIX, **options)(results())['prompts']
     assert {tuple(map(int, p)) for p in prompts.points[1].tolist()} <= LINE and prompts.point_labels.min() == 1
     assert {tuple(map(int, p)) for p in prompts.points[0].tolist()} == BLOCK  # as many as points: each once
-    assert said == ['set/one: 6 points of a target of 4 pixels; some repeat']
+    assert len(said) == 1
+    assert_names(said[0], 'set/one', '6 points', '4 pixels')
 
 
 def test_small_parts_are_no_targets():
@@ -185,6 +187,29 @@ def test_training_keeps_seg_fields_and_evaluation_freezes_them():
     assert 'gt_seg_map' in out['seg_fields']
     out = build(dict(one=dict()), seed=0)(results())
     assert 'gt_seg_map' not in out['seg_fields']
+
+
+def test_training_is_said_or_follows_from_the_seed():
+    """Without `training`, as before: evaluation with a seed, training without."""
+    modes = dict(point=dict(kind='points', draws=3), united=dict(targets='parts', united=True))
+    for options, training in (
+        (dict(), True),
+        (dict(seed=0), False),
+        (dict(training=True), True),
+        (dict(training=False), False),
+        (dict(seed=0, training=True), True),
+        (dict(seed=0, training=False), False),
+    ):
+        out = build(modes, **options)(results())
+        assert ('gt_seg_map' in out['seg_fields']) is training
+        assert out['prompts'].draw_ids[:-2].tolist() == ([0] if training else [0, 1, 2])
+        assert out['prompts'].target_ids[-2:].tolist() == ([1, 2] if training else [0, 0])
+    # Training prompts with a seed do not depend on NumPy's global state.
+    transform = build(modes, seed=5, training=True)
+    assert torch.equal(transform(results())['prompts'].points, transform(results())['prompts'].points)
+    with raises_naming(ValueError, 'num_prompts', '4', 'training'):
+        build(modes, num_prompts=4, training=False)
+    assert len(build(modes, num_prompts=4, seed=0, training=True)(results())['prompts']) == 4
 
 
 # ---------------------------------------------------------------- evaluation
