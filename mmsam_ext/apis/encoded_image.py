@@ -9,9 +9,9 @@ from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import PromptBatch, SAMFeatures
+from mmsam_ext.structures.prompts import rescale
 
 from .errors import InferenceError, name_error
 from .prompt_sets import PromptSet

@@ -227,6 +227,34 @@ class Prompts(InstanceData):
         return copy
 
 
+def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: str) -> Prompts:
+    """Move prompts to the frame of a resized image.
+
+    They are checked in the frame in which they were drawn, where half a pixel beside the image is allowed. In an
+    enlarged image that is more than half a pixel, so such coordinates are moved to the border of the new image.
+
+    Args:
+        prompts: Prompts in pixels of an image of the size `old`.
+        old: (height, width) of the image in which they were drawn, in pixels.
+        new: (height, width) of the resized image, in pixels.
+        name: Name of the sample in error messages.
+
+    Returns:
+        A copy in pixels of an image of the size `new`.
+
+    Raises:
+        ValueError: A prompt is outside the image of the size `old`; names the image, the prompt and the size.
+    """
+    (old_height, old_width), (height, width) = old, new
+    prompts.check_inside(old_width, old_height, name)
+    moved = prompts.scaled(width / old_width, height / old_height)
+    limit = moved.points.new_tensor([width, height])
+    least = torch.full_like(limit, -0.5)
+    moved.points = moved.points.clamp(least, limit)
+    moved.boxes = moved.boxes.clamp(least.repeat(2), limit.repeat(2))
+    return moved
+
+
 def _tensor(name: str, value: Tensor | np.ndarray | Sequence, sample: str) -> Tensor:
     if name not in FIELDS:
         raise ValueError(f'{sample}: unknown field `{name}`; Prompts has exactly {sorted(FIELDS)}')

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures.prompts import rescale
 from mmsam_ext.structures.samples import sample_key
 
 from . import geometry_probe
@@ -59,31 +59,3 @@ class PackPromptInputs(PackSegInputs):
         if 'part_map' in results:
             sample.gt_part_map = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['part_map'][None])))
         return packed
-
-
-def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: str) -> Prompts:
-    """Move prompts to the frame of a resized image.
-
-    They are checked in the frame in which they were drawn, where half a pixel beside the image is allowed. In an
-    enlarged image that is more than half a pixel, so such coordinates are moved to the border of the new image.
-
-    Args:
-        prompts: Prompts in pixels of an image of the size `old`.
-        old: (height, width) of the image in which they were drawn, in pixels.
-        new: (height, width) of the resized image, in pixels.
-        name: Name of the sample in error messages.
-
-    Returns:
-        A copy in pixels of an image of the size `new`.
-
-    Raises:
-        ValueError: A prompt is outside the image of the size `old`; names the image, the prompt and the size.
-    """
-    (old_height, old_width), (height, width) = old, new
-    prompts.check_inside(old_width, old_height, name)
-    moved = prompts.scaled(width / old_width, height / old_height)
-    limit = moved.points.new_tensor([width, height])
-    least = torch.full_like(limit, -0.5)
-    moved.points = moved.points.clamp(least, limit)
-    moved.boxes = moved.boxes.clamp(least.repeat(2), limit.repeat(2))
-    return moved

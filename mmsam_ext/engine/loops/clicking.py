@@ -10,11 +10,11 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.datasets.transforms.prompt_rng import prompt_rng
 from mmsam_ext.evaluation.functional import Clicker
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
+from mmsam_ext.structures.prompts import rescale
 from mmsam_ext.structures.samples import ignored_pixels, sample_name, target_masks, write_prediction
 
 #: When the best of the masks for ambiguous prompts is taken, by predicted IoU.

@@ -11,8 +11,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
+from mmsam_ext.structures.prompts import rescale
 from mmsam_ext.structures.samples import sample_labels, sample_name, write_prediction
 
 from ..segmentors import PromptableSegmentor
