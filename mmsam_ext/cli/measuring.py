@@ -1,4 +1,4 @@
-"""What the measuring tools share: time and peak memory of work done in a process of its own."""
+"""Time and peak memory of work, for the commands that measure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MEMORY_KIND = {
 
 
 class DeviceError(ValueError):
-    """A device that is not there."""
+    """A device that PyTorch cannot use on this machine."""
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' (the GPU where there is one), 'cpu' or 'cuda[:i]' -> device.
+    """Return the device for 'auto' (a GPU if there is one), 'cpu', 'cuda' or 'cuda:1'.
 
     Raises:
-        DeviceError: a GPU that is not there.
+        DeviceError: a GPU is named, and PyTorch can use none.
     """
     if name == 'auto':
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -40,17 +40,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """'cpu (2 threads)' or the GPU's name."""
+    """Return the name of a GPU, or 'cpu (2 threads)'."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{device.type} ({torch.get_num_threads()} threads)'
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory so far in MB (2**20 bytes), of the kind that MEMORY_KIND says."""
+    """Return the peak memory so far in MB (2**20 bytes); :data:`MEMORY_KIND` says of what."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
-    # Not ru_maxrss where it can be helped: Linux hands a parent's peak on to its children.
+    # Linux passes a parent's peak on to its children in ru_maxrss, so it is only the second choice.
     status = _status('VmHWM')
     if status is not None:
         return status
@@ -59,7 +59,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def memory_mb(device: torch.device) -> float:
-    """Memory held now, in MB; where the system does not tell, the peak so far."""
+    """Return the memory held now in MB; the peak so far where the system does not report it."""
     if device.type == 'cuda':
         return torch.cuda.memory_allocated(device) / 2**20
     status = _status('VmRSS')
@@ -67,7 +67,7 @@ def memory_mb(device: torch.device) -> float:
 
 
 def _status(field: str) -> float | None:
-    """MB that Linux tells under a field of this process's status, None elsewhere."""
+    """Return a field of this process's status on Linux in MB; None elsewhere."""
     path = Path('/proc/self/status')
     if path.is_file():
         for line in path.read_text().splitlines():
@@ -77,7 +77,7 @@ def _status(field: str) -> float | None:
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that `work` takes, the GPU's queue included."""
+    """Return the seconds that `work` takes, including what it puts into the GPU's queue."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -88,13 +88,13 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def run_child(command: Sequence[str | Path]) -> dict:
-    """Run Python with a command line (a script, or ``-m mmsam_ext COMMAND``) in a process of its own.
+    """Run Python with a command line (a script, or ``-m mmsam_ext COMMAND``) in a separate process.
 
     Returns:
         The JSON object that is the last line it prints.
 
     Raises:
-        RuntimeError: it failed; the message has the end of its stderr.
+        RuntimeError: The process failed; the message has the end of its stderr.
     """
     words = [str(word) for word in command]
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]  # a checkout need not be installed

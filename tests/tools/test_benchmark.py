@@ -13,6 +13,8 @@ import benchmark
 import pytest
 import torch
 from benchmarks import core
+from benchmarks.comparison import compare, table
+from benchmarks.interleaved import Outcome, interleave
 from torch import Tensor
 
 from tests.naming import assert_names, error_line, raises_naming
@@ -59,7 +61,7 @@ def test_contenders_alternate_and_are_measured_apart(toy: Path, tmp_path: Path) 
         'B': [str(toy), 'B', '1', '0.2', str(log)],
     }
     ballast = torch.ones(600 * 2**18)  # 600 MB in the parent, which must not be counted as a child's
-    outcomes = benchmark.interleave(commands, 3, lines.append)
+    outcomes = interleave(commands, 3, lines.append)
     del ballast
     assert log.read_text()[2:] == 'ABABAB', 'after a warm-up of each'
     a, b = outcomes['A'], outcomes['B']
@@ -75,13 +77,13 @@ def test_contenders_alternate_and_are_measured_apart(toy: Path, tmp_path: Path) 
 def test_failing_contender_says_why(toy: Path, tmp_path: Path) -> None:
     commands = {'X': [str(toy), 'X', '1', '0', str(tmp_path / 'rounds')]}
     with raises_naming(RuntimeError, 'X', 'ready', 'no such weights'):
-        benchmark.interleave(commands, 1, print)
+        interleave(commands, 1, print)
 
 
 def test_compare_by_hand() -> None:
-    stock = benchmark.Outcome([4.0, 6.0, 10.0], [9.0, 1.0, 8.0], 3000.0, torch.tensor([1.0, -5.0]), 2500.0)
-    ours = benchmark.Outcome([2.0, 4.0, 2.5], [2.0, 3.0, 2.5], 1200.0, torch.tensor([1.0, -4.5]), 700.0)
-    result = benchmark.compare(stock, ours)
+    stock = Outcome([4.0, 6.0, 10.0], [9.0, 1.0, 8.0], 3000.0, torch.tensor([1.0, -5.0]), 2500.0)
+    ours = Outcome([2.0, 4.0, 2.5], [2.0, 3.0, 2.5], 1200.0, torch.tensor([1.0, -4.5]), 700.0)
+    result = compare(stock, ours)
     assert result['stock_seconds'] == 6.0 and result['stock_spread'] == [4.0, 10.0]
     assert result['ours_seconds'] == 2.5 and result['ours_spread'] == [2.0, 4.0]
     assert result['speedup'] == 6.0 / 2.5
@@ -89,19 +91,19 @@ def test_compare_by_hand() -> None:
     assert result['cpu_time_speedup'] == 8.0 / 2.5
     assert result['memory_ratio'] == 0.4
     assert result['max_abs_diff'] == 0.5 and result['max_abs_output'] == 5.0
-    row = benchmark.table(dict(encoder_1_fp32=result)).splitlines()[1]
+    row = table(dict(encoder_1_fp32=result)).splitlines()[1]
     expected = (
         'encoder_1_fp32 6.000 (4.000-10.000) 2.500 (2.000-4.000) 2.40 3.20 3000 (2500) 1200 (700) 0.40 5.0e-01 of 5'
     )
     assert ' '.join(row.split()) == expected
     with raises_naming(RuntimeError, '(2,)', 'stock', '(3,)', 'ours'):
-        benchmark.compare(stock, benchmark.Outcome([1.0], [1.0], 1.0, torch.zeros(3)))
+        compare(stock, Outcome([1.0], [1.0], 1.0, torch.zeros(3)))
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp('benchmark') / 'weights.pth'
-    benchmark.save_weights('base', path)
+    core.save_weights('base', path)
     yield path
     path.unlink()
 
@@ -116,7 +118,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 )
 def test_contenders_compute_the_same(weights: Path, stage: str, images: int, prompts: int, shape: tuple) -> None:
     """At a size that neither is built for; and what they compute depends on weights and inputs."""
-    case = benchmark.Case('stock', stage, images, prompts, 'base', 96, 'fp32', 'cpu', str(weights))
+    case = core.Case('stock', stage, images, prompts, 'base', 96, 'fp32', 'cpu', str(weights))
     stock: Tensor = core.prepare(case)()
     ours: Tensor = core.prepare(replace(case, contender='ours'))()
     assert stock.shape == ours.shape == shape
@@ -134,10 +136,10 @@ def test_weights_leave_no_position_code_at_zero(weights: Path) -> None:
 def test_cases_of_core() -> None:
     args = benchmark.parse(['--device', 'cpu', '--prompts', '1', '20'])
     assert (args.benchmark, args.dtype, args.repeats) == ('core', ['fp32'], 5)
-    cases = benchmark.core_cases(args, 'fp32', args.device, 'w')
+    cases = core.cases(args, 'fp32', args.device, 'w')
     names = [case.name for case in cases]
     assert names == ['encoder_1', 'decoder_1x1', 'decoder_1x20', 'decoder_8x4', 'end_to_end_1x4']
-    only = benchmark.core_cases(benchmark.parse(['--stages', 'encoder']), 'fp32', args.device, 'w')
+    only = core.cases(benchmark.parse(['--stages', 'encoder']), 'fp32', args.device, 'w')
     assert [case.name for case in only] == ['encoder_1']
 
 

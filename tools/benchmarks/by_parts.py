@@ -1,4 +1,4 @@
-"""Parts of one model timed in turn in one process, for claims finer than the noise of whole runs."""
+"""Timing of the parts of a model, in turn in one process: finer than the noise between whole runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rounds = dict[str, list[float]]
 def time_parts(
     works: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, say: Callable[[str], None]
 ) -> tuple[Rounds, Rounds]:
-    """Run all works in turn, `repeats` times after a first time that does not count.
+    """Run all works in turn, `repeats` times after a warm-up round.
 
     Returns:
         Name -> seconds of each round, and name -> CPU seconds of the process's threads, which other programs on the
@@ -36,5 +36,5 @@ def time_parts(
 
 
 def medians(rounds: Rounds) -> dict[str, float]:
-    """Name -> median."""
+    """Return name -> median."""
     return {name: statistics.median(values) for name, values in rounds.items()}

@@ -1,29 +1,36 @@
 """The SAM core against ``segment_anything``, with the same random weights: what ``tools/benchmark.py core`` runs.
 
-Neither contender imports the other's code, so that both pay for their own libraries in memory.
+Both contenders run in processes that have this package and ``segment_anything`` in memory, so a peak contains the same
+libraries; 'extra' memory is what the work adds to them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .interleaved import serve
+from .comparison import compare, table
+from .interleaved import CONTENDER, interleave, serve
 
 #: Our name of an architecture -> segment_anything's.
 STOCK_ARCHS = {'base': 'vit_b', 'large': 'vit_l', 'huge': 'vit_h'}
 CHANNELS, STRIDE = 256, 16
+STAGES = ('encoder', 'decoder', 'end_to_end')
+#: Images and prompts of each that this package decodes in one call, and stock SAM in a loop over images.
+BATCH = dict(images=8, prompts=4)
 
 
 @dataclass
 class Case:
-    """What one process does.
+    """The work of one process.
 
     Attributes:
         contender: 'stock' or 'ours'.
@@ -50,12 +57,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As in the table: stage, images x prompts."""
+        """Return the name in the table: stage, images x prompts."""
         return f'{self.stage}_{self.images}x{self.prompts}' if self.prompts else f'{self.stage}_{self.images}'
 
 
 def save_weights(arch: str, path: Path) -> None:
-    """Write segment_anything's random weights; those that start as zeros (position embeddings) are drawn, too."""
+    """Write random weights of segment_anything; those that are initialized to zero (position codes) are random, too."""
     from segment_anything import sam_model_registry
 
     torch.manual_seed(0)
@@ -75,7 +82,7 @@ def prepare(case: Case) -> Callable[[], Tensor]:
     - decoder: logits of the three masks for ambiguous prompts (images * prompts, 3, size/4, size/4);
     - end_to_end: logits of the single mask (images * prompts, size, size).
     """
-    # Mapped: a stage pays for the weights that it touches.
+    # Memory-mapped, so that a stage loads only the weights that it uses.
     state = torch.load(case.weights, map_location=case.device, weights_only=True, mmap=True)
     build = {'stock': _stock, 'ours': _ours}[case.contender]
     work = build(case, state)
@@ -88,6 +95,38 @@ def prepare(case: Case) -> Callable[[], Tensor]:
     return run
 
 
+def cases(args: argparse.Namespace, dtype: str, device: torch.device, weights: str) -> list[Case]:
+    """Return the cases to compare, each with 'stock' as the contender."""
+    one = Case('stock', '', 1, 0, args.arch, args.size, dtype, str(device), weights)
+    chosen = []
+    if 'encoder' in args.stages:
+        chosen.append(replace(one, stage='encoder'))
+    if 'decoder' in args.stages:
+        chosen += [replace(one, stage='decoder', prompts=number) for number in args.prompts]
+        chosen.append(replace(one, stage='decoder', **BATCH))
+    if 'end_to_end' in args.stages:
+        chosen.append(replace(one, stage='end_to_end', prompts=BATCH['prompts']))
+    return chosen
+
+
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Compare the two contenders; returns '<case>_<dtype>' -> :func:`~benchmarks.comparison.compare`."""
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / 'weights.pth'
+        save_weights(args.arch, weights)
+        for dtype in args.dtype:
+            for case in cases(args, dtype, device, str(weights)):
+                say(f'{dtype} {case.name} ...')
+                commands = {
+                    name: [*CONTENDER, 'core', json.dumps(asdict(replace(case, contender=name)))]
+                    for name in ('stock', 'ours')
+                }
+                outcomes = interleave(commands, args.repeats, say)
+                results[f'{case.name}_{dtype}'] = compare(outcomes['stock'], outcomes['ours'])
+    return results
+
+
 def contend(case: str, output: str) -> None:
     """Be one contender, a process that ``tools/benchmark.py core`` starts; `case` is a :class:`Case` as JSON."""
     one = Case(**json.loads(case))
@@ -95,7 +134,7 @@ def contend(case: str, output: str) -> None:
 
 
 def _inputs(case: Case) -> tuple[Tensor, Tensor]:
-    """What the stage starts from, images (B, 3, size, size) or embeddings (B, C, h, w), and boxes (B, P, 4)."""
+    """Return the input, images (B, 3, size, size) or embeddings (B, C, h, w), and boxes (B, P, 4)."""
     generator = torch.Generator().manual_seed(1)
     grid = case.size // STRIDE
     shape = (CHANNELS, grid, grid) if case.stage == 'decoder' else (3, case.size, case.size)
@@ -114,7 +153,7 @@ def _stock(case: Case, state: dict[str, Tensor]) -> Callable[[], Tensor]:
     start, boxes = _inputs(case)
     with torch.device('meta'):
         sam = sam_model_registry[STOCK_ARCHS[case.arch]]()
-    # It takes the size it is built for alone: another one is built by the weights, as ours interpolates them.
+    # Stock SAM takes only the size that it is built for; its position code is interpolated as this package does it.
     grid = (case.size // STRIDE, case.size // STRIDE)
     if case.size != sam.image_encoder.img_size:
         code = state['image_encoder.pos_embed'].permute(0, 3, 1, 2)
@@ -201,3 +240,6 @@ def _ours(case: Case, state: dict[str, Tensor]) -> Callable[[], Tensor]:
         return torch.cat([sample.pred_instances.mask_logits for sample in samples])
 
     return predict
+
+
+__all__ = ['BATCH', 'STAGES', 'STOCK_ARCHS', 'Case', 'cases', 'contend', 'prepare', 'run', 'save_weights', 'table']

@@ -1,13 +1,14 @@
-"""The E-measure of a map against NumPy: contenders of tools/benchmark.py.
+"""The E-measure of a map against its definition: what ``tools/benchmark.py emeasure`` runs.
 
-pysodmetrics itself is not run: it downgrades NumPy and OpenCV, so it belongs in no environment of this package. Its
-steps are written out below: the map as float64, stretched by its extremes and cut to 256 levels, two calls of
-``np.histogram``, sums over thresholds, and a pass over the image for the adaptive threshold. 'thresholds' is the
-definition as it stands, an enhanced alignment matrix for each of 256 thresholds.
+'stock' is the definition (Fan et al., IJCAI 2018) in NumPy: an enhanced alignment matrix for each of the 256 thresholds
+and one for the adaptive threshold. 'ours' counts pixels by level first, so that a threshold costs a few operations.
+pysodmetrics, which counts pixels, too, cannot be timed here: it downgrades NumPy and OpenCV. Its published values are
+what the tests compare with.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import numpy as np
@@ -16,36 +17,37 @@ from torch import Tensor
 
 from mmsam_ext.evaluation.functional import e_measure, level_histograms
 
-from .interleaved import CONTENDER, Outcome, interleave, serve
+from .comparison import compare_all, table
+from .interleaved import CONTENDER, interleave, serve
 
-CASES = ('histograms', 'thresholds')
 EPS = np.finfo(np.float64).eps
 
 
 def example(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A map (H, W) uint8 that is brighter where the target (H, W) bool is, a disc."""
+    """Return a map (H, W) uint8 and a target (H, W) bool, a disc in which the map is brighter."""
     random = np.random.RandomState(0)
     y, x = np.mgrid[:size, :size] - size / 2
     target = np.hypot(x, y) < size / 4
     return np.clip(random.normal(60 + 120 * target, 50), 0, 255).astype(np.uint8), target
 
 
-def stretched(pred: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 -> float64 in [0, 1]."""
+def by_definition(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the E-measure (257,) at the thresholds 255/255 to 0 and at the adaptive threshold.
+
+    Args:
+        pred: Map (H, W) uint8; it is stretched to [0, 1] by its extremes first.
+        target: Target (H, W) bool.
+    """
     pred = pred / 255
     low, high = pred.min(), pred.max()
-    return (pred - low) / (high - low) if high > low else pred
-
-
-def by_thresholds(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(257,): the E-measure at 255/255 to 0 and at the adaptive threshold, each from its alignment matrix."""
-    pred = stretched(pred)
+    pred = (pred - low) / (high - low) if high > low else pred
     levels = (pred * 255).astype(np.uint8)
     maps = [*(levels >= threshold for threshold in range(255, -1, -1)), pred >= min(2 * pred.mean(), 1)]
     return np.array([_of_matrix(predicted, target) for predicted in maps])
 
 
 def _of_matrix(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Average the enhanced alignment matrix of two masks (H, W) bool."""
     if not target.any() or target.all():
         return (predicted == target).sum() / (target.size - 1 + EPS)
     a, b = predicted - predicted.mean(), target - target.mean()
@@ -53,36 +55,11 @@ def _of_matrix(predicted: np.ndarray, target: np.ndarray) -> float:
     return ((aligned + 1) ** 2 / 4).sum() / (target.size - 1 + EPS)
 
 
-def by_histograms(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The same from numbers of pixels, as pysodmetrics counts them."""
-    pred = stretched(pred)
-    levels, bins = (pred * 255).astype(np.uint8), np.linspace(0, 256, 257)
-    hits, false_alarms = (
-        np.cumsum(np.flip(np.histogram(levels[region], bins=bins)[0])) for region in (target, ~target)
-    )
-    adaptive = pred >= min(2 * pred.mean(), 1)
-    hits = np.append(hits, np.count_nonzero(adaptive & target))
-    false_alarms = np.append(false_alarms, np.count_nonzero(adaptive & ~target))
-    total, size = np.count_nonzero(target), target.size
-    predicted = hits + false_alarms
-    if total in (0, size):
-        return (predicted if total else size - predicted) / (size - 1 + EPS)
-    a, b = predicted / size, total / size  # the means; a pixel is one of four kinds
-    kinds = (
-        (hits, 1 - a, 1 - b),
-        (false_alarms, 1 - a, -b),
-        (total - hits, -a, 1 - b),
-        (size - predicted - (total - hits), -a, -b),
-    )
-    return sum(n * (2 * p * t / (p**2 + t**2 + EPS) + 1) ** 2 / 4 for n, p, t in kinds) / (size - 1 + EPS)
-
-
-def prepare(contender: str, case: str, size: int, device: torch.device) -> Callable[[], Tensor]:
-    """The work of a contender, 'stock' (NumPy, by the case) or 'ours': (257,) of one map."""
+def prepare(contender: str, size: int, device: torch.device) -> Callable[[], Tensor]:
+    """Return the work of a contender, 'stock' or 'ours': the E-measure (257,) of one map of `size` x `size` pixels."""
     pred, target = example(size)
     if contender == 'stock':
-        measure = dict(histograms=by_histograms, thresholds=by_thresholds)[case]
-        return lambda: torch.from_numpy(measure(pred, target))
+        return lambda: torch.from_numpy(by_definition(pred, target))
     inputs = torch.from_numpy(pred).to(device), torch.from_numpy(target).to(device)
 
     def ours() -> Tensor:
@@ -92,17 +69,17 @@ def prepare(contender: str, case: str, size: int, device: torch.device) -> Calla
     return ours
 
 
-def measure(repeats: int, size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, dict[str, Outcome]]:
-    """Case -> contender -> what it did."""
-    outcomes = {}
-    for case in CASES:
-        say(f'emeasure {case} ...')
-        commands = {name: [*CONTENDER, 'emeasure', name, case, str(size), str(device)] for name in ('stock', 'ours')}
-        outcomes[f'emeasure_{case}'] = interleave(commands, repeats, say)
-    return outcomes
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Time both contenders in turn; returns the comparison under 'emeasure'."""
+    say('emeasure ...')
+    commands = {name: [*CONTENDER, 'emeasure', name, str(args.size), str(device)] for name in ('stock', 'ours')}
+    return compare_all({'emeasure': interleave(commands, args.repeats, say)})
 
 
-def contend(contender: str, case: str, size: str, place: str, output: str) -> None:
-    """Be one contender: the process that :func:`measure` starts."""
+def contend(contender: str, size: str, place: str, output: str) -> None:
+    """Be one contender: the process that :func:`run` starts."""
     device = torch.device(place)
-    serve(prepare(contender, case, int(size), device), device, output)
+    serve(prepare(contender, int(size), device), device, output)
+
+
+__all__ = ['by_definition', 'contend', 'example', 'prepare', 'run', 'table']

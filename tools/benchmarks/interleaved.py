@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, run in turn, so that a busy machine slows all of them alike."""
+"""Contenders in separate processes, run in turn, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONTENDER = [str(Path(__file__).resolve().parents[1] / 'benchmark.py'), '--conte
 
 @dataclass
 class Outcome:
-    """What a contender did.
+    """Measurements of a contender.
 
     Attributes:
-        seconds: Of each round.
-        cpu_seconds: Of its process's threads in each round; other programs on the machine disturb these less.
-        peak_memory_mb: Of its process, see ``MEMORY_KIND``.
-        output: What its work returned, on the CPU in fp32.
+        seconds: Wall-clock time of each round.
+        cpu_seconds: CPU time of the process in each round; other programs on the machine disturb it less.
+        peak_memory_mb: Peak memory of the process, see ``MEMORY_KIND``.
+        output: What the work returned, on the CPU in fp32.
         extra_memory_mb: The peak less what the process held (PyTorch, inputs) before its work was done first.
     """
 
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def serve(work: Callable[[], Tensor], device: torch.device, output: str) -> None:
-    """The contender's side: warm up, keep the output, a timed round for each line of stdin, last the peak memory."""
+    """Run the contender's side: warm up, save the output, time a round for each line of stdin, report peak memory."""
     before = memory_mb(device)
     torch.save(work().detach().float().cpu(), output)
     print(json.dumps(dict(ready=True)), flush=True)
@@ -94,18 +94,18 @@ class Contender:
         )
 
     def round(self) -> tuple[float, float]:
-        """Seconds and CPU seconds of one round."""
+        """Time one round; returns seconds and CPU seconds."""
         self.process.stdin.write('go\n')
         self.process.stdin.flush()
         return tuple(self.read('round'))
 
     def finish(self) -> tuple[float, float]:
-        """End it -> its peak memory in MB, and how much of it came with its work."""
+        """End the process; returns its peak memory in MB, and how much of it the work added."""
         self.process.stdin.close()
         return tuple(self.read('memory_mb'))
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
@@ -114,7 +114,7 @@ class Contender:
 def interleave(
     commands: Mapping[str, Sequence[str]], repeats: int, progress: Callable[[str], None]
 ) -> dict[str, Outcome]:
-    """Run contenders in turn, A B A B ..., each in a process of its own.
+    """Run contenders in turn, A B A B ..., each in a separate process.
 
     Args:
         commands: Name -> command of each :class:`Contender`.

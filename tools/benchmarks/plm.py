@@ -1,4 +1,4 @@
-"""What PLM and PMM cost, by parts: what ``tools/benchmark.py plm`` runs.
+"""The cost of PLM and PMM, by parts: what ``tools/benchmark.py plm`` runs.
 
 In one process, round by round in turn: training steps (forward and backward) of SAM's frozen decoder behind a PLM with
 SAM's losses, without and with PMM, and predictions without and with PLM. The image is encoded already. Weights are
@@ -15,6 +15,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mmsam_ext.cli.table import text_table
+
 from .by_parts import medians, time_parts
 
 CHANNELS, STRIDE = 256, 16
@@ -22,7 +24,7 @@ LOSSES = ('MaskFocalLoss', 'MaskDiceLoss', 'IoUPredictionLoss')
 
 
 def parts(size: int, prompts: list[int], device: torch.device, dtype: str) -> dict[str, Callable[[], object]]:
-    """Name -> work: '<what>_<prompts>' with what of 'plm_step', 'plm_pmm_step', 'sam_predict' and 'plm_predict'."""
+    """Return '<what>_<prompts>' -> work, with what of 'plm_step', 'plm_pmm_step', 'sam_predict' and 'plm_predict'."""
     import mmsam_ext  # noqa: F401  (before mmseg)
 
     # isort: split
@@ -76,8 +78,8 @@ def parts(size: int, prompts: list[int], device: torch.device, dtype: str) -> di
     return works
 
 
-def plm(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """Dtype -> seconds, CPU seconds and their ratios, of medians: with PMM over without, with PLM over without."""
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Return dtype -> medians of seconds and CPU seconds, and their ratios: with PMM or PLM over without it."""
     results = {}
     for dtype in args.dtype:
         seconds, cpu = time_parts(parts(args.size, args.prompts, device, dtype), args.repeats, device, say)
@@ -94,12 +96,10 @@ def plm(args: argparse.Namespace, device: torch.device, say: Callable[[str], Non
 
 
 def table(results: dict[str, dict]) -> str:
-    """The results for people."""
-    lines = []
+    """Return the results as text, a table for each dtype."""
+    tables = []
     for dtype, result in results.items():
-        lines.append(f'{dtype:<30}{"s":>12}{"CPU s":>12}')
-        for name, value in result['seconds'].items():
-            lines.append(f'{name:<30}{value:>12.3f}{result["cpu_seconds"][name]:>12.3f}')
-        for name, (clock, cpu) in result['ratios'].items():
-            lines.append(f'{name:<30}{clock:>12.3f}{cpu:>12.3f}')
-    return '\n'.join(lines)
+        pairs = {name: (value, result['cpu_seconds'][name]) for name, value in result['seconds'].items()}
+        rows = [[name, f'{clock:.3f}', f'{cpu:.3f}'] for name, (clock, cpu) in (pairs | result['ratios']).items()]
+        tables.append(text_table((dtype, 's', 'CPU s'), rows))
+    return '\n'.join(tables)

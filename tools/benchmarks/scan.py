@@ -1,7 +1,8 @@
-"""The selective scan against a sequential loop that is written well: a contender of tools/benchmark.py."""
+"""The selective scan against a sequential loop: what ``tools/benchmark.py scan`` runs."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import torch
@@ -9,15 +10,27 @@ from torch import Tensor
 
 from mmsam_ext.models.layers import selective_scan
 
-from .interleaved import CONTENDER, Outcome, interleave, serve
+from .comparison import compare_all, table
+from .interleaved import CONTENDER, interleave, serve
 
-#: Scan directions, channels, states; pixels of a side that are a token.
+#: Scan directions, channels, states, and the side of a token in pixels.
 GROUPS, CHANNELS, STATES, STRIDE = 8, 256, 16, 16
 PASSES = ('forward', 'forward_backward')
 
 
 def sequential(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Coefficients of all steps at once with time first, a loop over the unbound steps, all directions together."""
+    """Scan step by step. The coefficients of all steps are computed at once, and all directions run together.
+
+    Args:
+        u: Inputs (b, K, L, d).
+        delta: Step sizes (b, K, L, d).
+        A: State matrix (K, d, N).
+        B: Input projection (b, K, L, N).
+        C: Output projection (b, K, L, N).
+
+    Returns:
+        Outputs (b, K, L, d).
+    """
     u, delta, B, C = (value.permute(2, 0, 1, 3) for value in (u, delta, B, C))  # (L, b, K, .)
     factors = torch.exp(delta.unsqueeze(-1) * A)  # (L, b, K, d, N)
     terms = (delta * u).unsqueeze(-1) * B.unsqueeze(-2)
@@ -30,7 +43,10 @@ def sequential(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Ten
 
 
 def prepare(contender: str, what: str, size: int, device: torch.device) -> Callable[[], Tensor]:
-    """The work of a contender, 'stock' (the loop) or 'ours': y, or the gradient of u, for an image of `size` pixels."""
+    """Return the work of a contender, 'stock' (the loop) or 'ours', for an image of `size` x `size` pixels.
+
+    The work returns the outputs, or in the pass 'forward_backward' the gradient of u.
+    """
     torch.manual_seed(0)
     length = (size // STRIDE) ** 2
     inputs = (
@@ -55,17 +71,20 @@ def prepare(contender: str, what: str, size: int, device: torch.device) -> Calla
     return forward if what == 'forward' else both
 
 
-def measure(repeats: int, size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, dict[str, Outcome]]:
-    """Pass -> contender -> what it did."""
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Time both contenders in turn; returns 'scan_<pass>' -> comparison."""
     outcomes = {}
     for what in PASSES:
         say(f'scan {what} ...')
-        commands = {name: [*CONTENDER, 'scan', name, what, str(size), str(device)] for name in ('stock', 'ours')}
-        outcomes[f'scan_{what}'] = interleave(commands, repeats, say)
-    return outcomes
+        commands = {name: [*CONTENDER, 'scan', name, what, str(args.size), str(device)] for name in ('stock', 'ours')}
+        outcomes[f'scan_{what}'] = interleave(commands, args.repeats, say)
+    return compare_all(outcomes)
 
 
 def contend(contender: str, what: str, size: str, place: str, output: str) -> None:
-    """Be one contender: the process that :func:`measure` starts."""
+    """Be one contender: the process that :func:`run` starts."""
     device = torch.device(place)
     serve(prepare(contender, what, int(size), device), device, output)
+
+
+__all__ = ['PASSES', 'contend', 'prepare', 'run', 'sequential', 'table']

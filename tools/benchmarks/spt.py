@@ -1,4 +1,4 @@
-"""What SPT costs beside zero-shot SAM, by parts: what ``tools/benchmark.py spt`` runs.
+"""The cost of SPT beside zero-shot SAM, by parts: what ``tools/benchmark.py spt`` runs.
 
 The parts: the image encoder; what LoRA adds to its qkv layers (one layer with and without, times the number of blocks);
 the relation matrix of the VRA-Adapter; and, for one and more prompts, the decoder of SAM and that of SPT: draft, mask
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mmsam_ext.cli.measuring import run_child
+from mmsam_ext.cli.table import text_table
 
 from .by_parts import medians, time_parts
 from .interleaved import CONTENDER
@@ -27,7 +28,7 @@ LORA = dict(type='LoRA', modules=r'\.(q|v)_proj$')
 def parts(
     arch: str, size: int, prompts: list[int], device: torch.device, dtype: str
 ) -> tuple[dict[str, Callable], int]:
-    """Name -> work, and the encoder's number of blocks."""
+    """Return name -> work, and the number of blocks of the encoder."""
     import mmsam_ext  # noqa: F401  (before mmseg)
 
     # isort: split
@@ -51,7 +52,7 @@ def parts(
     inject_peft(spt, [LORA])
     spt.to(device)
 
-    def run(work: Callable) -> Callable:
+    def evaluated(work: Callable) -> Callable:
         def timed_work() -> object:
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == 'bf16'):
                 return work()
@@ -64,15 +65,16 @@ def parts(
 
         def work() -> object:
             (group,) = prompt_encoder(PromptBatch.from_prompts(asked, (size, size)), (grid, grid))
-            return decoder(SAMFeatures(embedding), group, prompt_encoder).logits  # new features: a new relation
+            # New features each time, so that the relation is computed again.
+            return decoder(SAMFeatures(embedding), group, prompt_encoder).logits
 
-        return run(work)
+        return evaluated(work)
 
     works = {
-        'encoder': run(lambda: encoder(image)),
-        'qkv': run(lambda: qkv(tokens)),
-        'qkv + LoRA': run(lambda: adapted(tokens)),
-        'relation': run(lambda: visual_relation(embedding[0])),
+        'encoder': evaluated(lambda: encoder(image)),
+        'qkv': evaluated(lambda: qkv(tokens)),
+        'qkv + LoRA': evaluated(lambda: adapted(tokens)),
+        'relation': evaluated(lambda: visual_relation(embedding[0])),
     }
     for number in prompts:
         works |= {f'SAM decoder {number}': decode(plain, number), f'SPT decoder {number}': decode(spt, number)}
@@ -80,7 +82,7 @@ def parts(
 
 
 def ratios(seconds: dict[str, float], blocks: int, prompts: list[int]) -> dict[str, float]:
-    """What the medians of the parts amount to."""
+    """Return the costs that follow from the medians of the parts."""
     lora = blocks * (seconds['qkv + LoRA'] - seconds['qkv'])
     result = {'LoRA in the encoder / encoder': lora / seconds['encoder']}
     for number in prompts:
@@ -95,7 +97,7 @@ def ratios(seconds: dict[str, float], blocks: int, prompts: list[int]) -> dict[s
 
 
 def training_memory(arch: str, size: int, prompts: list[int], device: torch.device, dtype: str) -> dict[str, float]:
-    """MB at the peak of training, and SPT's over LoRA's: of the whole process, and of what training adds to it."""
+    """Return the peak memory of training in MB, and SPT's over LoRA's: for the process, and for what training adds."""
     result = {}
     for number in prompts:
         lora, spt = (
@@ -111,8 +113,8 @@ def training_memory(arch: str, size: int, prompts: list[int], device: torch.devi
     return result
 
 
-def spt(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """Dtype -> medians of seconds and CPU seconds of the parts, `ratios` of both, and `memory`."""
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Return dtype -> medians of seconds and CPU seconds of the parts, `ratios` of both, and `memory`."""
     results = {}
     for dtype in args.dtype:
         works, blocks = parts(args.arch, args.size, args.prompts, device, dtype)
@@ -126,12 +128,14 @@ def spt(args: argparse.Namespace, device: torch.device, say: Callable[[str], Non
 
 
 def table(results: dict[str, dict]) -> str:
-    """The results for people."""
-    lines = []
+    """Return the results as text, a table for each dtype."""
+    tables = []
     for dtype, result in results.items():
-        lines.append(f'{dtype:<66}{"clock":>10}{"CPU time":>10}')
-        for kind in ('seconds', 'ratios', 'memory'):
-            by_cpu = result.get(f'cpu_{kind}', {})
-            for name, value in result[kind].items():
-                lines.append(f'{name:<66}{value:>10.4f}' + (f'{by_cpu[name]:>10.4f}' if by_cpu else ''))
-    return '\n'.join(lines)
+        rows = [
+            [name, f'{value:.4f}', f'{by_cpu[name]:.4f}' if by_cpu else '']
+            for kind in ('seconds', 'ratios', 'memory')
+            for by_cpu in [result.get(f'cpu_{kind}')]
+            for name, value in result[kind].items()
+        ]
+        tables.append(text_table((dtype, 'clock', 'CPU time'), rows))
+    return '\n'.join(tables)

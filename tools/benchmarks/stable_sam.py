@@ -1,4 +1,4 @@
-"""What deformable sampling and dynamic routing cost, by parts: what ``tools/benchmark.py stable_sam`` runs.
+"""The cost of deformable sampling and dynamic routing, by parts: what ``tools/benchmark.py stable_sam`` runs.
 
 In one process, round by round in turn: the image encoder, and the decoder of SAM, of SAM with deformable sampling, and
 with dynamic routing on top, each with the resize to the input's size. Weights are random; the plugins' too, so that
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmsam_ext.cli.table import text_table
+
 from .by_parts import medians, time_parts
 
 CHANNELS, STRIDE = 256, 16
@@ -27,7 +29,7 @@ PLUGINS = {
 
 
 def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype: str) -> dict[str, Callable]:
-    """Name -> work: 'encoder', and '<decoder>_<prompts>' for each of PLUGINS and number of noisy boxes."""
+    """Return name -> work: 'encoder', and '<decoder>_<prompts>' for each entry of PLUGINS and number of noisy boxes."""
     import mmsam_ext  # noqa: F401  (before mmseg)
 
     # isort: split
@@ -42,7 +44,7 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
     embedding = torch.randn(1, CHANNELS, grid, grid, device=device)
     encoder, prompt_encoder = SAMImageEncoder(arch).to(device).eval(), SAMPromptEncoder().to(device).eval()
 
-    def run(work: Callable[[], Tensor]) -> Tensor:
+    def evaluate(work: Callable[[], Tensor]) -> Tensor:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == 'bf16'):
             return work()
 
@@ -51,7 +53,7 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
         logits = decoder(SAMFeatures(embedding), group).logits[:, :1]
         return F.interpolate(logits.float(), (size, size), mode='bilinear', align_corners=False)
 
-    works = {'encoder': lambda: run(lambda: encoder(images)[-1])}
+    works = {'encoder': lambda: evaluate(lambda: encoder(images)[-1])}
     for name, plugins in PLUGINS.items():
         decoder = SAMMaskDecoder(plugins=plugins).to(device).eval()
         for parameter in decoder.plugins.parameters():
@@ -59,12 +61,12 @@ def parts(arch: str, size: int, prompts: list[int], device: torch.device, dtype:
         for number in prompts:
             centre, half = size / 2 * (1 + 0.1 * torch.rand(number, 2)), size / 8 * (1 + 0.4 * torch.rand(number, 2))
             asked = Prompts.create(boxes=torch.cat([centre - half, centre + half], 1)).to(device)
-            works[f'{name}_{number}'] = lambda d=decoder, a=asked: run(lambda: decode(d, a))
+            works[f'{name}_{number}'] = lambda d=decoder, a=asked: evaluate(lambda: decode(d, a))
     return works
 
 
-def stable_sam(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """Dtype -> seconds, CPU seconds and their ratios, of medians."""
+def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
+    """Return dtype -> seconds and CPU seconds (median, smallest, largest), and the ratios of their medians."""
     prompts = sorted({1, *args.prompts})
     results = {}
     for dtype in args.dtype:
@@ -79,13 +81,15 @@ def stable_sam(args: argparse.Namespace, device: torch.device, say: Callable[[st
 
 
 def summary(rounds: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Median, least and most."""
+    """Return name -> median, smallest and largest value."""
     return {name: [statistics.median(v), min(v), max(v)] for name, v in rounds.items()}
 
 
 def ratios(seconds: dict[str, float], prompts: list[int]) -> dict[str, float]:
-    """What the issue asks: what is added to the decoder over the encoder's time, the decoder alone, and many prompts of
-    an image over one, end to end.
+    """Return the costs that follow from medians of seconds.
+
+    These are the time added to the decoder relative to the encoder's, the decoder's time relative to SAM's decoder, and
+    the time for many prompts on one image relative to one prompt, encoder included.
     """
     encoder, most = seconds['encoder'], max(prompts)
     result = {}
@@ -101,14 +105,15 @@ def ratios(seconds: dict[str, float], prompts: list[int]) -> dict[str, float]:
 
 
 def table(results: dict[str, dict]) -> str:
-    """The results for people."""
-    lines = []
+    """Return the results as text, a table for each dtype."""
+    tables = []
     for dtype, result in results.items():
-        lines.append(f'{dtype:<34}{"s (spread)":>26}{"CPU s (spread)":>26}')
+        rows = []
         for name, values in result['seconds'].items():
-            cells = ['{:.3f} ({:.3f}-{:.3f})'.format(*row) for row in (values, result['cpu_seconds'][name])]
-            lines.append(f'{name:<34}{cells[0]:>26}{cells[1]:>26}')
+            pair = (values, result['cpu_seconds'][name])
+            rows.append([name, *('{:.3f} ({:.3f}-{:.3f})'.format(*row) for row in pair)])
         for name, value in result['ratios'].items():
             by_cpu = result.get('cpu_ratios', {}).get(name)
-            lines.append(f'{name:<34}{value:>26.4f}' + ('' if by_cpu is None else f'{by_cpu:>26.4f}'))
-    return '\n'.join(lines)
+            rows.append([name, f'{value:.4f}', '' if by_cpu is None else f'{by_cpu:.4f}'])
+        tables.append(text_table((dtype, 's (spread)', 'CPU s (spread)'), rows))
+    return '\n'.join(tables)

@@ -1,4 +1,4 @@
-"""Peak memory of training steps of SPT or of its PEFT alone: a process of its own for ``tools/benchmark.py spt``.
+"""Peak memory of training steps of SPT, or of its PEFT alone: a separate process of ``tools/benchmark.py spt``.
 
 Two steps (losses and gradients) of one image with random weights, then a JSON object with `peak_mb` and, less what was
 held before the first step, `extra_mb`.
@@ -24,7 +24,7 @@ CONFIGS = {
     'huge': 'spt_vith_industrial',
     'tiny': 'spt_tiny_synthetic',
 }
-#: What is left out of SPT's configs.
+#: Method -> changes to SPT's configs.
 METHODS = {
     'SPT': {},
     'LoRA': {
@@ -36,7 +36,7 @@ METHODS = {
 
 
 def measure(arch: str, method: str, size: int, prompts: int, device: torch.device, dtype: str) -> dict[str, float]:
-    """Train two steps -> `peak_mb`, `extra_mb`."""
+    """Train two steps; returns `peak_mb` and `extra_mb`."""
     init_default_scope('mmseg')
     config = load_config(CONFIGS[arch])
     config.merge_from_dict({**METHODS[method], 'model.init_cfg': None})
