@@ -1,4 +1,4 @@
-"""Plain SAM, with Meta's key names, out of a state dict of this project."""
+"""Conversion of a state dict of this project to plain SAM with Meta's key names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 import torch
 
-#: Our name of a module -> Meta's; of self-draft decoders the refining one is SAM's.
+#: Our name of a module -> Meta's. Of a self-draft decoder, the refining decoder is SAM's.
 PREFIXES = {
     'backbone.': 'image_encoder.',
     'image_encoder.': 'image_encoder.',
@@ -20,14 +20,17 @@ PEFT = ('lora_a', 'lora_b', 'magnitude', 'down.weight', 'up.weight')
 
 
 def plain_sam(state_dict: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Counter[str]]:
-    """State dict with our names -> with Meta's, and how many keys were left out, by their first two names.
+    """Rename the keys of SAM to Meta's names, and leave out all other keys.
+
+    Returns:
+        The state dict of plain SAM, and the number of keys left out by the first two parts of their names.
 
     Raises:
-        ValueError: no image encoder in it, or PEFT layers that were not merged.
+        ValueError: `state_dict` has no image encoder, or it has PEFT layers that are not merged.
     """
     unmerged = [key for key in state_dict if key.endswith(PEFT)]
     if unmerged:
-        raise ValueError(f'PEFT layers are not merged into plain weights (as {unmerged[0]})')
+        raise ValueError(f'PEFT layers are not merged into the plain weights, for example {unmerged[0]}; run merge-peft first')
     plain, left_out = {}, Counter()
     for key, value in state_dict.items():
         prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
@@ -36,5 +39,5 @@ def plain_sam(state_dict: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tens
         else:
             plain[PREFIXES[prefix] + key[len(prefix) :]] = value.contiguous()
     if not any(key.startswith('image_encoder.') for key in plain):
-        raise ValueError('no image encoder in it; a trainable-only checkpoint?')
+        raise ValueError('it has no image encoder; does it hold only the trained part?')
     return plain, left_out

@@ -1,11 +1,7 @@
-"""Turn a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
+"""Conversion of the checkpoints that SPT's authors published to the key names of this project.
 
-    python tools/converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
-    python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
-
-SAM's own weights come from Meta's file. The authors' ``mask_decoder`` drafts and their ``draft_decoder`` refines; beta
-of the VRA-Adapter is ``lora_sim_scale``. Their evaluation code divides the relation by its column sums where alpha is
-above zero: for such a checkpoint give the config's VRAAdapter its alpha and ``renormalize='column'``.
+SAM's own weights come from Meta's file. The authors' ``mask_decoder`` makes the draft and their ``draft_decoder`` the
+refined mask; beta of the VRA-Adapter is ``lora_sim_scale``.
 """
 
 from __future__ import annotations
@@ -30,8 +26,8 @@ ADDED = {
     r'\.lora_B$': '.lora_b',
     r'\.transformer\.layers\.(\d+)\.lora_sim_scale$': r'.plugins.0.beta.\1',
 }
-EXPECTED = "expected SPT's authors', with lora_A, lora_B and lora_sim_scale in mask_decoder and draft_decoder"
-#: Where SAM's key names have LoRA, as the authors put it: the encoder's qkv, q and v of all attentions of a decoder.
+EXPECTED = "expected a checkpoint of SPT's authors, with lora_A, lora_B and lora_sim_scale in both decoders"
+#: Keys of SAM whose layers have LoRA in the authors' models: the encoder's qkv, and q and v of a decoder's attentions.
 WITH_LORA = re.compile(r'(image_encoder\..*\.qkv|mask_decoder\..*\.[qv]_proj)\.weight$')
 LAYER = re.compile(r'mask_decoder\.transformer\.layers\.\d+\.')
 
@@ -40,9 +36,9 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
     """Convert the authors' state dict to ours.
 
     Args:
-        theirs: What was trained alone, or all weights. SAM's own among them are compared with `sam`, but where LoRA is
-            on them: files saved in evaluation mode hold it merged in, beside its own parameters.
-        sam: Of the SAM that it was trained from, with Meta's names.
+        theirs: The trained weights, or all weights. SAM's own weights among them are compared with `sam`, except for
+            layers with LoRA: files saved in evaluation mode have it merged into the weight, beside its own parameters.
+        sam: State dict of the SAM that it was trained from, with Meta's names.
 
     Raises:
         ValueError: `theirs` is not such a checkpoint, lacks a part of what was trained, or was not trained from `sam`; or
@@ -54,7 +50,7 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
     check_plain_sam(sam)
     missing = [key for key in expected_keys(sam) if key not in theirs]
     if missing:
-        raise ValueError(f'no {", ".join(missing[:3])} in it, {len(missing)} missing in all; {EXPECTED}')
+        raise ValueError(f'{", ".join(missing[:3])} is missing, {len(missing)} keys in all; {EXPECTED}')
     plain = {our_name(key): value for key, value in sam.items() if key.startswith(tuple(PREFIXES))}
     plain |= {our_name(f'draft_{key[5:]}'): value for key, value in sam.items() if key.startswith('mask_decoder.')}
     ours = dict(plain)
@@ -95,7 +91,7 @@ def check_plain_sam(sam: dict[str, Tensor]) -> None:
 
 
 def expected_keys(sam: dict[str, Tensor]) -> list[str]:
-    """What the authors train, under their names, on a `sam` with Meta's names: LoRA, and a scale for each layer."""
+    """Return the keys that the authors train on a `sam` with Meta's names: LoRA, and a scale for each layer."""
     keys = []
     for key in sam:
         if WITH_LORA.match(key):
@@ -107,7 +103,7 @@ def expected_keys(sam: dict[str, Tensor]) -> list[str]:
 
 
 def our_name(key: str) -> str:
-    """Our name of one of their keys."""
+    """Return our name of one of their keys."""
     prefix = next(prefix for prefix in PREFIXES if key.startswith(prefix))
     key = PREFIXES[prefix] + key[len(prefix) :]
     for pattern, replacement in ADDED.items():

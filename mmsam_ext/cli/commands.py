@@ -33,7 +33,9 @@ COMMANDS: dict[str, Command] = {
     'mtd-split': Command('mtd_split', 'Write train.txt and val.txt for the magnetic-tile defects data set (MTD).'),
     'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
     'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
+    'tiles-demo': Command('analysis/tiles_demo.py', 'Show what overlapping tiles gain on small defects.'),
     'reproduce': Command('reproduce.py', "Reproduce a paper's comparison on the test bed, over seeds."),
     'benchmark': Command('benchmark.py', 'Measure ratios of time and memory against reference implementations.'),
+    'fetch-photographs': Command('fetch_photographs.py', 'Fetch free photographs for pretraining (Debian, Ubuntu).'),
     'check-env': Command('check_env.py', 'Check the installed packages, and say how to fix what is wrong.', True),
 }

@@ -1,8 +1,8 @@
-"""Puts the results of several tests side by side: one row a run, one column a prompt mode and metric.
+"""Put the results of several tests side by side: a row for each run, a column for each metric and prompt mode.
 
-    python tools/compare_runs.py zero-shot=work_dirs/a adapted=work_dirs/b --metrics mIoU mBIoU ST --out table.md
+    python -m mmsam_ext compare-runs zero-shot=work_dirs/a adapted=work_dirs/b --metrics mIoU mBIoU ST --out table.md
 
-A run is a work dir of tools/test.py (its newest result counts) or the JSON file in it.
+A run is a work dir of tools/test.py (its newest result is used) or a JSON file of results.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from mmsam_ext.utils import check_output_file, replacing
 
 
 def read_result(path: Path) -> dict[str, float]:
-    """The metrics of a test run, as mmengine's logger wrote them.
+    """Read the metrics of a test run, as mmengine's logger wrote them.
 
     Raises:
-        FileNotFoundError: neither a result nor a folder with one.
-        ValueError: the newest JSON file there is no test result.
+        FileNotFoundError: `path` is neither a result nor a folder with one.
+        ValueError: The newest JSON file is not a test result.
     """
     files = [path] if path.is_file() else sorted(path.glob('*/*.json'), key=lambda file: file.parent.name)
     if not files:
-        raise FileNotFoundError(f'{path}: no test result (expected a work dir of tools/test.py, or its *.json)')
+        raise FileNotFoundError(f'{path}: contains no test result; expected a work dir of tools/test.py, or its *.json')
     result = json.loads(files[-1].read_text())
     if not any('/' in key for key in result):
-        raise ValueError(f'{files[-1]}: no test result, it has only {sorted(result)}')
+        raise ValueError(f'{files[-1]}: not a test result; it has only the fields {sorted(result)}')
     return result
 
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('runs', nargs='+', metavar='NAME=DIR')
     parser.add_argument('--metrics', nargs='+', default=['mIoU', 'mBIoU', 'ST'])
-    parser.add_argument('--out', type=Path, help='write the table as Markdown, too')
+    parser.add_argument('--out', type=Path, help='also write the table as Markdown to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     try:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise ValueError(f'{run}: expected NAME=DIR')
             results[name] = read_result(Path(path))
     except (OSError, ValueError) as error:
-        sys.exit(f'compare_runs.py: {error}')
+        sys.exit(f'compare-runs: error: {error}')
     rows = table(results, args.metrics)
     print(rows)
     if args.out:

@@ -1,9 +1,9 @@
-"""Writes the SAM in a checkpoint of this project under Meta's key names, without optimizer, hooks and additions.
+"""Write the SAM in a checkpoint of this project under Meta's key names, without optimizer state and added modules.
 
-    python tools/converters/export_plain_sam.py work_dirs/run/iter_600.pth sam.safetensors --half
+    python -m mmsam_ext export-plain-sam work_dirs/run/iter_600.pth sam.safetensors --half
 
-A `.pth` of ViT-B, -L or -H loads into `segment_anything` (``sam_model_registry['vit_b'](checkpoint=...)``) and, like
-any plain SAM, into this project's configs. Keys that plain SAM does not have are left out and counted.
+``segment_anything`` loads a `.pth` file of ViT-B, -L or -H (``sam_model_registry['vit_b'](checkpoint=...)``), and so do
+this project's configs. Keys that plain SAM does not have are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mmsam_ext.utils import check_output_file, replacing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint')
-    parser.add_argument('out', type=Path, help='a .pth or .safetensors file')
+    parser.add_argument('checkpoint', help='a checkpoint of this project')
+    parser.add_argument('out', type=Path, help='the .pth or .safetensors file to write')
     parser.add_argument('--half', action='store_true', help='store fp16')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
         plain, left_out = plain_sam(checkpoint['state_dict'])
     except (OSError, RuntimeError) as error:
-        sys.exit(f'export_plain_sam.py: {error}')
+        sys.exit(f'export-plain-sam: error: {error}')
     except ValueError as error:
-        sys.exit(f'export_plain_sam.py: {args.checkpoint}: {error}')
+        sys.exit(f'export-plain-sam: error: {args.checkpoint}: {error}')
     if args.half:
         plain = {key: value.half() if value.is_floating_point() else value for key, value in plain.items()}
     with replacing(args.out, args.overwrite) as temporary:

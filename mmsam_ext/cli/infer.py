@@ -1,12 +1,14 @@
 """Segment an image, or a folder of images, by boxes and points.
 
-Usage: python tools/infer.py IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] --out DIR
-       python tools/infer.py IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
+    python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] --out DIR
+    python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
 
-Every --box is a prompt of its own. All --point together are one prompt, and refine the box where there is one.
-Coordinates are pixels of the image, x to the right and y down. Prints a table to stdout, row by row, and all else to
-stderr; --out writes masks, overlays and scores.csv.
-Exit code: 0; 1 where some images of a folder could not be used (they are named, the others are done); 2 for an error.
+Every --box is a separate prompt. All --point together are one prompt; with one --box, they refine it. Coordinates are
+pixels of the image, x to the right and y down. The table goes to stdout, row by row, and everything else to stderr.
+--out writes masks, overlays and scores.csv.
+
+Exit code: 0 for success, 1 if some images of a folder could not be used (they are named; the others are done), 2 for an
+error.
 """
 
 from __future__ import annotations
@@ -31,43 +33,43 @@ DEFAULT_MODEL = 'sam_tiny_synthetic'
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('inputs', metavar='IMAGE_OR_DIR', help='image file, or folder of them')
+    parser.add_argument('inputs', metavar='IMAGE_OR_DIR', help='image file or folder of images')
     parser.add_argument('model', metavar='MODEL', nargs='?', default=DEFAULT_MODEL, help='config name or path')
     parser.add_argument('--box', nargs=4, type=float, action='append', metavar=('X1', 'Y1', 'X2', 'Y2'))
     parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
     parser.add_argument(
         '--label', type=int, action='append', choices=(0, 1),
-        help='of each --point in order: 1 on the object (default of all), 0 off it',
+        help='label of each --point, in order: 1 on the object (the default), 0 off it',
     )  # fmt: skip
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
     parser.add_argument('--out', metavar='DIR', help='where to write masks, overlays and scores.csv')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace files in --out that no earlier run wrote, too'
     )
-    parser.add_argument('--multimask', action='store_true', help='take the best of three masks')
+    parser.add_argument('--multimask', action='store_true', help='predict three masks and keep the best')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
     return parser.parse_args(arguments)
 
 
 def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Boxes and points as the inferencer takes them.
+    """Return boxes and points as the inferencer takes them.
 
     Raises:
-        InferenceError: labels that do not match the points, or points beside several boxes.
+        InferenceError: The labels do not match the points, or there are points and several boxes.
     """
     given: dict[str, np.ndarray] = {}
     if args.box:
         given['boxes'] = np.array(args.box)
     if args.label and len(args.label) != len(args.point or ()):
         raise InferenceError(
-            f'{len(args.label)} --label for {len(args.point or ())} --point; expected one each, or none'
+            f'{len(args.label)} --label for {len(args.point or ())} --point; expected one for each --point, or none'
         )
     if args.point:
         if args.box and len(args.box) > 1:
-            raise InferenceError(f'--point beside {len(args.box)} --box; points refine one box, expected one')
+            raise InferenceError(f'--point together with {len(args.box)} --box; points refine one box, expected one')
         given['points'] = np.array(args.point)[None]
         given['point_labels'] = np.array(args.label or [1] * len(args.point))[None]
     return given
@@ -77,7 +79,7 @@ def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, np
     """Check that the results may be written, before the model is loaded.
 
     Raises:
-        InferenceError: see :class:`ResultWriter`.
+        InferenceError: See :class:`ResultWriter`.
     """
     if folder is not None:
         numbers = [prompt_set.number for prompt_set in prompt_sets(len(sources), **given)]
@@ -85,7 +87,11 @@ def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, np
 
 
 class Table:
-    """Prints a row for each prompt of an image to `stream`, and the head before the first."""
+    """Prints the results row by row, so that a long run shows them as they come (a whole table could not).
+
+    Args:
+        stream: Where to print; the head comes before the first row.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -93,7 +99,7 @@ class Table:
         self.started = False
 
     def add(self, prediction: dict) -> None:
-        """Print the rows of an image. Columns are as wide as anything so far needed."""
+        """Print a row for each prompt of an image. Columns are as wide as the widest cell so far."""
         rows = [] if self.started else [('image', 'prompt', 'score', 'area')]
         self.started = True
         for prompt, score, mask in zip(prediction['prompts'], prediction['scores'], prediction['masks'], strict=True):
@@ -110,7 +116,7 @@ class Table:
 
 @contextmanager
 def messages_to_stderr() -> Iterator[None]:
-    """For a while, what mmengine prints or logs to stdout goes to stderr."""
+    """Within this context, send what mmengine prints or logs to stdout to stderr."""
     handlers = [one for one in MMLogger.get_current_instance().handlers if type(one) is logging.StreamHandler]
     kept = [handler.stream for handler in handlers]
     for handler in handlers:
@@ -146,12 +152,12 @@ def main(arguments: list[str] | None = None) -> int:
                     table.add(result)
                     done += 1
     except InferenceError as error:
-        print(f'infer.py: error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'infer: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     if args.out is None:
         print('Nothing was written (no --out DIR).')
     else:
         print(f'Masks, overlays and scores.csv are in {printable(args.out)}')
-    if failed:  # the reasons were logged; after a long table their names once more
+    if failed:  # the reasons were logged; their names are repeated after a long table
         print(f'{len(failed)} of {len(failed) + done} images could not be used: {", ".join(failed)}', file=sys.stderr)
     return 1 if failed else 0

@@ -1,11 +1,11 @@
-"""Turns a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
+"""Convert a checkpoint that SPT's authors published (spt_vit_b.pth, spt_vit_l.pth, spt_vit_h.pth) into one of ours.
 
-    python tools/converters/spt_official.py spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
-    python tools/test.py configs/spt_vitb_industrial.py spt_vit_b_ours.pth
+    python -m mmsam_ext convert spt-official spt_vit_b.pth checkpoints/sam_vit_b_01ec64.pth spt_vit_b_ours.pth
+    python -m mmsam_ext test spt_vitb_industrial spt_vit_b_ours.pth
 
-SAM's own weights come from Meta's file. The authors' ``mask_decoder`` drafts and their ``draft_decoder`` refines; beta
-of the VRA-Adapter is ``lora_sim_scale``. Their evaluation code divides the relation by its column sums where alpha is
-above zero: for such a checkpoint give the config's VRAAdapter its alpha and ``renormalize='column'``.
+SAM's own weights come from Meta's file. The authors' ``mask_decoder`` makes the draft and their ``draft_decoder`` the
+refined mask; beta of the VRA-Adapter is ``lora_sim_scale``. Where alpha is above zero, their evaluation code divides
+the relation by its column sums: for such a checkpoint, set `alpha` and ``renormalize='column'`` of the VRAAdapter.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mmsam_ext.utils import check_output_file, replacing
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help="the authors' file")
-    parser.add_argument('base', help="Meta's file that it stands on")
-    parser.add_argument('out', type=Path, help='the file to write, .pth')
+    parser.add_argument('base', help="Meta's file of the SAM that it was trained from")
+    parser.add_argument('out', type=Path, help='the .pth file to write')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     try:
@@ -37,10 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
         )
         ours = convert(theirs, sam)
     except (OSError, RuntimeError) as error:
-        sys.exit(f'spt_official.py: {error}')
+        sys.exit(f'spt-official: error: {error}')
     except (KeyError, ValueError) as error:
-        sys.exit(f'spt_official.py: {args.checkpoint}: {error}')
+        sys.exit(f'spt-official: error: {args.checkpoint}: {error}')
     with replacing(args.out, args.overwrite) as temporary:
         torch.save(dict(state_dict=ours, meta={}), temporary)
     added = sum('lora_' in key or '.beta.' in key for key in ours)
-    print(f'{args.out}: {len(ours)} tensors, {added} of them beyond SAM')
+    print(f'{args.out}: {len(ours)} tensors, {added} of them are not in plain SAM')

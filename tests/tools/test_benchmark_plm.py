@@ -41,6 +41,6 @@ def test_ratios_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_plm, 'parts', lambda *args: {})
     monkeypatch.setattr(benchmark_plm, 'time_parts', lambda *args: (seconds, cpu))
     args = type('Arguments', (), dict(size=64, prompts=[1], repeats=1, dtype=['fp32']))
-    results = benchmark_plm.plm(args, torch.device('cpu'), print)
+    results = benchmark_plm.run(args, torch.device('cpu'), print)
     assert results['fp32']['ratios'] == {'pmm_adds_to_step_1': [1.25, 1.5], 'plm_adds_to_prediction_1': [1.1, 1.1]}
     assert benchmark_plm.table(results).splitlines()[-2].split() == ['pmm_adds_to_step_1', '1.250', '1.500']

@@ -1,4 +1,4 @@
-"""tools/checkpoint_converters/export_plain_sam.py."""
+"""The command export-plain-sam."""
 
 from __future__ import annotations
 

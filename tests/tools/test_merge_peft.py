@@ -104,7 +104,7 @@ def test_the_trained_part_alone_on_its_base(tmp_path: Path) -> None:
     for key, value in stock_sam().state_dict().items():
         assert_close(back[key], value, OPERATION, name=key)
     base.unlink()
-    with raises_naming(SystemExit, 'merge_peft.py', 'sam.pth'):
+    with raises_naming(SystemExit, 'merge-peft', 'sam.pth'):
         merge(path, part, tmp_path / 'no.pth')
 
 
@@ -159,7 +159,7 @@ def test_what_does_not_merge(tmp_path: Path) -> None:
     merge(path, checkpoint, tmp_path / 'merged.pth')
     with raises_naming(SystemExit, 'DoRA'):
         merge(path, checkpoint, tmp_path / 'back.pth', '--undo', tmp_path / 'merged.pth')
-    with raises_naming(SystemExit, 'merge_peft.py', 'none.pth'):
+    with raises_naming(SystemExit, 'merge-peft', 'none.pth'):
         merge(path, tmp_path / 'none.pth', tmp_path / 'merged.pth')
 
 

@@ -1,4 +1,4 @@
-"""tools/dataset_converters/mtd_split.py: a seeded split of each class, which the dataset reads."""
+"""The command mtd-split: a seeded split of each class, which the dataset reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_split() -> None:
 
 def test_lists_are_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     root = write_mtd(tmp_path / 'mtd')
-    with raises_naming(SystemExit, 'mtd_split.py', 'train.txt'):
+    with raises_naming(SystemExit, 'mtd-split', 'train.txt'):
         tool.main([str(root), '--val', '0.5'])
     for name in ('train.txt', 'val.txt'):
         (root / name).unlink()
@@ -48,5 +48,5 @@ def test_no_list_is_empty(val: str, tmp_path: Path) -> None:
 
 
 def test_not_there(tmp_path: Path) -> None:
-    with raises_naming(SystemExit, 'mtd_split.py', 'MTD', 'MT_Blowhole/Imgs'):
+    with raises_naming(SystemExit, 'mtd-split', 'MTD', 'MT_Blowhole/Imgs'):
         tool.main([str(tmp_path)])
