@@ -1,0 +1,181 @@
+"""Kill a training again and again by SIGKILL, resume it each time, and compare the end with an uninterrupted training.
+
+Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 60] [--seed 0] [--out DIR]
+
+Every second kill falls into the writing of a file (a checkpoint, or ``last_checkpoint``), of which a random part is on
+the disk by then; the others come at a random moment. The training has a data loading worker, averaged weights
+(EMAHook), and what the config has: the default one keeps checkpoints of the trained part alone.
+Weights, averaged weights, optimizer and random state must be equal bit for bit: exit code 0 if they are, otherwise 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import runpy
+import signal
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TOOLS = Path(__file__).resolve().parents[1]
+runpy.run_path(str(TOOLS / '_bootstrap.py'))
+
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+
+from mmsam_ext.checkpoints.latest import newest_checkpoint  # noqa: E402
+
+#: Iterations between two checkpoints.
+INTERVAL = 2
+#: Seconds that a training may take from its start to its end.
+LONGEST = 1800
+COMPARED = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers', 'random_state')
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', type=Path, default=TOOLS.parent / 'configs' / 'spt_tiny_synthetic.py')
+    parser.add_argument('--kills', type=int, default=25)
+    parser.add_argument('--iterations', type=int, default=60)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', type=Path, help='an empty folder; default: a temporary one, removed at the end')
+    return parser.parse_args(arguments)
+
+
+def write_config(source: Path, folder: Path, iterations: int) -> Path:
+    """Write the config of the trainings: one worker, averaged weights, a checkpoint every second iteration."""
+    config = Config.fromfile(source)
+    config.train_dataloader.update(num_workers=1, persistent_workers=True, batch_size=1)
+    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=10 * iterations)
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.default_hooks.checkpoint.update(interval=INTERVAL, max_keep_ckpts=3)
+    config.default_hooks.logger.interval = 10 * iterations
+    if not any(hook.type == 'EMAHook' for hook in config.custom_hooks):
+        average = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1)
+        config.custom_hooks = [average, *config.custom_hooks]
+    config.dump(folder / 'config.py')
+    return folder / 'config.py'
+
+
+def train(config: Path, work_dir: Path, dying_write: tuple[int, float] | None = None) -> None:
+    """Run ``tools/train.py --resume`` in this process; its output goes to a file beside the work folder.
+
+    Args:
+        dying_write: Number of the write during which the process kills itself, and the share of the file that is on the
+            disk then.
+    """
+    log = os.open(f'{work_dir}.log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if dying_write is not None:
+        die_while_writing(*dying_write)
+    sys.path.insert(0, str(TOOLS))
+    sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
+    runpy.run_path(str(TOOLS / 'train.py'), run_name='__main__')
+
+
+def die_while_writing(number: int, share: float) -> None:
+    """Replace ``os.fsync``: its `number`-th call on a file finds a `share` of it on the disk, and the process dead."""
+    stock, calls = os.fsync, iter(range(1, sys.maxsize))
+
+    def dying_fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and next(calls) == number:
+            os.ftruncate(descriptor, int(os.fstat(descriptor).st_size * share))
+            os.kill(os.getpid(), signal.SIGKILL)
+        stock(descriptor)
+
+    os.fsync = dying_fsync
+
+
+def run(
+    config: Path, work_dir: Path, dying_write: tuple[int, float] | None = None, seconds: float | None = None
+) -> int:
+    """Train in a process of its own, killed after `seconds`. Return its exit code, negative for a signal.
+
+    Raises:
+        TimeoutError: the training takes too long.
+    """
+    child = multiprocessing.get_context('fork').Process(target=train, args=(config, work_dir, dying_write))
+    child.start()
+    child.join(LONGEST if seconds is None else seconds)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+        if seconds is None:
+            raise TimeoutError(f'{work_dir}: the training did not end in {LONGEST} s; see {work_dir}.log')
+    return child.exitcode
+
+
+def differences(first: Any, second: Any, name: str = '') -> Iterator[str]:
+    """Yield the names of what is not equal in two nested structures of tensors."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        if first.dtype != second.dtype or not torch.equal(first, second):
+            yield name
+    elif isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+        for key in first:
+            yield from differences(first[key], second[key], f'{name}.{key}')
+    elif isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            yield from differences(*pair, f'{name}[{index}]')
+    elif type(first) is not type(second) or first != second:
+        yield name
+
+
+def kill_and_resume(folder: Path, config: Path, kills: int, iterations: int, seed: int) -> list[str]:
+    """Run all trainings in `folder`. Return what differs at the end.
+
+    Raises:
+        RuntimeError: a training ended with an error.
+    """
+    config, draw = write_config(config, folder, iterations), random.Random(seed)
+    start = time.monotonic()
+    if run(config, folder / 'whole'):
+        raise RuntimeError(f'the training without kills failed; see {folder / "whole.log"}')
+    whole_seconds = time.monotonic() - start
+    print(f'Without a kill: {iterations} iterations in {whole_seconds:.0f} s', flush=True)
+    done = 0
+    while done < kills:
+        left = (kills - done) / kills  # so that the training does not end before the last kill
+        if done % 2:
+            plan = dict(dying_write=(draw.randint(1, max(1, 2 * iterations // INTERVAL // kills + 1)), draw.random()))
+        else:
+            plan = dict(seconds=draw.uniform(0.1, 0.3 + 0.5 * left) * whole_seconds)
+        code = run(config, folder / 'killed', **plan)
+        if code == 0:
+            print('The training ended before the kill: give more --iterations', flush=True)
+            break
+        if code != -signal.SIGKILL:
+            raise RuntimeError(f'a resumed training failed with code {code}; see {folder / "killed.log"}')
+        done += 1
+        newest = newest_checkpoint(str(folder / 'killed'))
+        print(f'Kill {done}: {plan}; goes on from {Path(newest).name if newest else "the start"}', flush=True)
+    if run(config, folder / 'killed'):
+        raise RuntimeError(f'the last training failed; see {folder / "killed.log"}')
+    ends = [torch.load(folder / name / f'iter_{iterations}.pth', weights_only=True) for name in ('whole', 'killed')]
+    print(f'Killed {done} times; compares {[part for part in COMPARED if part in ends[0]]}', flush=True)
+    return [name for part in COMPARED for name in differences(ends[0].get(part), ends[1].get(part), part)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parse(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.out or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            sys.exit(f'kill_and_resume.py: --out {folder} is not empty')
+        different = kill_and_resume(folder.resolve(), args.config, args.kills, args.iterations, args.seed)
+    print(f'Different: {", ".join(different[:10])}' if different else 'Equal bit for bit')
+    return 1 if different else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
