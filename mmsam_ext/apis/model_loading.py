@@ -71,7 +71,9 @@ def config_path(model: str | Path) -> Path:
     raise InferenceError(f'{what}; {suggestion(path.stem)}')
 
 
-def load_model(config: Config, weights: str | Path | None = None, device: str | None = None) -> PromptableSegmentor:
+def load_model(
+    config: Config, weights: str | Path | None = None, device: str | None = None, untrained: bool = False
+) -> PromptableSegmentor:
     """Build the model of a config and load its weights, as ``tools/test.py`` does.
 
     Only tensors are taken from a checkpoint; a config inside of it (``meta['config']``) is code, and stays untouched.
@@ -79,12 +81,14 @@ def load_model(config: Config, weights: str | Path | None = None, device: str | 
     Args:
         weights: Path or URL of a checkpoint, or 'mmsam_ext://NAME'; None: the one that ``model.init_cfg`` names.
         device: As for :class:`torch.device`; None: a GPU if there is one.
+        untrained: Take weights that lack parts which this config adds to SAM and which training brings.
 
     Returns:
         The model in eval mode.
 
     Raises:
-        InferenceError: no weights, weights that cannot be loaded, an unknown device, or another kind of model.
+        InferenceError: no weights, weights that cannot be loaded or lack trained parts, an unknown device, or another
+            kind of model.
     """
     target = _device(device)
     init_default_scope(config.get('default_scope', 'mmseg'))
@@ -107,6 +111,9 @@ def load_model(config: Config, weights: str | Path | None = None, device: str | 
         )
     try:
         load_checkpoint(model, weights, map_location='cpu')
+        if untrained:
+            model.test_cfg = {**model.test_cfg, 'untrained': True}
+        model.check_trained()
     except (CheckpointError, FileNotFoundError) as error:  # their messages name the file
         raise InferenceError(str(error)) from error
     except ValueError as error:  # of another model

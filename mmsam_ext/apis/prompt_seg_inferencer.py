@@ -66,16 +66,21 @@ class PromptSegInferencer:
         weights: Path or URL of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names. A
             config inside a checkpoint is never executed.
         device: As for :class:`torch.device`; None: a GPU if there is one.
+        untrained: Take weights that lack parts which the config adds to SAM and which training brings.
 
     Raises:
         InferenceError: a model name, config, checkpoint or device that cannot be used.
     """
 
     def __init__(
-        self, model: str | Path | Config, weights: str | Path | None = None, device: str | None = None
+        self,
+        model: str | Path | Config,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        untrained: bool = False,
     ) -> None:
         self.config = load_config(model)
-        self.model = load_model(self.config, weights, device)
+        self.model = load_model(self.config, weights, device, untrained)
         self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
         self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -68,11 +70,14 @@ def added_keys(model: nn.Module) -> dict[str, set[str]]:
     return added
 
 
-def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> None:
+def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> tuple[str, ...]:
     """Check that a state dict (with our key names) fits the model.
 
-    Modules that SAM does not have may be missing as a whole (they then keep their start, which is logged), never in
-    part.
+    Modules that SAM does not have may be missing as a whole, never in part. They are left at their initial values: fine
+    where a training starts, and an error where a model is used (see :func:`untrained_parts`).
+
+    Returns:
+        The names of the modules that are missing.
 
     Raises:
         ValueError: keys are missing, unknown or of another shape; the error lists them and guesses why.
@@ -94,12 +99,9 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     unknown = sorted(set(given) - set(wanted))
     if not (shapes or missing or unknown):
         if fresh:
-            more = f' and {len(fresh) - LISTED} more' if len(fresh) > LISTED else ''
-            print_log(
-                f'The checkpoint has nothing for {", ".join(fresh[:LISTED])}{more}: kept at the start, an identity.',
-                'current',
-            )
-        return
+            plain = ' These are the weights of a plain SAM.' if len(fresh) == len(added_keys(model)) else ''
+            print_log(f'The checkpoint has nothing for {_named(fresh)}: left at the initial values.{plain}', 'current')
+        return tuple(fresh)
     lines = ['The checkpoint does not fit the model.']
     lines += _listing('of another shape (another architecture?)', shapes)
     lines += _listing('missing from the checkpoint', sorted(missing))
@@ -108,6 +110,48 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     if known or not set(given) & set(wanted):
         lines.append(known or 'No key fits: this is not a checkpoint of a SAM, nor one of this project.')
     raise ValueError('\n'.join(lines))
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f' and {len(names) - LISTED} more' if len(names) > LISTED else ''
+    return ', '.join(names[:LISTED]) + more
+
+
+def untrained_parts(model: nn.Module, missing: Sequence[str]) -> str:
+    """Describe the modules that a checkpoint should have brought for predictions; '' where it brought all.
+
+    Args:
+        model: A promptable segmentor.
+        missing: What :func:`check_state` returned.
+    """
+    needed = [name for name in missing if not f'{name}.'.startswith(TRAINING_ONLY)]
+    if not needed:
+        return ''
+    creating = [name for name in needed if getattr(model.get_submodule(name), 'creates_prompt', False)]
+    effect = (
+        f'{_named(creating)} would make its prompts from weights that were never trained'
+        if creating
+        else 'they start as identities, so the masks would be those of the plain SAM'
+    )
+    return (
+        f'the checkpoint has no weights for {_named(needed)}, which this config adds to SAM and which training brings: '
+        f'{effect}'
+    )
+
+
+def forgive_missing(model: nn.Module, keys: Any) -> None:
+    """Take what :func:`check_state` allowed to be missing from the list that mmengine would warn of, in place.
+
+    A hook for ``register_load_state_dict_post_hook``. ``load_state_dict`` of torch, where ``strict=True`` asks for every
+    key, keeps its list.
+    """
+    if isinstance(keys, torch.nn.modules.module._IncompatibleKeys):  # noqa: SLF001 (torch has no public name for it)
+        return
+    added = added_keys(model)
+    allowed = {key for name in model.unloaded_parts for key in added.get(name, ())}
+    keys.missing_keys[:] = [
+        key for key in keys.missing_keys if not any(key == own or key.endswith(f'.{own}') for own in allowed)
+    ]
 
 
 def _listing(title: str, items: list[str]) -> list[str]:

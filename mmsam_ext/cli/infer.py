@@ -44,6 +44,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help='label of each --point, in order: 1 on the object (the default), 0 off it',
     )  # fmt: skip
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
+    parser.add_argument(
+        '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
+    )
     parser.add_argument('--out', metavar='DIR', help='where to write masks, overlays and scores.csv')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace files in --out that no earlier run wrote, too'
@@ -141,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
             given = prompts(args)
             sources = list_sources(args.inputs)
             check_out_dir(args.out, sources, given, args.overwrite)
-            inferencer = PromptSegInferencer(args.model, args.weights, args.device)
+            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained)
             multimask = True if args.multimask else None
             settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
             settings['overwrite'] = args.overwrite

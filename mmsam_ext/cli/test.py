@@ -21,9 +21,18 @@ def main(arguments: Sequence[str]) -> None:
     """Run MMSeg's test.py; ``--help`` lists its arguments.
 
     ``--out DIR`` writes the predicted masks to ``DIR/<dataset>/<mode>/<sample>.png``; files that no earlier test wrote
-    are replaced with ``--overwrite`` only.
+    are replaced with ``--overwrite`` only. ``--untrained`` tests a model whose checkpoint lacks parts that training
+    brings.
     """
-    run_mmseg_tool('test.py', out_to_metrics(with_config_path(arguments)))
+    run_mmseg_tool('test.py', out_to_metrics(untrained_to_config(with_config_path(arguments))))
+
+
+def untrained_to_config(arguments: list[str]) -> list[str]:
+    """Turn ``--untrained`` into a config option."""
+    if '--untrained' not in arguments:
+        return arguments
+    kept = [argument for argument in arguments if argument != '--untrained']
+    return _with_options(kept, ['model.test_cfg.untrained=True'])
 
 
 def out_to_metrics(arguments: list[str]) -> list[str]:
@@ -68,10 +77,15 @@ def out_to_metrics(arguments: list[str]) -> list[str]:
         settings.append(f'{place}.output_dir={known.out}')
         if known.overwrite and 'overwrite' in options:
             settings.append(f'{place}.overwrite=True')
-    if '--cfg-options' in kept:
-        at = kept.index('--cfg-options') + 1
-        return [*kept[:at], *settings, *kept[at:]]
-    return [*kept, '--cfg-options', *settings]
+    return _with_options(kept, settings)
+
+
+def _with_options(arguments: list[str], options: list[str]) -> list[str]:
+    """Return `arguments` with more ``--cfg-options``."""
+    if '--cfg-options' in arguments:
+        at = arguments.index('--cfg-options') + 1
+        return [*arguments[:at], *options, *arguments[at:]]
+    return [*arguments, '--cfg-options', *options]
 
 
 def _options(metric: dict) -> set[str]:

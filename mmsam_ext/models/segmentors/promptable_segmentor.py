@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.checkpoints.base import load_base_state
-from mmsam_ext.checkpoints.keys import adapt_state, check_state, rename_official_keys
+from mmsam_ext.checkpoints.keys import adapt_state, check_state, forgive_missing, rename_official_keys, untrained_parts
 from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptEmbedding, SAMFeatures
 from mmsam_ext.structures.samples import write_prediction
 
@@ -62,7 +62,8 @@ class PromptableSegmentor(BaseSegmentor):
         test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask for ambiguous prompts
             that the IoU head prefers; 'ambiguous' does so for prompts of one point, and predicts the single-mask output
             for others; 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
-            evaluation (section 7.1): an upper bound, for testing with ground truth only.
+            evaluation (section 7.1): an upper bound, for testing with ground truth only. ``untrained``: True predicts
+            even if the checkpoint has no weights for parts that this config adds to SAM.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
@@ -107,6 +108,8 @@ class PromptableSegmentor(BaseSegmentor):
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
         self._check_heads()
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
+        self.unloaded_parts: tuple[str, ...] = ()
+        self.register_load_state_dict_post_hook(forgive_missing)
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
 
@@ -244,6 +247,7 @@ class PromptableSegmentor(BaseSegmentor):
         super().train(mode)
         if mode:
             keep_frozen_in_eval(self)
+            self.unloaded_parts = ()  # they are trained from now on
         return self
 
     # ---------------------------------------------------------------- prediction
@@ -268,6 +272,7 @@ class PromptableSegmentor(BaseSegmentor):
         samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         batch = PromptBatch.from_samples(samples, inputs)
         if self.slide_settings is not None:
+            self.check_trained()
             choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
             return predict_tiles(self, inputs, batch, samples, self.slide_settings, choice)
         return self.predict_from_features(self.extract_feat(inputs), batch, samples, multimask)
@@ -294,6 +299,7 @@ class PromptableSegmentor(BaseSegmentor):
             The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids, mode_ids
             (P,)) and the union over prompts as MMSegmentation's `seg_logits` and `pred_sem_seg` (1, H0, W0).
         """
+        self.check_trained()
         multimask = self.test_cfg.get('multimask', False) if multimask is None else multimask
         prediction = self.decode(features, batch)
         if multimask == 'oracle':
@@ -317,8 +323,21 @@ class PromptableSegmentor(BaseSegmentor):
         """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
         load_base_state(self, state_dict, prefix, local_metadata, rename_official_keys)
         self.rename_state(state_dict, prefix)
-        check_state(self, state_dict, prefix)
+        self.unloaded_parts = check_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def check_trained(self) -> None:
+        """Check that the last checkpoint brought every part that predictions need, unless `test_cfg.untrained` is set.
+
+        Raises:
+            ValueError: It did not; the message names the parts.
+        """
+        problem = untrained_parts(self, self.unloaded_parts)
+        if problem and not self.test_cfg.get('untrained', False):
+            raise ValueError(
+                f'{type(self).__name__}: {problem}. Give the checkpoint of the training with this config, or set '
+                'model.test_cfg.untrained=True (--untrained) to use the model as it is'
+            )
 
     def rename_state(self, state_dict: dict[str, Tensor], prefix: str = '') -> None:
         """Rename the keys of a plain SAM, Meta's or ours, to the names that they have in this model, in place."""
