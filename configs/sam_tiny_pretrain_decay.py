@@ -1,12 +1,12 @@
 # The end of the mini SAM's pretraining: from the averaged weights of a checkpoint of sam_tiny_pretrain_scenes.py, with
-# a rate that falls to 0. To start from another: --cfg-options load_from=FILE (and max_iters, end for another length).
+# a rate that falls to 0. To start from another: --cfg-options model.init_cfg.checkpoint=FILE
 _base_ = './sam_tiny_pretrain_scenes.py'
 
+model = dict(init_cfg=dict(checkpoint='work_dirs/sam_tiny_pretrain_scenes/iter_2000.pth'))
 train_dataloader = dict(dataset=dict(seed=12))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=20, end=400),
 ]
 train_cfg = dict(max_iters=400)
-custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook')]
-load_from = 'work_dirs/sam_tiny_pretrain_scenes/iter_2000.pth'
+custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook'), dict(type='RecipeHook')]

@@ -3,6 +3,7 @@
 _base_ = './sam_tiny_pretrain.py'
 
 model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),  # load_from would keep --resume from working
     data_preprocessor=dict(size=None, size_divisor=16),
     train_cfg=dict(compute_dtype=None),  # bf16 is slower where the processor does not have it
 )
@@ -34,5 +35,6 @@ optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=3e-4, betas=
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40)]
 train_cfg = dict(max_iters=400_000, val_interval=400_000)
 default_hooks = dict(checkpoint=dict(interval=50), logger=dict(interval=10))
-custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook'), dict(type='EMAHook', momentum=0.005)]
-load_from = 'mmsam_ext://sam_tiny'
+custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook'), dict(type='RecipeHook')]
+custom_hooks += [dict(type='EMAHook', momentum=0.005, begin_iter=2)]  # before it, a copy
+load_from = None

@@ -1,4 +1,14 @@
-from .metrics import MAE, AnomalyMetric, CocoMaskAP, DiceIoU, EMeasure, NoCMetric, PromptIoUMetric, StabilityMetric
+from .metrics import (
+    MAE,
+    AnomalyMetric,
+    CocoMaskAP,
+    DiceIoU,
+    EMeasure,
+    IoUCalibrationMetric,
+    NoCMetric,
+    PromptIoUMetric,
+    StabilityMetric,
+)
 
 __all__ = [
     'MAE',
@@ -6,6 +16,7 @@ __all__ = [
     'CocoMaskAP',
     'DiceIoU',
     'EMeasure',
+    'IoUCalibrationMetric',
     'NoCMetric',
     'PromptIoUMetric',
     'StabilityMetric',

@@ -3,6 +3,7 @@ from .invalid_loss_hook import InvalidLossHook
 from .kernel_temperature_hook import KernelTemperatureHook
 from .prompt_visualization_hook import PromptVisualizationHook
 from .random_state_hook import RandomStateHook
+from .recipe_hook import RecipeHook
 from .trainable_checkpoint_hook import TrainableCheckpointHook
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'KernelTemperatureHook',
     'PromptVisualizationHook',
     'RandomStateHook',
+    'RecipeHook',
     'TrainableCheckpointHook',
 ]

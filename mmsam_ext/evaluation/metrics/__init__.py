@@ -2,6 +2,7 @@ from .anomaly_metric import AnomalyMetric
 from .coco_mask_ap import CocoMaskAP
 from .dice_iou import DiceIoU
 from .e_measure import EMeasure
+from .iou_calibration_metric import IoUCalibrationMetric
 from .mae import MAE
 from .noc_metric import NoCMetric
 from .prompt_iou_metric import PromptIoUMetric
@@ -13,6 +14,7 @@ __all__ = [
     'CocoMaskAP',
     'DiceIoU',
     'EMeasure',
+    'IoUCalibrationMetric',
     'NoCMetric',
     'PromptIoUMetric',
     'StabilityMetric',

@@ -1,0 +1,165 @@
+"""Print the tables of the mini SAM's model card, measured on given weights.
+
+    python tools/mini_sam_card.py mmsam_ext://sam_tiny --mtd data/mtd --photographs data/photographs
+
+Objects are those of SyntheticObjectsDataset, seed 3 (the card's first test set), scenes of SyntheticScenesDataset,
+seed 13, with --photographs or without; neither seed is trained on. MTD is the split named by --split: choose by
+train.txt, and report val.txt once, at the end. "fill the box" is the IoU of the box itself, filled. Each table is
+printed as soon as it is there; --tables picks some of them, --images takes the first N images of each set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import _bootstrap
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+
+from mmsam_ext.apis import PromptSegInferencer
+from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
+
+CONFIGS = _bootstrap.TOOLS.parent / 'configs'
+TABLES = ('objects', 'choice', 'sizes', 'scenes', 'clicks', 'mtd')
+CLICKS = 8
+
+
+def measure(name: str, weights: str, images: int | None, **options: object) -> dict[str, float]:
+    """Test `weights` by the config `name` and return all metrics.
+
+    Args:
+        images: The first so many of the test set; None: all.
+        options: Further changes to the config, keys with ``__`` in place of dots.
+    """
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    config.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
+    config.model.pop('scene_head', None)  # training only
+    config.test_evaluator = [dict(type='PromptIoUMetric', boundary='mtd' in name), dict(type='IoUCalibrationMetric')]
+    config.test_dataloader.update(num_workers=0, persistent_workers=False)
+    config.test_dataloader.dataset.indices = images
+    config.update(load_from=weights, log_level='ERROR')
+    config.visualizer.name = config.experiment_name = f'card_{len(options)}_{id(config)}'
+    with tempfile.TemporaryDirectory() as folder:
+        config.work_dir = folder
+        return Runner.from_cfg(config).test()
+
+
+def row(label: str, metrics: dict[str, float], modes: Iterable[str], head: bool = True) -> str:
+    """Format a row: mIoU of each mode, and with `head` correlation and calibration over all prompts."""
+    cells = [f'{metrics[f"mIoU/{mode}"]:.1f}' for mode in modes]
+    if head:
+        correlation = metrics.get('correlation')
+        cells += ['-' if correlation is None else f'{correlation:.2f}', f'{metrics["calibration"]:.1f}']
+    return ' | '.join(['', label, *cells, '']).strip()
+
+
+def fill_the_box(root: Path, split: str, images: int | None) -> tuple[float, float]:
+    """Return the mean IoU in percent of filled boxes with MTD's masks: one box around all, and one for each defect."""
+    dataset = DATASETS.build(
+        dict(
+            type='MTDDataset',
+            data_root=str(root),
+            ann_file=split,
+            test_mode=True,
+            indices=images,
+            pipeline=[dict(type='mmseg.LoadImageFromFile'), dict(type='LoadBinaryMask')],
+        )
+    )
+    one, each = [], []
+    for sample in dataset:
+        mask = (sample['gt_seg_map'] == 1).astype(np.uint8)
+        stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:, :4]
+        for boxes, results in (([cv2.boundingRect(mask)], one), (stats.tolist(), each)):
+            filled = np.zeros_like(mask)
+            for x, y, width, height in boxes:
+                filled[y : y + height, x : x + width] = 1
+            results.append((mask & filled).sum() / (mask | filled).sum())
+    return 100 * float(np.mean(one)), 100 * float(np.mean(each))
+
+
+def click(weights: str, images: int) -> np.ndarray:
+    """Return the IoU after each of :data:`CLICKS` clicks on objects, (images, CLICKS); each gets the last mask, too."""
+    config = Config.fromfile(CONFIGS / 'sam_tiny_synthetic.py')
+    inferencer = PromptSegInferencer(config, weights=weights)
+    objects = DATASETS.build(
+        dict(type='SyntheticObjectsDataset', length=images, seed=3, min_area=144, max_targets=1, test_mode=True)
+    )
+    ious = np.zeros((images, CLICKS))
+    for index in range(images):
+        sample = objects.load_sample(index)
+        clicker = Clicker(sample['gt_masks'][0] > 0)
+        inferencer.set_image(sample['img'])
+        predicted, low = np.zeros(sample['img'].shape[:2], bool), None
+        for number in range(CLICKS):
+            if clicker.next_click(predicted) is not None:
+                masks, _, low = inferencer.predict(
+                    points=[[[place.x, place.y] for place in clicker.clicks]],
+                    point_labels=[[int(place.positive) for place in clicker.clicks]],
+                    masks=low,
+                    multimask='ambiguous',
+                )
+                predicted = masks[0]
+            ious[index, number] = clicker.iou(predicted)
+    return ious
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('weights', nargs='?', default='mmsam_ext://sam_tiny')
+    parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES))
+    parser.add_argument('--images', type=int, help='the first so many images of each set (default: all)')
+    parser.add_argument('--mtd', type=Path, default=Path('data/mtd'))
+    parser.add_argument('--split', default='val.txt')
+    parser.add_argument('--photographs', help='folder for the scenes; without it they have no photographs')
+    args = parser.parse_args()
+    pretrain = ['box', 'box noise 0.4', '1 point', '5 points']
+
+    def objects(label: str, **options: object) -> None:
+        print(row(label, measure('sam_tiny_pretrain', args.weights, args.images, **options), pretrain), flush=True)
+
+    head = '| '.join(['', 'mIoU in % ', *[f'{mode} ' for mode in pretrain], 'correlation ', 'calibration ', '']).strip()
+    if set(args.tables) & {'objects', 'choice', 'sizes', 'scenes'}:
+        print(head, '|' + ' --- |' * (len(pretrain) + 3), sep='\n', flush=True)
+    if 'objects' in args.tables:
+        objects('objects, 1 point: best of three')
+    if 'choice' in args.tables:
+        objects("objects, 1 point: the IoU head's choice", model__test_cfg__multimask='ambiguous')
+    for size in (384, 576) if 'sizes' in args.tables else ():
+        sized = dict(model__data_preprocessor__size=(size, size), test_dataloader__dataset__size=(size, size))
+        objects(f'objects of {size} px, best of three', **sized)
+    if 'scenes' in args.tables:
+        scenes = dict(type='SyntheticScenesDataset', seed=13, photographs=args.photographs)
+        objects('scenes, best of three', **{f'test_dataloader__dataset__{key}': value for key, value in scenes.items()})
+    if 'clicks' in args.tables:
+        ious = click(args.weights, args.images or 500)
+        noc = {t: number_of_clicks(ious, t)[0].mean() for t in (0.8, 0.85)}
+        after = ', '.join(f'{k}: {100 * ious[:, k - 1].mean():.1f}' for k in (1, 3, 5, 8))
+        print(f'\nclicks on {len(ious)} objects, mIoU after {after}; of at most {CLICKS} clicks, ', end='')
+        print(', '.join(f'NoC{100 * t:.0f} {number:.2f}' for t, number in noc.items()), flush=True)
+    if 'mtd' in args.tables:
+        modes = ['box', 'boxes', '5 points', '10 points']
+        print(f'\n| MTD {args.split} | ' + ' | '.join(modes) + ' | correlation | calibration |\n|' + ' --- |' * 7)
+        for size in (256, 384, 576):
+            metrics = measure(
+                'sam_tiny_mtd',
+                args.weights,
+                args.images,
+                model__data_preprocessor__size=(size, size),
+                test_dataloader__dataset__data_root=str(args.mtd),
+                test_dataloader__dataset__ann_file=args.split,
+                test_dataloader__dataset__pipeline__3__scale=(size, size),
+            )
+            print(row(f'mIoU, {size} px', metrics, modes), flush=True)
+        one, each = fill_the_box(args.mtd, args.split, args.images)
+        print(f'| fill the box | {one:.1f} | {each:.1f} | | | | |')
+
+
+if __name__ == '__main__':
+    main()
