@@ -57,7 +57,7 @@ class RecipeHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, before weights are loaded."""
-        if not runner._resume:
+        if not runner._resume:  # noqa: SLF001 (mmengine has no public name for it)
             return
         old = checkpoint.get(KEY)
         if old is None:
@@ -72,8 +72,9 @@ class RecipeHook(Hook):
         ]
         if changed:
             listed = '\n  '.join(changed[:12]) + (f'\n  and {len(changed) - 12} more' if len(changed) > 12 else '')
+            source = runner._load_from or runner.work_dir  # noqa: SLF001
             raise ValueError(
-                f'{runner._load_from or runner.work_dir}: cannot resume by another recipe:\n  {listed}\nRestore these '
+                f'{source}: cannot resume by another recipe:\n  {listed}\nRestore these '
                 'settings; or start a new training from the weights (load_from=FILE without resume, in another '
                 'work_dir); or name them in RecipeHook(allow=[...])'
             )

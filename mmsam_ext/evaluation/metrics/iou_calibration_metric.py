@@ -12,8 +12,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
+from mmsam_ext.structures.samples import ignored_pixels, sample_name, target_masks
+
 from ..functional import mask_iou
-from .prompt_groups import ignored_pixels, sample_name, target_masks
 
 
 @METRICS.register_module()
@@ -51,7 +52,7 @@ class IoUCalibrationMetric(BaseMetric):
                 raise ValueError(
                     f'{name}: no `pred_instances.iou_scores`; expected the output of a PromptableSegmentor'
                 )
-            targets = target_masks(sample)
+            targets = target_masks(sample, check_values=True)
             ignored = ignored_pixels(sample, targets)
             modes = tuple(sample['prompts']['modes']) if 'prompts' in sample else ('none',)
             keys = list(zip(*(found[key].tolist() for key in ('mode_ids', 'target_ids', 'draw_ids')), strict=True))
