@@ -1,4 +1,4 @@
-"""Many pictures on one."""
+"""`contact_sheet`: many pictures on one sheet."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ GAP = 8
 
 
 def contact_sheet(images: list[np.ndarray], columns: int, path: str | Path, cell_width: int = 800) -> None:
-    """Write one sheet of pictures, row by row.
+    """Write a sheet with all pictures, row by row.
 
     Args:
-        images: (H, W, 3) uint8 RGB, of any sizes; at least one. Those wider than a cell are shrunk to its width.
-        columns: Number of columns (fewer where there are fewer pictures).
-        path: PNG or JPEG file to write; its folder is made where it is missing.
-        cell_width: Width of a column in pixels.
+        images: (H, W, 3) uint8 RGB each, of any size; at least one. A picture wider than a cell is shrunk to its width.
+        columns: Number of columns, if there are as many pictures.
+        path: PNG or JPEG file to write; its folder is created if it is missing.
+        cell_width: Maximum width of a picture in pixels.
 
     Raises:
-        ValueError: no picture, or fewer than one column.
-        OSError: the file could not be written.
+        ValueError: There is no picture, or `columns` is less than 1.
+        OSError: The file could not be written.
     """
     if not images or columns < 1:
-        raise ValueError(f'contact_sheet: {len(images)} images in {columns} columns, expected at least one of each')
+        raise ValueError(f'contact_sheet: {len(images)} images in {columns} columns; expected at least one of each')
     columns = min(columns, len(images))
     cells = [_shrunk(image, cell_width) for image in images]
     width = max(cell.shape[1] for cell in cells)
@@ -40,7 +40,9 @@ def contact_sheet(images: list[np.ndarray], columns: int, path: str | Path, cell
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise OSError(f'contact_sheet: could not write {path}')
+        raise OSError(
+            f'contact_sheet: could not write {path}; expected a suffix that OpenCV can write'
+        )
 
 
 def _shrunk(image: np.ndarray, width: int) -> np.ndarray:

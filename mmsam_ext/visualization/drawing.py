@@ -1,4 +1,4 @@
-"""Primitives that draw on RGB pictures (H, W, 3) uint8. Those that draw on a picture change it in place."""
+"""Drawing primitives for RGB pictures, (H, W, 3) uint8. Functions named ``draw_...`` change the picture in place."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ TEXT: Color = (240, 240, 240)
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
 
-#: A shrunk mask keeps a pixel of which this share is foreground; thin cracks would vanish at 0.5.
+#: In a shrunk mask, a pixel is foreground from this share of foreground on; at 0.5, thin cracks would vanish.
 KEPT_SHARE = 0.3
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The picture in another size."""
+    """Resize a picture (H, W, 3)."""
     shrinks = height * width < image.shape[0] * image.shape[1]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def resized_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A (H, W) bool mask in another size: true pixels stay squares when enlarged, thin parts stay when shrunk."""
+    """Resize a (H, W) bool mask: enlarged pixels stay squares, and thin parts survive shrinking."""
     shrinks = height * width < mask.shape[0] * mask.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
     return cv2.resize(mask.astype(np.float32), (width, height), interpolation=interpolation) >= KEPT_SHARE
 
 
 def line_width(image: np.ndarray) -> int:
-    """Width of lines that suits a picture, in pixels."""
+    """Return a width of lines in pixels that suits the size of a picture."""
     return max(2, round(max(image.shape[:2]) / 280))
 
 
@@ -57,7 +57,7 @@ def draw_contour(image: np.ndarray, mask: np.ndarray, color: Color, width: int) 
 
 
 def draw_box(image: np.ndarray, box: Sequence[float], color: Color, width: int, rim: bool = True) -> None:
-    """Draw a box (x1, y1, x2, y2), pulled onto the picture, with a dark rim so that it shows on any ground."""
+    """Draw a box (x1, y1, x2, y2), clipped to the picture, with a dark rim that shows on any background."""
     x1, y1, x2, y2 = (round(float(value)) for value in box)
     last_x, last_y = image.shape[1] - 1, image.shape[0] - 1
     corners = (max(x1, 0), max(y1, 0)), (min(x2, last_x), min(y2, last_y))
@@ -67,7 +67,7 @@ def draw_box(image: np.ndarray, box: Sequence[float], color: Color, width: int, 
 
 
 def draw_point(image: np.ndarray, point: Sequence[float], color: Color, radius: int) -> None:
-    """Draw a disc with a white edge and a thin dark rim around that."""
+    """Draw a disc with a white edge and a thin dark rim."""
     center = round(float(point[0])), round(float(point[1]))
     edge = max(1, radius // 3)
     cv2.circle(image, center, radius + edge + 1, BLACK, -1, cv2.LINE_AA)
@@ -76,15 +76,19 @@ def draw_point(image: np.ndarray, point: Sequence[float], color: Color, radius: 
 
 
 def text_bar(text: str, width: int, font_size: int, color: Color = BAR, swatch: Color | None = None) -> np.ndarray:
-    """A bar with one line of text; text too long for it loses its beginning, which says least in a path.
+    """Return a bar with one line of text; the beginning of text that is too long is cut off.
+
+    The end matters more, because most texts are paths.
 
     Args:
-        width: Of the bar, in pixels.
-        color: Of the bar.
+        text: Text to write.
+        width: Width of the bar in pixels.
+        font_size: Height of the font in pixels.
+        color: Colour of the bar.
         swatch: Colour of a small square before the text; None for no square.
 
     Returns:
-        (H, width, 3) uint8, with H 1.7 times the size of the font.
+        (H, width, 3) uint8, where H is 1.7 times the font size.
     """
     height = round(font_size * 1.7)
     bar = Image.new('RGB', (width, height), color)
@@ -103,7 +107,7 @@ def text_bar(text: str, width: int, font_size: int, color: Color = BAR, swatch: 
 
 
 def framed(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The picture at the top middle of a dark canvas of at least its own size."""
+    """Return a dark canvas with the picture at the top, centred; the canvas must not be smaller than the picture."""
     canvas = np.full((height, width, 3), BACKGROUND, np.uint8)
     left = (width - image.shape[1]) // 2
     canvas[: image.shape[0], left : left + image.shape[1]] = image

@@ -1,4 +1,4 @@
-"""Image with prompts, prediction and truth, side by side."""
+"""`PromptVisualizer`: image with prompts, prediction and ground truth, side by side."""
 
 from __future__ import annotations
 
@@ -35,21 +35,40 @@ GAP = 4
 
 @VISUALIZERS.register_module()
 class PromptVisualizer(SegLocalVisualizer):
-    """Draws a row per prompt mode: image and prompts | prediction | truth, each with a caption.
+    """Draw three panels for each prompt mode: image with prompts, prediction and ground truth, each with a caption.
 
-    The first draw of a mode is drawn in full, further ones as thin outlines. The IoU in the caption is that of
-    :class:`PromptIoUMetric`: the mean over all draws, then over targets. A sample without `pred_instances` (an ordinary
-    MMSeg model) shows its `pred_sem_seg`.
+    The first draw of a mode is drawn in full, further draws as thin outlines. The IoU in the caption is that of
+    :class:`PromptIoUMetric`: the mean over all draws, then over targets. For a sample without `pred_instances` (from an
+    ordinary MMSeg model), `pred_sem_seg` is drawn.
 
     Args:
-        alpha: Opacity of masks.
-        max_draws: How many draws of a mode are drawn; how many there are is in the caption.
+        alpha: Opacity of masks, in [0, 1].
+        max_draws: Maximum number of draws of a mode that are drawn; the caption says how many there are.
+        modes_per_row: Number of prompt modes side by side; 2 or more make a wide picture.
         name, **kwargs: See SegLocalVisualizer.
+
+    Raises:
+        ValueError: `max_draws` or `modes_per_row` is less than 1.
+
+    Example:
+        >>> visualizer = dict(type='PromptVisualizer', modes_per_row=2)  # in a config
     """
 
-    def __init__(self, name: str = 'visualizer', alpha: float = 0.4, max_draws: int = 4, **kwargs: Any) -> None:
-        super().__init__(name, alpha=alpha, **kwargs)  # mmengine insists on an argument called `name`
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        alpha: float = 0.4,
+        max_draws: int = 4,
+        modes_per_row: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, alpha=alpha, **kwargs)  # mmengine requires an argument called `name`
+        if min(max_draws, modes_per_row) < 1:
+            raise ValueError(
+                f'PromptVisualizer: max_draws={max_draws}, modes_per_row={modes_per_row}; expected 1 or more of each'
+            )
         self.max_draws = max_draws
+        self.modes_per_row = modes_per_row
 
     @master_only
     def add_datasample(
@@ -65,26 +84,32 @@ class PromptVisualizer(SegLocalVisualizer):
         step: int = 0,
         with_labels: bool | None = True,
     ) -> np.ndarray:
-        """Draw a sample, and show it or write it to `out_file` or else to all backends.
+        """Draw a sample, and show it, or write it to `out_file` or, without that, to all backends.
 
         Args:
             name: Name of the picture.
             image: (H, W, 3) uint8 RGB, at the original size.
             data_sample: Its prompts are in pixels of the network input, its masks have the image's size.
+            draw_gt: Whether to draw the ground truth.
+            draw_pred: Whether to draw the prediction.
+            show: Whether to open a window.
+            wait_time: Seconds to keep the window open; 0 waits for a key.
+            out_file: Picture file to write.
+            step: Training step, for the backends.
             with_labels: Has no effect (MMSegInferencer passes it); captions name what is drawn.
 
         Returns:
-            The picture, (H', W', 3) uint8 RGB; None on other ranks than the first.
+            The picture, (H', W', 3) uint8 RGB; None on all ranks but the first.
 
         Raises:
             ValueError: `image` is not (H, W, 3) uint8.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
-                f'{name}: image is {image.dtype} of shape {image.shape}, expected uint8 of shape (H, W, 3)'
+                f'{name}: the image is {image.dtype} with shape {image.shape}; expected uint8 with shape (H, W, 3)'
             )
         picture = self.compose(image, data_sample or SegDataSample(), draw_gt, draw_pred)
-        self.set_image(picture)  # MMSegInferencer asks for it by get_image
+        self.set_image(picture)  # MMSegInferencer reads it with get_image
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
@@ -96,13 +121,13 @@ class PromptVisualizer(SegLocalVisualizer):
 
     @property
     def image_dir(self) -> Path | None:
-        """Folder in which the local backend writes pictures; None without that backend."""
+        """Return the folder in which the local backend writes pictures; None without that backend."""
         backend = self.get_backend('LocalVisBackend')
-        # `experiment` makes the folder and completes its path, which has no public name.
+        # reading `experiment` creates the folder and completes its path, which has no public name.
         return None if backend is None else Path(backend.experiment._img_save_dir)  # noqa: SLF001
 
     def compose(self, image: np.ndarray, data_sample: SegDataSample, draw_gt: bool, draw_pred: bool) -> np.ndarray:
-        """The whole picture: a title, then a row of panels for each prompt mode."""
+        """Return the whole picture: a title, then the panels of each prompt mode."""
         height, width = image.shape[:2]
         zoom = min(max(1.0, MIN_HEIGHT / height), MAX_SIDE / max(height, width))
         ground = drawing.resized(image, max(1, round(height * zoom)), max(1, round(width * zoom)))
@@ -113,7 +138,7 @@ class PromptVisualizer(SegLocalVisualizer):
         truth = target_masks(sample) if draw_gt and target_field(sample) else None
 
         rows = []
-        # modes without a prompt in this sample have no row; a sample without any prompt has one
+        # A mode without a prompt in this sample has no panels; a sample without any prompt has one row.
         for index in [None] if prompts is None or not len(prompts) else prompts.mode_ids.unique().tolist():
             own_prompts = None if index is None else prompts[prompts.mode_ids == index]
             mode = 'none' if index is None else prompts.metainfo['modes'][index]
@@ -130,17 +155,17 @@ class PromptVisualizer(SegLocalVisualizer):
                 note = 'truth' if mask.any() else 'truth is empty'
                 panels.append(self._mask_panel(ground, [mask], TRUTH, note))
             rows.append(_joined(panels))
-        picture = np.vstack([_below(row) for row in rows])
+        picture = _grid(rows, self.modes_per_row)
         title = f'{sample_key(sample) or "sample"}   [{", ".join(sample_labels(sample))}]'
         return np.vstack([drawing.text_bar(title, picture.shape[1], _font_size(ground), drawing.BACKGROUND), picture])
 
     def _prompt_panel(self, ground: np.ndarray, prompts: Prompts | None, mode: str, zoom: float) -> np.ndarray:
-        """`prompts`: of this mode, in pixels of the image; `zoom`: the panel's size over the image's."""
+        """Draw the prompts of a mode, given in pixels of the image; `zoom` is the panel's size over the image's."""
         image = ground.copy()
         if prompts is None:
             return _panel(image, 'no prompt')
         draws = prompts.draw_ids.unique().tolist()
-        for draw in reversed(draws[: self.max_draws]):  # the first is drawn last, on top
+        for draw in reversed(draws[: self.max_draws]):  # the first draw comes last, on top
             self._draw_prompts(image, prompts[prompts.draw_ids == draw], zoom, first=draw == draws[0])
         note = f'prompt: {mode}'
         if len(draws) > 1:
@@ -180,7 +205,7 @@ class PromptVisualizer(SegLocalVisualizer):
         return self._mask_panel(ground, masks, PREDICTION, note)
 
     def _mask_panel(self, ground: np.ndarray, masks: list[Tensor], color: drawing.Color, note: str) -> np.ndarray:
-        """`masks`: (H, W) bool each; the first is filled, the others are thin outlines."""
+        """Draw masks, (H, W) bool each: fill the first, and outline the others."""
         image = ground.copy()
         first, *others = [drawing.resized_mask(mask.cpu().numpy(), *image.shape[:2]) for mask in masks]
         for other in others:
@@ -213,10 +238,19 @@ def _panel(image: np.ndarray, note: str, swatch: drawing.Color | None = None) ->
     return np.vstack([bar, drawing.framed(image, image.shape[0], width)])
 
 
-def _joined(panels: list[np.ndarray]) -> np.ndarray:
-    gap = np.full((panels[0].shape[0], GAP, 3), drawing.BACKGROUND, np.uint8)
-    return np.hstack([part for panel in panels for part in (gap, panel)][1:])
+def _joined(panels: list[np.ndarray], gap: int = GAP) -> np.ndarray:
+    """Put pictures of equal height side by side, `gap` pixels apart."""
+    space = np.full((panels[0].shape[0], gap, 3), drawing.BACKGROUND, np.uint8)
+    return np.hstack([part for panel in panels for part in (space, panel)][1:])
 
 
-def _below(row: np.ndarray) -> np.ndarray:
-    return np.vstack([row, np.full((GAP, row.shape[1], 3), drawing.BACKGROUND, np.uint8)])
+def _grid(modes: list[np.ndarray], columns: int) -> np.ndarray:
+    """Arrange the pictures of all modes in rows of `columns`; a short last row is filled with background."""
+    rows = [_joined(modes[start : start + columns], 3 * GAP) for start in range(0, len(modes), columns)]
+    width = max(row.shape[1] for row in rows)
+    canvas = np.full((sum(row.shape[0] + GAP for row in rows), width, 3), drawing.BACKGROUND, np.uint8)
+    top = 0
+    for row in rows:
+        canvas[top : top + row.shape[0], : row.shape[1]] = row
+        top += row.shape[0] + GAP
+    return canvas
