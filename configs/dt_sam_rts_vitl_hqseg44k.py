@@ -1,4 +1,4 @@
-# DT-SAM: SAM's mask decoder trained, but for its IoU head (3.9 M parameters), 12 epochs with robust training.
+# DT-SAM: SAM's mask decoder is trained, except its IoU head (3.9 M parameters), 12 epochs with robust training.
 # tools/dist_train.sh configs/dt_sam_rts_vitl_hqseg44k.py 8
 _base_ = [
     '_base_/models/sam_vitl.py',

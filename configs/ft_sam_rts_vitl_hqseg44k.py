@@ -1,4 +1,4 @@
-# FT-SAM: all of SAM trained that gets a gradient without mask prompts and an IoU loss, robust training, 12 epochs.
+# FT-SAM: trains all of SAM except what only mask prompts or an IoU loss would train; robust training, 12 epochs.
 # tools/dist_train.sh configs/ft_sam_rts_vitl_hqseg44k.py 8
 _base_ = [
     '_base_/models/sam_vitl.py',
@@ -14,4 +14,4 @@ model = dict(
         r'^mask_decoder\.(?!iou_prediction_head)',
     ],
 )
-optim_wrapper = dict(optimizer=dict(lr=1e-4))  # the paper does not say; at 1e-3 a whole SAM diverges easily
+optim_wrapper = dict(optimizer=dict(lr=1e-4))  # the paper does not name it; at 1e-3, training all of SAM easily diverges

@@ -1,4 +1,4 @@
-# ODS-SAM on your own images: adapt the two lines. In the folder: images/, masks/, and lists of stems for both splits.
+# ODS-SAM on your own images: change the two lines below. The folder holds images/, masks/ and a list of stems for each split.
 _base_ = [
     '_base_/models/ods_sam_vitb.py',
     '_base_/datasets/unprompted_1024.py',

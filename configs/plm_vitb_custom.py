@@ -1,4 +1,4 @@
-# PLM and PMM on SAM ViT-B, for a smaller GPU, on your own objects (data/custom): one point gives the whole of one.
+# PLM and PMM on SAM ViT-B, for a smaller GPU, on your own objects (data/custom): one point means the whole object.
 # tools/train.py configs/plm_vitb_custom.py
 _base_ = [
     '_base_/models/plm_vitb.py',

@@ -1,4 +1,4 @@
-# PLM and PMM on SAM ViT-H for a few hundred masks of your own objects (data/custom): one point gives the whole of one.
+# PLM and PMM on SAM ViT-H for a few hundred masks of your own objects (data/custom): one point means the whole object.
 # tools/train.py configs/plm_vith_custom.py
 _base_ = [
     '_base_/models/plm_vith.py',

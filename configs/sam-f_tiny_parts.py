@@ -1,3 +1,3 @@
-# SAM-F, the baseline whose mask decoder is tuned: no PLM, no PMM.
+# SAM-F, the baseline: the mask decoder is fine-tuned, without PLM and PMM.
 _base_ = './plm_tiny_parts.py'
 model = dict(prompt_stages=[], auxiliary_heads=[], trainable=[r'^mask_decoder\.'])

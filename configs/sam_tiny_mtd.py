@@ -1,4 +1,4 @@
-# Mini SAM tuned on magnetic-tile defects (data/mtd): all of it but the prompt encoder and the IoU head.
+# Mini SAM tuned on magnetic-tile defects (data/mtd): all but the prompt encoder and the IoU head.
 _base_ = [
     '_base_/models/sam_tiny.py',
     '_base_/datasets/mtd_384.py',
@@ -8,7 +8,7 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(size=(384, 384)),
     init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),
-    # Without mask prompts and an IoU loss those two get no gradient, and DDP refuses parameters without one.
+    # Without mask prompts and an IoU loss, those two receive no gradient, which is an error in distributed training.
     trainable=[r'^backbone\.', r'^mask_decoder\.(?!iou)'],
 )
 train_dataloader = dict(batch_size=4)

@@ -21,7 +21,7 @@ model = dict(
     train_cfg=dict(multimask='both', compute_dtype='bfloat16'),
     test_cfg=dict(
         multimask='oracle'
-    ),  # for one point the best of three; 'ambiguous': the one that the IoU head prefers
+    ),  # one point: the best of three masks; 'ambiguous' takes the one that the IoU head prefers
     backbone=dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0)),
 )
 train_dataloader = dict(dataset=dict(seed=4))

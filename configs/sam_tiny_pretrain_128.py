@@ -1,4 +1,4 @@
-# The first stage of the mini SAM's pretraining, from scratch: images of 128 px, four times as many a second.
+# The first stage of the mini SAM's pretraining, from scratch: images of 128 px, which train four times as fast.
 _base_ = './sam_tiny_pretrain.py'
 
 model = dict(

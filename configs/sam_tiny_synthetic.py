@@ -1,4 +1,4 @@
-# Mini SAM, mask decoder tuned on procedural defects; zero-shot, what tools/quickstart.sh compares with.
+# Mini SAM with its mask decoder tuned on procedural defects; zero-shot, it is the baseline of tools/quickstart.sh.
 _base_ = [
     '_base_/models/sam_tiny.py',
     '_base_/datasets/synthetic_defects_256.py',

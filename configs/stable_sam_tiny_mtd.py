@@ -7,6 +7,6 @@ _base_ = [
     '_base_/runtime/trained_part.py',
 ]
 model = dict(data_preprocessor=dict(size=(384, 384)))
-# At the full rate the router turns deformable sampling off before it has learnt anything.
+# At the full rate, the router turns deformable sampling off before it has learnt anything.
 optim_wrapper = dict(optimizer=dict(lr=1e-2), paramwise_cfg=dict(custom_keys={'routers': dict(lr_mult=0.1)}))
 train_cfg = dict(val_interval=600)

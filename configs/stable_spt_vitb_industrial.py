@@ -1,4 +1,4 @@
-# SPT whose decoders have Stable-SAM's plugins, too: one line more in the decoder's config, one pattern in `trainable`.
+# SPT with Stable-SAM's plugins in its decoders, too: one more line in the decoder's config, one pattern in `trainable`.
 # tools/dist_train.sh configs/stable_spt_vitb_industrial.py 8
 _base_ = './spt_vitb_industrial.py'
 plugins = [

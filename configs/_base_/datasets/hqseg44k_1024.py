@@ -1,4 +1,4 @@
-# HQSeg-44K and its four test sets (data/hqseg44k), robust training (RTS); for training on good prompts alone take
+# HQSeg-44K and its four test sets (data/hqseg44k), robust training (RTS); to train on good prompts alone, set
 # `train_dataloader = dict(dataset=dict(pipeline={{_base_.clean_pipeline}}))`.
 _base_ = ['../prompts/train_quality.py', '../prompts/prompt_quality.py']
 resize = dict(type='Resize', scale=(1024, 1024), keep_ratio=False, backend='pillow')

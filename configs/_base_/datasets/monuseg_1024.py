@@ -16,7 +16,7 @@ test_pipeline = [
     dict(type='LoadNucleiMask'),
     dict(type='PackPromptInputs'),
 ]
-# tile=512 cuts every image into overlapping tiles of 512 x 512, of which the metric then speaks.
+# tile=512 cuts every image into overlapping tiles of 512 x 512, on which the metric is then computed.
 train_dataloader = dict(dataset=dict(type='MoNuSegDataset', split='train', tile=None, pipeline=train_pipeline))
 val_dataloader = test_dataloader = dict(
     dataset=dict(type='MoNuSegDataset', split='test', tile=None, pipeline=test_pipeline)

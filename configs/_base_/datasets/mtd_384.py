@@ -1,5 +1,5 @@
-# Magnetic-tile defects in their own layout under data/mtd, at 384 x 384: at 256 a perfect 64 x 64 mask of a blowhole
-# is no better than its box (67 % IoU), at 384 it reaches 86 %.
+# Magnetic-tile defects in their own layout under data/mtd, at 384 x 384: at 256, a perfect 64 x 64 mask of a blowhole
+# is no better than its box (67 % IoU); at 384, it reaches 86 %.
 _base_ = ['../prompts/train_boxes.py', '../prompts/spt_protocol.py']
 dataset_type = 'MTDDataset'
 data_root = 'data/mtd'

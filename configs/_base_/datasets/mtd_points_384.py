@@ -1,4 +1,4 @@
-# Magnetic-tile defects (data/mtd), each of which is asked for by a point, or a box.
+# Magnetic-tile defects (data/mtd); each defect is prompted by a point or a box.
 _base_ = ['../prompts/plm.py']
 load = [dict(type='LoadImageFromFile'), dict(type='LoadBinaryMask')]
 resize = dict(type='Resize', scale=(384, 384), keep_ratio=False, backend='pillow')

@@ -1,4 +1,4 @@
-# MVTec AD's 1,258 images with a defect. The paper gives no split: here a seeded 80 % of each kind are to train on.
+# MVTec AD's 1,258 images with a defect. The paper names no split; here a seeded 80 % of each kind are for training.
 _base_ = './unprompted_1024.py'
 train_dataloader = dict(dataset=dict(type='MVTecADSplitDataset', split='train'))
 val_dataloader = test_dataloader = dict(dataset=dict(type='MVTecADSplitDataset', split='test'))
@@ -7,4 +7,4 @@ val_evaluator = test_evaluator = [
     dict(type='MAE', by='category'),
     dict(type='DiceIoU', by='category'),
 ]
-# With AnomalyMetric(by='category'), which tells defects from normal images: normal=True in the datasets.
+# AnomalyMetric(by='category'), which scores images as normal or defective, needs normal=True in the datasets.

@@ -1,4 +1,4 @@
-# Polyps in PraNet's layout: 1,450 images to train on, four test sets (those that are there).
+# Polyps in PraNet's layout: 1,450 training images, four test sets (missing ones are skipped).
 _base_ = './unprompted_1024.py'
 train_dataloader = dict(dataset=dict(type='PolypDataset', subset='train'))
 val_dataloader = test_dataloader = dict(

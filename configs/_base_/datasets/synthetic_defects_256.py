@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type='PackPromptInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),  # left out for procedural images; for MMSegInferencer
+    dict(type='LoadImageFromFile'),  # skipped for procedural images; MMSegInferencer needs it
     dict(type='GeneratePrompts', modes={{_base_.test_modes}}, seed=0),
     dict(type='PerturbPrompts', box_noise=0.4, modes=['box noise 0.4'], seed=0),
     dict(type='Resize', scale=(256, 256), keep_ratio=False, backend='pillow'),

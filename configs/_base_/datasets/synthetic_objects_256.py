@@ -1,4 +1,4 @@
-# Procedural objects, to pretrain on: no files. The length is a number, nothing is stored.
+# Procedural objects for pretraining: computed, without files.
 pretrain_modes = {
     'box': dict(kind='box', targets='parts', weight=3),
     '1 point': dict(kind='points', targets='parts', weight=3),
@@ -35,7 +35,7 @@ val_dataloader = dict(
         pipeline=[dict(type='GeneratePrompts', modes=pretrain_modes, seed=0), dict(type='PackPromptInputs')],
     ),
 )
-# The figures of the model card: 500 objects, one an image, of a seed that is used nowhere else.
+# For the figures of the model card: 500 objects, one an image, of a seed that is used nowhere else.
 pretrain_test_modes = {**pretrain_modes, 'box noise 0.4': dict(kind='box', targets='parts')}
 test_dataloader = dict(
     batch_size=8,

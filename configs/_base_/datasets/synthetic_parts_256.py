@@ -1,4 +1,4 @@
-# Procedural objects made of parts, of which the whole is asked for (asks='part': the parts).
+# Procedural objects made of parts; the whole object is the target (with asks='part', the parts are).
 _base_ = ['./synthetic_parts_test_256.py']
 train_dataloader = dict(
     batch_size=8,

@@ -1,4 +1,4 @@
-# Procedural objects made of parts, of which the whole is asked for: 200 images to test on.
+# Procedural objects made of parts; the whole object is the target. 200 test images.
 _base_ = ['../prompts/plm.py']
 test_dataloader = dict(
     batch_size=4,

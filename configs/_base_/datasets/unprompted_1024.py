@@ -1,4 +1,4 @@
-# What datasets without prompts share, at 1024 x 1024: pipelines and loaders. In tests masks keep their original size.
+# Shared pipelines and loaders of datasets without prompts, at 1024 x 1024. Test masks keep their original size.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBinaryMask'),

@@ -1,4 +1,4 @@
-# ODS-SAM: SAM frozen, SSMODC reads the image and writes the prompt.
+# ODS-SAM: SAM is frozen; SSMODC reads the image and creates the prompt.
 # EfficientViT-L2 at 384 x 384 is chosen to be near the paper's 53.687 M learnable parameters and 53.902 GFLOPs.
 # Its ImageNet weights: --cfg-options model.prompt_stages.0.feature_encoder.pretrained=True (timm downloads them).
 _base_ = './sam_vith.py'

@@ -1,4 +1,4 @@
-# SAM ViT-B at 1024 px, as Meta's sam_vit_b_01ec64.pth has it.
+# SAM ViT-B at 1024 px, as in Meta's sam_vit_b_01ec64.pth.
 model = dict(
     type='PromptableSegmentor',
     data_preprocessor=dict(type='PromptDataPreprocessor', size=(1024, 1024)),

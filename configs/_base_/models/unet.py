@@ -1,5 +1,5 @@
-# MMSegmentation's U-Net (fcn_unet_s5-d16), for two classes, without its auxiliary head, with cross entropy and Dice,
-# half each, over both classes.
+# MMSegmentation's U-Net (fcn_unet_s5-d16), for two classes, without its auxiliary head; the loss is half cross entropy,
+# half Dice, over both classes.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(

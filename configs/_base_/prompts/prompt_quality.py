@@ -1,5 +1,5 @@
-# Stable-SAM's protocol: a clean box, and 20 draws each of sloppy boxes and few points. The pipeline makes the boxes
-# sloppy: box_noise=0.4, box_iou=(0.5, 0.6) and box_iou=(0.6, 0.7) of PerturbPrompts.
+# Stable-SAM's protocol: a clean box, and 20 draws each of imprecise boxes and few points. The pipeline makes the boxes
+# imprecise: box_noise=0.4, box_iou=(0.5, 0.6) and box_iou=(0.6, 0.7) of PerturbPrompts.
 test_modes = {
     'box': dict(kind='box'),
     'box noise 0.4': dict(kind='box', draws=20),

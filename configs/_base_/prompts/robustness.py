@@ -1,4 +1,4 @@
-# Evaluation of accuracy and stability: a clean box, sloppy boxes, few points.
+# Evaluation of accuracy and stability: a clean box, imprecise boxes, few points.
 test_modes = {
     'box': dict(kind='box'),
     'box noise 0.4': dict(kind='box', draws=5),

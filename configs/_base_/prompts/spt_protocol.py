@@ -5,5 +5,5 @@ test_modes = {
     '5 points': dict(kind='points', num_points=5),
     '10 points': dict(kind='points', num_points=10),
 }
-# Averages over modes that the paper's tables have.
+# Averages over modes, as in the paper's tables.
 mode_groups = {'box-level': ['box', 'boxes'], 'point-level': ['5 points', '10 points']}

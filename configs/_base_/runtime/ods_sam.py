@@ -1,4 +1,4 @@
-# Checkpoints of the trained part alone, and ODConv's temperature from 30 to 1 over the first twentieth.
+# Checkpoints hold only the trained part; ODConv's temperature falls from 30 to 1 in the first twentieth of training.
 _base_ = './trained_part.py'
 custom_hooks = [
     dict(type='InvalidLossHook'),

@@ -1,3 +1,3 @@
-# Checkpoints hold what is trained alone, a few MB, and the name and hash of the file that it stands on.
+# Checkpoints hold only the trained part (a few MB), with the name and hash of the base checkpoint.
 _base_ = './default.py'
 custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook'), dict(type='TrainableCheckpointHook')]

@@ -1,4 +1,4 @@
-# 20,000 steps at full size (the PLM paper, in what is known of it, names no schedule).
+# 20,000 steps at full size (the PLM paper names no schedule).
 _base_ = './adamw_600.py'
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=500),

@@ -1,4 +1,4 @@
-# Muon for the matrices and AdamW for the rest, a rate that falls to nothing.
+# Muon for the matrices and AdamW for the rest, with a rate that falls to 0.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',
