@@ -14,4 +14,6 @@ model = dict(
         r'^mask_decoder\.(?!iou_prediction_head)',
     ],
 )
-optim_wrapper = dict(optimizer=dict(lr=1e-4))  # the paper does not name it; at 1e-3, training all of SAM easily diverges
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-4)
+)  # the paper does not name it; at 1e-3, training all of SAM easily diverges

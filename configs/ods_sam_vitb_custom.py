@@ -1,4 +1,5 @@
-# ODS-SAM on your own images: change the two lines below. The folder holds images/, masks/ and a list of stems for each split.
+# ODS-SAM on your own images: change the two lines below. The folder holds images/, masks/ and a list of stems for
+# each split.
 _base_ = [
     '_base_/models/ods_sam_vitb.py',
     '_base_/datasets/unprompted_1024.py',

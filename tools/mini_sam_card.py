@@ -34,7 +34,7 @@ def measure(name: str, weights: str, images: int | None, **options: object) -> d
     """Test `weights` by the config `name` and return all metrics.
 
     Args:
-        images: The first so many of the test set; None: all.
+        images: Use only the first `images` of the test set; None uses all.
         options: Further changes to the config, keys with ``__`` in place of dots.
     """
     config = Config.fromfile(CONFIGS / f'{name}.py')
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', nargs='?', default='mmsam_ext://sam_tiny')
     parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES))
-    parser.add_argument('--images', type=int, help='the first so many images of each set (default: all)')
+    parser.add_argument('--images', type=int, help='use only the first IMAGES of each set (default: all)')
     parser.add_argument('--mtd', type=Path, default=Path('data/mtd'))
     parser.add_argument('--split', default='val.txt')
     parser.add_argument('--photographs', help='folder for the scenes; without it they have no photographs')

@@ -70,7 +70,7 @@ class InferencePipeline:
             `inputs` (3, h, w) uint8 and `data_samples`, whose prompts are in pixels of the network input.
 
         Raises:
-            InferenceError: a step of the pipeline refuses them, as one that moves the image.
+            InferenceError: A step of the pipeline rejects them, for example one that moves the image.
         """
         results = results | dict(prompts=prompts, seg_fields=[])
         geometry_probe.plant(results)  # as GeneratePrompts does: anything but a resize is an error

@@ -270,7 +270,7 @@ class PromptSegInferencer:
             image: A path or an array (H, W, 3) uint8 BGR (unlike SamPredictor's RGB).
 
         Raises:
-            InferenceError: it is no image.
+            InferenceError: The input is not an image.
         """
         self.reset_image()
         sources = list_sources(image)

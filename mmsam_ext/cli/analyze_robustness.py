@@ -3,7 +3,7 @@
 Usage: python tools/analyze_robustness.py --model NAME CONFIG [WEIGHTS] [--model ...] --out DIR
            [--noise 0 0.2 0.4 0.6 0.8 1] [--points 1 2 3 5 10 20] [--draws 20] [--images N] [--device auto]
 
-Takes the test data of each config, and in the place of its prompts boxes with noise of every scale and so many points,
+Takes the test data of each config, with boxes of every noise scale and every number of points in place of its prompts,
 `--draws` of each (a clean box has one). Prompts are the same for all models. WEIGHTS is a checkpoint; the config's own
 (`init_cfg`) where left out. Every image is encoded once. Writes DIR/robustness.json and DIR/robustness.png: mIoU, mBIoU
 and ST (stability, which needs no ground truth) over noise scale and over number of points, a line for each model. Of
@@ -201,7 +201,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--noise', nargs='*', type=float, default=[0, 0.2, 0.4, 0.6, 0.8, 1.0], help='of the box')
     parser.add_argument('--points', nargs='*', type=int, default=[1, 2, 3, 5, 10, 20], help='numbers of points')
     parser.add_argument('--draws', type=int, default=20, help='of each prompt but the clean box')
-    parser.add_argument('--images', type=int, help='use the first so many of each dataset')
+    parser.add_argument('--images', type=int, help='use only the first IMAGES of each dataset')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
     parser.add_argument('--overwrite', action='store_true', help="replace the user's files in --out, too")

@@ -15,7 +15,7 @@ def read_json(path: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON; names the file.
+        ValueError: The file is not JSON; names the file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a JSON file')
@@ -34,7 +34,7 @@ def read_coco(path: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, one of the lists is missing, or an annotation is of an unknown image or category;
+        ValueError: The file is not JSON, a list is missing, or an annotation names an unknown image or category;
             names the file and the annotation.
     """
     data = read_json(path)

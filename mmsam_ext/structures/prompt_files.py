@@ -28,7 +28,7 @@ class PromptTable:
         kinds: (N,) int64 of :class:`PromptKind`.
         scores: (N,) float.
         category_ids: (N,) int64.
-        annotation_ids: (N,) int64, -1 where a prompt is no annotation's.
+        annotation_ids: (N,) int64, -1 for a prompt that does not come from an annotation.
         phrases: (N,) str, the words that a prompt answers; '' where the file does not say.
     """
 
@@ -85,7 +85,7 @@ class PromptFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such list; names the file, the entry and the field.
+        ValueError: The file is not such a list; names the file, the entry and the field.
     """
 
     def __init__(self, path: str, need_scores: bool = True) -> None:

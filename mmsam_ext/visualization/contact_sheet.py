@@ -40,9 +40,7 @@ def contact_sheet(images: list[np.ndarray], columns: int, path: str | Path, cell
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise OSError(
-            f'contact_sheet: could not write {path}; expected a suffix that OpenCV can write'
-        )
+        raise OSError(f'contact_sheet: could not write {path}; expected a suffix that OpenCV can write')
 
 
 def _shrunk(image: np.ndarray, width: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def variant(
         robust: With robust training; otherwise with good prompts alone.
         occlusion: Synthetic occlusion is a part of robust training.
         epochs: Passes over the training images.
-        every: Train on every so many of the images.
+        every: Train on every n-th image only.
     """
 
     def options(config: Config) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def _hash_of(path: str, modified: int) -> str:
 
 
 def set_iterations(config: Config, iterations: int) -> None:
-    """Train for so many steps, with the schedule of the learning rate stretched, and one checkpoint at the end."""
+    """Make a config train for `iterations`: stretch its schedule, and save one checkpoint at the end."""
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.update(max_iters=iterations, val_interval=iterations)
     config.default_hooks.checkpoint.interval = iterations

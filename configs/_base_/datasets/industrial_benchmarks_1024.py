@@ -1,4 +1,5 @@
-# Trains on your own defects (data/industrial), evaluates on six benchmarks; missing ones are named in the log and skipped.
+# Trains on your own defects (data/industrial), evaluates on six benchmarks; missing ones are named in the log and
+# skipped.
 _base_ = ['../prompts/train_mix.py', '../prompts/spt_protocol.py']
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,4 +1,5 @@
-# MMSegmentation's SegFormer-B0 (segformer_mit-b0), for two classes; the loss is half cross entropy, half Dice, over both.
+# MMSegmentation's SegFormer-B0 (segformer_mit-b0), for two classes; the loss is half cross entropy, half Dice, over
+# both.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(

@@ -5,5 +5,6 @@ peft = dict(
     draft=dict(type='LoRA', modules=r'^mask_decoder\.drafts\..*\.(q|v)_proj$', rank=8),
     refine=dict(type='LoRA', modules=r'^mask_decoder\.refine\..*\.(q|v)_proj$', rank=8),
 )
-# The VRA-Adapter's beta shares a pattern with LoRA, because a pattern that matches nothing is an error and VRA is optional.
+# The VRA-Adapter's beta shares a pattern with LoRA, because a pattern that matches nothing is an error and VRA is
+# optional.
 trainable = [r'\.(lora_[ab]|beta\.\d+)$']

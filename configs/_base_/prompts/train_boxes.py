@@ -1,4 +1,5 @@
-# Training: four prompts an image, mostly boxes as an inspector would draw them, now and then an imprecise box or points.
+# Training: four prompts an image, mostly boxes as an inspector would draw them, now and then an imprecise box or
+# points.
 train_modes = {
     'box': dict(kind='box', weight=3),
     'boxes': dict(kind='box', targets='parts', weight=3),

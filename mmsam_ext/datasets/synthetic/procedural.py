@@ -25,7 +25,7 @@ class ProceduralDataset(BaseSegDataset):
         seed: Samples of different seeds are different.
         size: Height and width of the images in pixels.
         pipeline: As in ``BaseSegDataset``.
-        indices: Use these samples only, or the first so many (a negative number: the last so many).
+        indices: Use only these samples; a number N uses the first N, a negative number -N the last N.
         metainfo: As in ``BaseSegDataset``.
         filter_cfg: Accepted as in ``BaseSegDataset``, which filters nothing.
         test_mode: As in ``BaseSegDataset``.

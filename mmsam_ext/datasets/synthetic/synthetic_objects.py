@@ -71,7 +71,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
         targets = draw_objects(rng, image, labels, palette)
         areas = np.bincount(labels.ravel(), minlength=256)
         targets = [target for target in targets if sum(int(areas[label]) for label in target) >= self.min_area]
-        if not targets:  # all were tiny or hidden: rare, and one object on top mends it
+        if not targets:  # all were tiny or hidden: rare, and one more object on top fixes it
             draw_object(rng, image, labels, make_style(rng, palette, 'ellipse'), min(self.size) / 2, None, 255)
             targets = [(255,)]
         chosen = rng.permutation(len(targets))[: self.max_targets]

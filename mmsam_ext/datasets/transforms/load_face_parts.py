@@ -25,10 +25,10 @@ class LoadFaceParts(BaseTransform):
 
     Added keys: gt_masks (T, H, W) uint8 {0, 1}, of the parts that have foreground; gt_seg_map (H, W) uint8, their
     union, and its name in seg_fields. A face whose masks are all blank has none and is logged: GeneratePrompts takes
-    another in training, and refuses it in evaluation.
+    another one in training and raises an error in evaluation.
 
     Raises:
-        ValueError: a file that is no binary mask, or not of the image's proportions; names the file.
+        ValueError: A file is not a binary mask, or does not have the proportions of the image; names the file.
     """
 
     def transform(self, results: dict) -> dict:

@@ -33,7 +33,8 @@ class LoadPrompts(BaseTransform):
     instances.
 
     Added keys: prompts, in the order of descending scores (of annotations in their order), one set for each mode and
-    draw; prompt_info: `scores`, `category_ids` and `annotation_ids` (-1 where a prompt is no annotation's) of each.
+    draw; prompt_info: `scores`, `category_ids` and `annotation_ids` of each (-1 for a prompt that does not
+    come from an annotation).
 
     Args:
         result_file: Path, in which '{dataset_name}' stands for the sample's; None: the annotations' own boxes.

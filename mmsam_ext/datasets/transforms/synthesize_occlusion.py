@@ -65,7 +65,7 @@ class SynthesizeOcclusion(BaseTransform):
         self.target = target
 
     def get_indices(self, dataset: object) -> list[int]:
-        """The sample to take the object from, or none; asked for by the dataset."""
+        """Return the index of the sample to take the object from, or None; the dataset calls this."""
         return [np.random.randint(len(dataset))] if np.random.rand() < self.prob else []
 
     def transform(self, results: dict) -> dict:

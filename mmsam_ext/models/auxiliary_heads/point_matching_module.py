@@ -18,17 +18,19 @@ from .base import PromptAuxiliaryHead
 
 @MODELS.register_module()
 class PointMatchingModule(PromptAuxiliaryHead):
-    """Refines evenly spaced points of the predicted boundary by features of the mask decoder (Task-Specific Adaptation
-    of Segmentation Foundation Model via Prompt Learning, section 4.2), with a boundary transformer as in TextBPN++.
+    """Refine evenly spaced points of the predicted boundary by a transformer on features of the mask decoder.
 
     The boundary of the single-mask output is found on the map of logits, features of the decoder's upscaled map are
     sampled along it, and one pass of the transformer predicts an offset for each point. The loss is the smooth L1
     distance, in pixels of that map, to as many points of the true boundary, under the best cyclic shift. It reaches the
-    prompt through the sampled features; where the points lie has no gradient. Inference does without the module.
+    prompt through the sampled features; the positions of the points have no gradient. Inference does without it.
 
     Boundaries are skipped and counted in the log (``skipped_contours``, mean of a batch) where a mask is empty, where
     they have too few pixels, or where they run along the border of the map for the most part. Those with fewer pixels
     than points get points between their pixels (``interpolated_contours`` in the log).
+
+    Paper: Task-Specific Adaptation of Segmentation Foundation Model via Prompt Learning (arXiv:2403.09199), section
+    4.2; the boundary transformer is that of TextBPN++.
 
     Args:
         in_channels: Channels of the upscaled map, an eighth of the decoder's.
@@ -45,7 +47,7 @@ class PointMatchingModule(PromptAuxiliaryHead):
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: an argument out of its range; in `loss`, an upscaled map of other channels.
+        ValueError: An argument is out of its range; in `loss`, the upscaled map has another number of channels.
     """
 
     needs_single_mask = True
@@ -168,14 +170,14 @@ class PointMatchingModule(PromptAuxiliaryHead):
 
 @dataclass
 class Matches:
-    """R boundaries to learn from.
+    """Store R pairs of boundaries to learn from.
 
     Attributes:
-        rows: (R,) the prompt of each.
-        slots: (R,) the how-manieth boundary of its prompt it is.
+        rows: (R,) the prompt that each boundary belongs to.
+        slots: (R,) index of each boundary within its prompt.
         points: (R, N, 2) points of the predicted boundary, x and y in pixels of the map of logits.
         truth: (R, N, 2) points of the true one; their start is arbitrary.
-        skipped: Predicted boundaries without a use, and prompts without any.
+        skipped: Number of predicted boundaries that cannot be used, and of prompts without any boundary.
         interpolated: Boundaries (predicted or true) of fewer pixels than points.
     """
 
@@ -188,9 +190,9 @@ class Matches:
 
 
 class _BoundaryBlock(nn.Module):
-    """Self-attention among the points of a boundary and a feed-forward layer, each with a LayerNorm after its residual.
+    """Apply self-attention among the points of a boundary and a feed-forward layer, each with residual and LayerNorm.
 
-    As in TextBPN++ queries, keys and values pass a layer of their own before the attention projects them.
+    As in TextBPN++, queries, keys and values pass a linear layer each before the attention projects them.
     """
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int) -> None:
@@ -204,20 +206,20 @@ class _BoundaryBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """(R, N, dim) -> (R, N, dim)."""
+        """Transform (R, N, dim); the result has the same shape."""
         attended, _ = self.attention(self.query(nodes), self.key(nodes), self.value(nodes), need_weights=False)
         nodes = self.norm1(nodes + attended)
         return self.norm2(nodes + self.ffn(nodes))
 
 
 def cyclic_distance(points: Tensor, truth: Tensor) -> Tensor:
-    """Smooth L1 distance of closed lines, whose points may start anywhere.
+    """Return the smooth L1 distance of closed lines whose points may start anywhere.
 
     Args:
         points, truth: (R, N, 2) in the same order of rotation.
 
     Returns:
-        (R,) the mean over points and coordinates, under the shift of `truth` that makes it least.
+        (R,) the mean over points and coordinates, for the cyclic shift of `truth` with the smallest distance.
     """
     number = points.shape[1]
     between = F.smooth_l1_loss(

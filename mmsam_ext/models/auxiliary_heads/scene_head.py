@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class SceneHead(BaseModule):
-    """Three dense tasks on the image embedding, linear in it, for pretraining from scratch; absent at inference.
+    """Add three dense tasks on the image embedding to a pretraining from scratch; not used at inference.
 
     A promptable model that starts from nothing first learns to fill boxes and to draw discs around points, for which
     the image is noise, and removes the image from its embedding. These tasks keep it there. Each token predicts, of its
@@ -21,9 +21,9 @@ class SceneHead(BaseModule):
 
     Args:
         in_channels: C of the image embedding.
-        key_channels: Channels that tokens are compared by.
-        patch_size: Pixels of a token's side.
-        edge_weight, pixel_weight, group_weight: Factors of the three losses.
+        key_channels: Channels of the projections by which tokens are compared.
+        patch_size: Side of a token in pixels.
+        edge_weight, pixel_weight, group_weight: Weights of the three losses.
     """
 
     added_to_sam = True
@@ -48,7 +48,7 @@ class SceneHead(BaseModule):
         nn.init.constant_(self.edges.bias, -3.0)  # few pixels are edges
 
     def loss(self, embedding: Tensor, inputs: Tensor, part_maps: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch.
+        """Compute the losses of a batch.
 
         Args:
             embedding: (B, C, h, w).
@@ -70,7 +70,7 @@ class SceneHead(BaseModule):
 
 
 def part_edges(part_maps: Tensor) -> Tensor:
-    """(B, H, W) labels -> (B, H, W) bool, the pixels with another label to the left, right, above or below."""
+    """Return (B, H, W) bool, True for pixels of `part_maps` (B, H, W) with another label beside, above or below."""
     edges = torch.zeros_like(part_maps, dtype=torch.bool)
     across, down = part_maps[:, :, 1:] != part_maps[:, :, :-1], part_maps[:, 1:] != part_maps[:, :-1]
     edges[:, :, 1:] |= across
@@ -81,7 +81,7 @@ def part_edges(part_maps: Tensor) -> Tensor:
 
 
 def same_part(part_maps: Tensor, patch_size: int) -> Tensor:
-    """(B, H, W) labels -> (B, N, N), the chance that a random pixel of one patch and one of another share a label."""
+    """Return the chance that random pixels of two patches share a label: (B, H, W) labels -> (B, N, N)."""
     batch, height, width = part_maps.shape
     patches = part_maps.long().view(batch, height // patch_size, patch_size, width // patch_size, patch_size)
     patches = patches.transpose(2, 3).reshape(batch, -1, patch_size**2)  # (B, N, pixels)

@@ -23,13 +23,14 @@ class Contour:
     hole: bool
 
     def border_share(self, shape: tuple[int, int]) -> float:
-        """How much of it lies on the border of a map of (height, width), from 0 to 1: no boundary of an object."""
+        """Return the share of the boundary, from 0 to 1, that lies on the border of a map of (height, width)."""
         last = np.array([shape[1] - 1, shape[0] - 1])
         return float(((self.pixels <= 0) | (self.pixels >= last)).any(1).mean())
 
     def even_points(self, number: int) -> np.ndarray:
-        """(number, 2) float32 points at equal distances along the line, interpolated between pixels; clockwise as seen
-        (x to the right, y down), from the first pixel.
+        """Return (number, 2) float32 points at equal distances along the line, interpolated between pixels.
+
+        They start at the first pixel and go clockwise as seen on the screen (x to the right, y down).
         """
         closed = np.concatenate([self.pixels, self.pixels[:1]])
         along = np.concatenate([[0.0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
@@ -42,7 +43,7 @@ class Contour:
 
 
 def find_contours(mask: np.ndarray, parts: str = 'largest') -> list[Contour]:
-    """The boundaries of a mask.
+    """Find the boundaries of a mask.
 
     Args:
         mask: (h, w), foreground is non-zero.
@@ -65,7 +66,7 @@ def find_contours(mask: np.ndarray, parts: str = 'largest') -> list[Contour]:
 
 
 def pair_contours(predicted: list[Contour], true: list[Contour]) -> list[tuple[Contour, Contour]]:
-    """Each predicted boundary with the true one, of the same kind, whose bounding box overlaps it most (by IoU).
+    """Pair each predicted boundary with the true one of the same kind whose bounding box overlaps it most (by IoU).
 
     Returns:
         Pairs; predicted boundaries that overlap none are left out.
@@ -79,12 +80,12 @@ def pair_contours(predicted: list[Contour], true: list[Contour]) -> list[tuple[C
 
 
 def _boxes(contours: list[Contour]) -> np.ndarray:
-    """(n, 4) x1 y1 x2 y2, around whole pixels."""
+    """Return the bounding boxes, (n, 4) x1 y1 x2 y2, around whole pixels."""
     return np.stack([np.concatenate([c.pixels.min(0), c.pixels.max(0) + 1]) for c in contours])
 
 
 def _box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, 4), (m, 4) -> (n, m)."""
+    """Return the IoU of boxes (n, 4) with boxes (m, 4), as (n, m)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     both = np.clip(high - low, 0, None).prod(2)

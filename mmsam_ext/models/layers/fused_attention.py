@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor
 
-#: The bias of so many attention scores (64 MB in fp32) is held at a time: one head of a 1024 x 1024 image.
+#: Number of attention scores whose bias is held at a time (64 MB in fp32): one head of a 1024 x 1024 image.
 BIAS_ELEMENTS = 2**24
 
 
 class FusedAttention(Attention):
-    """``segment_anything``'s attention with decomposed relative positions, by PyTorch's fused attention.
+    """Compute ``segment_anything``'s attention with decomposed relative positions by PyTorch's fused attention.
 
     score(i, j) = q_i k_j / sqrt(d) + q_i R_h(y_i - y_j) + q_i R_w(x_i - x_j)   (ViTDet; SAM, appendix A)
 
-    Two formulations, equal to rounding (see SPEED.md of the design notes and ``tools/benchmark.py``):
+    There are two formulations, equal up to rounding (``tools/benchmark.py`` measures them):
 
     - Without gradients on a CPU (and on the meta device, where costs are counted) the bias is the mask of the fused
       kernel, a few heads at a time in one reused buffer.
@@ -25,7 +25,7 @@ class FusedAttention(Attention):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Attend: (B, H, W, C) -> (B, H, W, C)."""
         batch, height, width, _ = x.shape
         tokens = height * width
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -46,7 +46,10 @@ class FusedAttention(Attention):
         return self.proj(out)
 
     def _masked(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-        """q, k, v (B, heads, N, d); rel_h (B, heads, H, W, H); rel_w (B, heads, H, W, W) -> (B, heads, N, d)."""
+        """Attend with the bias as the mask.
+
+        q, k, v (B, heads, N, d); rel_h (B, heads, H, W, H); rel_w (B, heads, H, W, W) -> (B, heads, N, d).
+        """
         batch, heads, tokens, _ = q.shape
         height, width = rel_h.shape[-1], rel_w.shape[-1]
         q, k, v, rel_h, rel_w = (t.reshape(batch * heads, 1, *t.shape[2:]) for t in (q, k, v, rel_h, rel_w))
@@ -62,7 +65,7 @@ class FusedAttention(Attention):
         return out.view(batch, heads, tokens, -1)
 
     def _folded(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-        """As :meth:`_masked`, differentiable in q, k, v and the relative positions."""
+        """Do what :meth:`_masked` does, differentiable in q, k, v and the relative positions."""
         batch, heads, tokens, dim = q.shape
         height, width = rel_h.shape[-1], rel_w.shape[-1]
         rows = torch.eye(height, device=q.device, dtype=q.dtype).repeat_interleave(width, 0)  # (N, H)

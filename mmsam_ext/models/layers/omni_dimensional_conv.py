@@ -8,25 +8,27 @@ from torch import Tensor, nn
 
 
 class OmniDimensionalConv(nn.Module):
-    """A convolution whose kernel is mixed for each image from n kernels W_i (equation 2 of that paper).
+    """Convolve with a kernel that is mixed for each image from n kernels W_i.
 
     ::
 
         y = (sum_i a_kernel[i] * a_output * a_input * a_spatial * W_i) conv x
 
-    The four attentions come from the globally pooled input: a hidden layer, then sigmoid, for the kernels softmax, both
-    of what they get over a temperature. The official code normalises the hidden layer over the batch, which fails for a
-    batch of one; here it is a LayerNorm.
+    The four attentions come from the globally pooled input: a hidden layer, then a sigmoid (for the kernels a softmax),
+    whose input is divided by a temperature. The official code normalises the hidden layer over the batch, which fails
+    for a batch of one; here it is a LayerNorm.
+
+    Paper: Li, Zhou and Yao, "Omni-Dimensional Dynamic Convolution", ICLR 2022 (arXiv:2209.07947), equation 2.
 
     Args:
-        in_channels, out_channels: Of the maps.
-        kernel_size: Odd; the map keeps its size.
-        dilation: Of the kernel.
-        num_kernels: n.
-        reduction: Hidden channels are in_channels / reduction, at least 16.
+        in_channels, out_channels: Channels of the input and output maps.
+        kernel_size: Side of the kernel, an odd number; the map keeps its size.
+        dilation: Dilation of the kernel.
+        num_kernels: n, the number of kernels.
+        reduction: The hidden layer has in_channels / reduction channels, at least 16.
 
     Raises:
-        ValueError: an even kernel size, or a number below 1.
+        ValueError: The kernel size is even, or a number is below 1.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class OmniDimensionalConv(nn.Module):
         self.register_buffer('temperature', torch.ones(()))
 
     def attentions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, C, h, w) -> attentions over input channels (B, C), output channels (B, O), positions in the kernel
-        (B, k * k), each in (0, 1), and over kernels (B, n), which sum to 1.
+        """Compute the attentions of maps (B, C, h, w).
+
+        Returns:
+            Attention over input channels (B, C), output channels (B, O) and positions in the kernel (B, k * k), each in
+            (0, 1), and over kernels (B, n), which sum to 1.
         """
         hidden = self.hidden(x.mean((2, 3)))
         heads = (self.input_attention, self.output_attention, self.spatial_attention)
@@ -73,7 +78,7 @@ class OmniDimensionalConv(nn.Module):
         return channel, filters, spatial, (self.kernel_attention(hidden) / self.temperature).softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, O, h, w); one grouped convolution for the whole batch."""
+        """Convolve (B, C, h, w) to (B, O, h, w), in one grouped convolution for the whole batch."""
         batch, channels, height, width = x.shape
         channel, filters, spatial, kernel = self.attentions(x)
         weight = torch.einsum('bn,nois->bois', kernel, self.weight.flatten(3)) * spatial[:, None, None]

@@ -13,20 +13,24 @@ from .selective_scan import BACKENDS, selective_scan
 
 
 class OmniDirectionalSSM(nn.Module):
-    """x + out(norm(sum over directions of scan(SiLU(DWConv(u)))) * SiLU(z)), with u, z = in(norm(x)).
+    """Scan an image in several directions and add up the results.
 
-    Every direction has step sizes, B, C and A of its own; all are scanned in one call. The paper names the directions'
-    purpose, not the block; this is Mamba's with a 3x3 depthwise convolution, as in VMamba (Liu et al. 2024).
+    y = x + out(norm(sum over directions of scan(SiLU(DWConv(u)))) * SiLU(z)), with u, z = in(norm(x)).
+
+    Every direction has its own step sizes, B, C and A; all are scanned in one call. The paper does not describe the
+    block around the scan; this is Mamba's with a 3x3 depthwise convolution, as in VMamba (arXiv:2401.10166).
+
+    Paper: ODS-SAM, section 3.3.
 
     Args:
         dim: d, channels of the map and of the scan.
         num_directions: K, 8 (rows, columns, both diagonals, each both ways), 4 (without diagonals), 2 (rows) or 1.
-        d_state: N, states of a channel.
+        d_state: N, the number of states per channel.
         dt_rank: Rank of the step sizes.
         backend, chunk_size: As :func:`selective_scan`.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: An argument is out of its range.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class OmniDirectionalSSM(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
-        """Mamba's: step sizes spread log-uniformly between `dt_min` and `dt_max`, A = -(1, ..., N)."""
+        """Initialise as Mamba does: step sizes log-uniform between `dt_min` and `dt_max`, A = -(1, ..., N)."""
         nn.init.uniform_(self.dt_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         with torch.no_grad():
             step = torch.empty_like(self.dt_bias).uniform_(math.log(dt_min), math.log(dt_max)).exp()
@@ -70,7 +74,7 @@ class OmniDirectionalSSM(nn.Module):
             self.A_log.copy_(torch.arange(1, self.d_state + 1).float().log().expand_as(self.A_log))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, d, h, w) -> (B, d, h, w)."""
+        """Scan (B, d, h, w); the result has the same shape."""
         batch, dim, height, width = x.shape
         size, directions = (height, width), self.num_directions
         tokens = x.flatten(2).transpose(1, 2)  # (B, L, d)

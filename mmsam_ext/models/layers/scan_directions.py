@@ -14,25 +14,25 @@ DIRECTIONS = (1, 2, 4, 8)
 
 
 def scan_orders(height: int, width: int, number: int, device: torch.device | str = 'cpu') -> Tensor:
-    """Permutations of the tokens of a height x width grid, computed once for each size and device.
+    """Return permutations of the tokens of a height x width grid, computed once for each size and device.
 
     Args:
-        number: K, the first so many of: rows, columns, diagonals (along which x and y grow; from the lower left to the
-            upper right one), antidiagonals (x grows, y falls; from the upper left to the lower right one), each forward
-            and then backward. 4 are rows and columns, 2 rows, 1 is rows forwards.
+        number: K, how many to take from this list: rows, columns, diagonals (along which x and y grow; from the lower
+            left to the upper right one), antidiagonals (x grows, y falls; from the upper left to the lower right one),
+            each forward and then backward. 4 are rows and columns, 2 rows, 1 is rows forwards.
 
     Returns:
         (K, L) int64, the token (row by row) at each step.
 
     Raises:
-        ValueError: a number of directions that is none of 1, 2, 4 and 8.
+        ValueError: `number` is not 1, 2, 4 or 8.
     """
     return _on_device(_orders, height, width, number, device)
 
 
 @lru_cache(maxsize=16)
 def _orders(height: int, width: int, number: int) -> np.ndarray:
-    """(K, L) int64, see :func:`scan_orders`."""
+    """Return (K, L) int64, see :func:`scan_orders`."""
     if number not in DIRECTIONS:
         raise ValueError(f'{number} scan directions, expected one of {DIRECTIONS}')
     token = np.arange(height * width, dtype=np.int64)
@@ -45,7 +45,7 @@ def _orders(height: int, width: int, number: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _inverse_orders(height: int, width: int, number: int) -> np.ndarray:
-    """(K, L) int64: the step at which each token comes."""
+    """Return the step at which each token comes, (K, L) int64."""
     return _orders(height, width, number).argsort(1)
 
 
@@ -65,7 +65,7 @@ def _tensor(
 
 
 def split_directions(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
-    """(b, h * w, d) -> (b, K, h * w, d): the tokens in K orders."""
+    """Put tokens (b, h * w, d) into K orders, (b, K, h * w, d)."""
     return _Split.apply(tokens, size, number)
 
 

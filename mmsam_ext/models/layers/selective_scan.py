@@ -37,7 +37,7 @@ def selective_scan(
 
     ::
 
-        delta = softplus(delta + delta_bias)                      as asked for
+        delta = softplus(delta + delta_bias)                      if enabled
         h[t] = exp(delta[t] A) * h[t - 1] + delta[t] B[t] u[t]    h[-1] = 0
         y[t] = C[t] h[t] + D u[t]
 

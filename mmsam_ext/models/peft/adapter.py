@@ -11,16 +11,20 @@ from .lora import PEFTLinear
 
 @MODELS.register_module()
 class Adapter(PEFTLinear):
-    """y + Up(GELU(Down(y))) with y = W x + b (Houlsby et al. 2019, figure 2); Up starts at zero, so the layer starts as
-    the plain one. Put it on the last linear layer of attention and of the MLP, as in the paper.
+    """Add a bottleneck behind a linear layer: y + Up(GELU(Down(y))) with y = W x + b.
+
+    Up starts at zero, so the layer starts as the plain one. The paper puts it on the last linear layer of the attention
+    and of the MLP.
+
+    Paper: Houlsby et al. 2019 (arXiv:1902.00751), figure 2.
 
     Args:
         linear: The layer to adapt.
-        width: Of the bottleneck.
-        dropout: Behind the activation, in training.
+        width: Channels of the bottleneck, 1 or more.
+        dropout: Dropout probability behind the activation, in training.
 
     Raises:
-        ValueError: a width below 1.
+        ValueError: The width is below 1.
     """
 
     added_to_sam = ('down.weight', 'down.bias', 'up.weight', 'up.bias')
@@ -38,6 +42,6 @@ class Adapter(PEFTLinear):
             nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
+        """Apply the layer to (..., in_features); returns (..., out_features)."""
         out = F.linear(x, self.weight, self.bias)
         return out + self.up(self.dropout(F.gelu(self.down(out))))

@@ -12,11 +12,15 @@ from .lora import LoRA
 
 @MODELS.register_module()
 class DoRA(LoRA):
-    """m (W + scale B A) / ||W + scale B A|| x + b, the norm taken of each row (Liu et al. 2024, equation 5).
+    """Train the direction of a weight by LoRA and its magnitude by a vector.
+
+    y = m (W + scale B A) / ||W + scale B A|| x + b, where the norm is that of each row.
 
     The magnitude m (out_features of the adapted slices,) is the norm of the pretrained rows, so the layer starts as the
-    plain one (to rounding); it is derived anew when pretrained weights without one are loaded. The norm is taken as a
-    constant in the backward pass, as in the paper (section 4.3).
+    plain one (up to rounding). It is computed again when pretrained weights without a magnitude are loaded. The
+    backward pass treats the norm as a constant (section 4.3 of the paper).
+
+    Paper: Liu et al. 2024 (arXiv:2402.09353), equation 5.
 
     Args:
         linear, rank, alpha, dropout, num_slices, slices: As :class:`LoRA`.
@@ -29,20 +33,20 @@ class DoRA(LoRA):
         self.magnitude = nn.Parameter(self._rows(self.weight).detach().norm(dim=1))
 
     def _rows(self, weight: Tensor) -> Tensor:
-        """The rows of the adapted slices, in the order of `slices`."""
+        """Return the rows of the adapted slices, in the order of `slices`."""
         if len(self.slices) == self.num_slices and self.slices == tuple(range(self.num_slices)):
             return weight
         return torch.cat([weight[index * self.width : (index + 1) * self.width] for index in self.slices])
 
     def _factor(self) -> Tensor:
-        """(adapted rows,): m / ||W + scale B A||."""
+        """Return m / ||W + scale B A||, (adapted rows,)."""
         parts = zip(self.lora_b.split(self.width), self.lora_a.split(self.rank), strict=True)
         delta = torch.cat([up @ down for up, down in parts])
         norm = (self._rows(self.weight) + self.scale * delta).detach().norm(dim=1)
         return self.magnitude / norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
+        """Apply the layer to (..., in_features); returns (..., out_features)."""
         if self._in_one_product():
             return F.linear(x, self.merged_weight(), self.bias)
         plain = F.linear(x, self.weight)
@@ -73,7 +77,7 @@ class DoRA(LoRA):
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        """(out_features, in_features): m (W + scale B A) / ||W + scale B A||, without a gradient."""
+        """Return m (W + scale B A) / ||W + scale B A||, (out_features, in_features), without a gradient."""
         weight = self.weight + self.delta()
         for index, factor in zip(self.slices, self._factor().split(self.width), strict=True):
             weight[index * self.width : (index + 1) * self.width] *= factor[:, None]

@@ -1,4 +1,4 @@
-"""Puts PEFT layers into a model by rules, and takes them out again."""
+"""Put PEFT layers into a model by rules, and take them out again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | No
     Args:
         model: Any module.
         rules: Each a dict of ``type`` ('LoRA', 'DoRA' or 'Adapter'), ``modules``, a regular expression searched in the
-            full names of linear layers, and the arguments of the layer. Rules by name may be None, which leaves that
-            part of the model without PEFT: a config switches one off by its name.
+            full names of linear layers, and the arguments of the layer. In a dict of named rules, a rule may be
+            None, so that a config can switch off the rule of that name.
 
     Returns:
         The names of the layers replaced, in the order of the model.
@@ -52,10 +52,10 @@ def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | No
 
 
 def _check_rule(rule: dict) -> re.Pattern:
-    """The pattern of a rule's ``modules``.
+    """Return the compiled pattern of a rule's ``modules``.
 
     Raises:
-        ValueError: there is none, or no type of PEFT layer; the error names the rule.
+        ValueError: The pattern or the type of PEFT layer is missing or invalid; the error names the rule.
     """
     if 'modules' not in rule:
         raise ValueError(f'PEFT rule {rule}: field `modules` is missing, expected a regular expression')
@@ -69,7 +69,9 @@ def _check_rule(rule: dict) -> re.Pattern:
     try:
         return re.compile(rule['modules'])
     except (TypeError, re.error) as error:
-        raise ValueError(f'PEFT rule {rule}: modules={rule["modules"]!r} is no regular expression: {error}') from error
+        raise ValueError(
+            f'PEFT rule {rule}: modules={rule["modules"]!r} is not a valid regular expression: {error}'
+        ) from error
 
 
 def merge_peft(model: nn.Module) -> list[str]:
@@ -79,8 +81,8 @@ def merge_peft(model: nn.Module) -> list[str]:
         The names of the layers merged.
 
     Raises:
-        ValueError: there is nothing to merge (merged already?).
-        TypeError: a layer that cannot be merged (Adapter); the error names it, and nothing is changed.
+        ValueError: The model has no PEFT layer, for example because it was merged before.
+        TypeError: A layer cannot be merged (Adapter); the error names it, and nothing is changed.
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
     if not layers:
@@ -97,16 +99,17 @@ def merge_peft(model: nn.Module) -> list[str]:
 
 
 def unmerge_peft(model: nn.Module) -> list[str]:
-    """Take what PEFT layers add out of the plain weights that they stand on, in place: the way back from
-    :func:`merge_peft`, for a model with PEFT layers that has loaded weights with the same layers merged into them.
+    """Subtract what PEFT layers add from weights that they were merged into, in place.
+
+    This undoes :func:`merge_peft`, for a model with PEFT layers that has loaded merged weights.
 
     Returns:
         The names of the layers.
 
     Raises:
-        ValueError: there is no PEFT layer.
-        TypeError: a layer whose weight cannot be had back (DoRA: the lengths of its rows are lost; Adapter: it is never
-            merged); the error names it, and nothing is changed.
+        ValueError: The model has no PEFT layer.
+        TypeError: A layer does not support unmerging (DoRA loses the lengths of the rows, an Adapter is never merged);
+            the error names it, and nothing is changed.
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
     if not layers:

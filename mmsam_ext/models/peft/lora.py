@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 
 class PEFTLinear(nn.Linear):
-    """A linear layer with something added: it is an ``nn.Linear`` of the same parameter names, so checkpoints of the
-    plain layer load unchanged.
+    """Base class of PEFT layers: an ``nn.Linear`` with additions.
+
+    The parameters of the linear layer keep their names, so checkpoints of the plain layer load unchanged.
 
     Args:
         linear: The layer to adapt; its parameters are taken over, not copied.
@@ -27,39 +28,41 @@ class PEFTLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
 
     def merged(self) -> nn.Linear:
-        """A plain ``nn.Linear`` that computes the same.
+        """Return a plain ``nn.Linear`` that computes the same.
 
         Raises:
-            TypeError: the addition cannot be folded into the weight.
+            TypeError: The layer does not support merging.
         """
         raise TypeError(f'{type(self).__name__} cannot be merged into a linear layer: it is not linear')
 
     def unmerged_weight(self) -> Tensor:
-        """(out_features, in_features): the plain weight, from one that holds the addition.
+        """Return the plain weight (out_features, in_features), computed from a merged one.
 
         Raises:
-            TypeError: it cannot be had back.
+            TypeError: The layer does not support unmerging.
         """
         raise TypeError(f'{type(self).__name__} cannot be taken out of a merged weight')
 
 
 @MODELS.register_module()
 class LoRA(PEFTLinear):
-    """W x + b + (alpha / rank) B A x, on some slices of the output (Hu et al. 2021, equation 3).
+    """Add a low-rank update to some slices of a linear layer's output: W x + b + (alpha / rank) B A x.
 
     B starts at zero, so the layer starts as the plain one.
+
+    Paper: Hu et al. 2021 (arXiv:2106.09685), equation 3.
 
     Args:
         linear: The layer to adapt.
         rank: Rows of A for each slice.
         alpha: The scale is alpha / rank.
-        dropout: Of the input of A, in training.
-        num_slices: The output is cut into so many equal slices (3 for a fused qkv).
+        dropout: Dropout probability of the input of A, in training.
+        num_slices: Number of equal slices that the output is cut into (3 for a fused qkv).
         slices: Which of them are adapted; None: all.
 
     Raises:
-        ValueError: a rank below 1, an output that is not divisible by `num_slices`, or slices that are none, not
-            different or do not exist.
+        ValueError: The rank is below 1, the output is not divisible by `num_slices`, or `slices` is empty, repeats a
+            slice or names one that does not exist.
     """
 
     added_to_sam = ('lora_a', 'lora_b')
@@ -101,7 +104,7 @@ class LoRA(PEFTLinear):
         return f'{super().extra_repr()}, rank={self.rank}, scale={self.scale:g}, slices={self.slices}'
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
+        """Apply the layer to (..., in_features); returns (..., out_features)."""
         if self._in_one_product():
             return F.linear(x, self.merged_weight(), self.bias)
         out = F.linear(x, self.weight, self.bias)
@@ -113,7 +116,7 @@ class LoRA(PEFTLinear):
         return self._add_slices(out, up)
 
     def _add_slices(self, out: Tensor, updates: list[Tensor]) -> Tensor:
-        """`out` (..., out_features) plus an update (..., width) on each adapted slice."""
+        """Add an update (..., width) to each adapted slice of `out` (..., out_features)."""
         if len(updates) == self.num_slices:
             order = sorted(range(self.num_slices), key=lambda place: self.slices[place])
             return out + (updates[0] if self.num_slices == 1 else torch.cat([updates[place] for place in order], -1))
@@ -122,7 +125,7 @@ class LoRA(PEFTLinear):
         return out + torch.cat([placed.get(index, zeros) for index in range(self.num_slices)], -1)
 
     def delta(self) -> Tensor:
-        """(out_features, in_features): what is added to the weight."""
+        """Return what is added to the weight, (out_features, in_features)."""
         delta = torch.zeros_like(self.weight)
         for index, down, up in zip(
             self.slices, self.lora_a.split(self.rank), self.lora_b.split(self.width), strict=True
@@ -131,26 +134,26 @@ class LoRA(PEFTLinear):
         return delta
 
     def merged_weight(self) -> Tensor:
-        """(out_features, in_features): W + scale B A."""
+        """Return W + scale B A, (out_features, in_features)."""
         return self.weight + self.delta()
 
     def _in_one_product(self) -> bool:
-        """Without gradients and dropout the weights are added, which costs less than a second way for all tokens."""
+        """Return whether to add up the weights: without gradients and dropout this is cheaper than a second product."""
         return not torch.is_grad_enabled() and not (self.training and self.dropout.p)
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """A plain layer with :meth:`merged_weight`."""
+        """Return a plain layer with :meth:`merged_weight`."""
         return plain_linear(self.merged_weight(), self.bias)
 
     @torch.no_grad()
     def unmerged_weight(self) -> Tensor:
-        """(out_features, in_features): W from W + scale B A."""
+        """Return W, (out_features, in_features), computed from W + scale B A."""
         return self.weight - self.delta()
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """An ``nn.Linear`` of this weight (out, in) and bias (out,)."""
+    """Return an ``nn.Linear`` with this weight (out, in) and bias (out,)."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
     linear.weight = nn.Parameter(weight.detach().clone())
     linear.bias = None if bias is None else nn.Parameter(bias.detach().clone())

@@ -8,17 +8,18 @@ from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 
 
 class PromptStage(BaseModule):
-    """Works between the prompt encoder and the mask decoder, once for each group of prompts with as many tokens.
+    """Base class of modules between the prompt encoder and the mask decoder.
 
-    A head creates a prompt from the image, an adapter edits what the user gave. It may change the number of tokens K
-    and the dense embedding, never P, C, h or w (the segmentor checks), and starts as an identity.
+    A stage is called once for each group of prompts with the same number of tokens. A head creates a prompt from the
+    image, an adapter edits what the user gave. A stage may change the number of tokens K and the dense embedding, but
+    never P, C, h or w (the segmentor checks this), and it starts as an identity.
     """
 
-    #: Missing from a checkpoint of plain SAM without an error.
+    #: A checkpoint of plain SAM may lack its parameters.
     added_to_sam = True
-    #: Whether it makes a prompt from the image alone, so that a user need not give one. Adapters do not.
+    #: Whether it makes a prompt from the image alone, so that a user does not need to give one. Adapters do not.
     creates_prompt = False
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
-        """Sparse (P, K, C), dense (P, C, h, w) -> sparse (P, K', C), dense (P, C, h, w)."""
+        """Edit prompts: sparse (P, K, C), dense (P, C, h, w) -> sparse (P, K', C), dense (P, C, h, w)."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Prompt Learning Module (PLM): the embedded prompt is moved to what it means in a task."""
+"""Prompt Learning Module (PLM): move the embedded prompt to what it means in a task."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from .base import PromptStage
 
 @MODELS.register_module()
 class PromptLearningModule(PromptStage):
-    """f' = f_P + Linear(block(f_P, f_I)) on the tokens f_P of a prompt, with f_I the image features (Task-Specific
-    Adaptation of Segmentation Foundation Model via Prompt Learning, section 4.1).
+    """Adapt the tokens f_P of a prompt to a task: f' = f_P + Linear(block(f_P, f_I)), with the image features f_I.
 
     The block is self-attention among the tokens of a prompt, attention from them to the image, and an MLP, each with a
     residual and a LayerNorm after it, as in SAM's own two-way block but at full width. The output layer is zero at the
     start, so the module begins as an exact identity.
 
-    Points, boxes and mixtures of any number are tokens all alike. SAM's "not a point" token (label -1) is neither
-    looked at nor moved, and a prompt without tokens (empty, or a mask alone) passes through. As in SAM, image features
-    carry their position code as keys and not as values (the paper does not say). Keys and values are computed once for
-    an image.
+    Points, boxes and any mixture of them are treated alike, as tokens. SAM's "not a point" token (label -1) is neither
+    attended to nor moved, and a prompt without tokens (empty, or a mask alone) passes through. As in SAM, image
+    features carry their position code as keys but not as values (the paper does not specify this). Keys and values are
+    computed once per image.
+
+    Paper: Task-Specific Adaptation of Segmentation Foundation Model via Prompt Learning (arXiv:2403.09199), section
+    4.1.
 
     Args:
         dim: C, channels of the tokens and of the image embedding; a multiple of `num_heads`.
@@ -35,8 +37,8 @@ class PromptLearningModule(PromptStage):
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: `dim` that is no multiple of `num_heads`; in `forward`, tokens of another width, or padding that
-            does not fit the tokens since an earlier stage changed their number.
+        ValueError: `dim` is not a multiple of `num_heads`; in `forward`, the tokens have another width, or the padding
+            does not fit the tokens because an earlier stage changed their number.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class PromptLearningModule(PromptStage):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
-        """Move the tokens: sparse (P, K, C) -> (P, K, C); dense stays."""
+        """Move the tokens: sparse (P, K, C) -> (P, K, C); the dense embedding is not changed."""
         if not prompts.sparse.shape[1]:
             return self._connected(prompts)
         padding = self._padding(prompts)  # (P, K)
@@ -70,8 +72,9 @@ class PromptLearningModule(PromptStage):
         return replace(prompts, sparse=prompts.sparse + offset)
 
     def _connected(self, prompts: PromptEmbedding) -> PromptEmbedding:
-        """The same for prompts without tokens; with gradients, no tokens depend on all parameters: theirs is zero, and
-        DDP, which waits for it, goes on where all prompts of a rank are empty.
+        """Return prompts without tokens as they are, but connected to all parameters where gradients are computed.
+
+        The gradients are zero. DDP waits for a gradient of every parameter, also on a rank whose prompts are all empty.
         """
         if not torch.is_grad_enabled():
             return prompts
@@ -79,7 +82,7 @@ class PromptLearningModule(PromptStage):
         return replace(prompts, sparse=prompts.sparse + nothing)
 
     def _padding(self, prompts: PromptEmbedding) -> Tensor:
-        """(P, K) bool: which tokens stand for no point."""
+        """Return (P, K) bool: True for tokens that stand for no point."""
         shape = tuple(prompts.sparse.shape)
         if shape[2] != self.dim:
             raise ValueError(f'PromptLearningModule: tokens of {shape[2]} channels, expected dim={self.dim}')
@@ -93,7 +96,7 @@ class PromptLearningModule(PromptStage):
         return prompts.padding
 
     def _look_at_image(self, tokens: Tensor, features: SAMFeatures, prompts: PromptEmbedding) -> Tensor:
-        """(P, K, C) -> (P, K, C). All tokens of an image attend to it together: its keys are never copied."""
+        """Attend to the image, all tokens of an image in one call: (P, K, C) -> (P, K, C)."""
         keys, values = self._image_keys(features, prompts.image_pe, tokens.dtype)
         slot, most = _slots(prompts.image_index, len(features.embedding))
         queries = tokens.new_zeros(len(features.embedding), most, *tokens.shape[1:])  # (B, S, K, C)
@@ -111,13 +114,13 @@ class PromptLearningModule(PromptStage):
         )
 
     def _project_image(self, embedding: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) and (1, C, h, w) -> keys and values of the image attention."""
+        """Project (B, C, h, w) features and (1, C, h, w) position code to keys and values of the image attention."""
         values, position = embedding.flatten(2).transpose(1, 2), position.flatten(2).transpose(1, 2)  # (., N, C)
         return self.image_attention.project(values + position, values)
 
 
 class _Attention(nn.Module):
-    """Multi-head attention whose keys and values can be projected apart from its queries, and so be shared."""
+    """Multi-head attention whose keys and values can be projected separately, so that they can be shared."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -128,11 +131,11 @@ class _Attention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
 
     def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, C) twice -> (B, heads, N, C / heads) twice."""
+        """Project keys and values, each (B, N, C) -> (B, heads, N, C / heads)."""
         return self._split(self.k_proj(keys)), self._split(self.v_proj(values))
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
+        """Attend: queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
         attended = F.scaled_dot_product_attention(self._split(self.q_proj(queries)), keys, values, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
@@ -141,7 +144,7 @@ class _Attention(nn.Module):
 
 
 def _slots(image_index: Tensor, images: int) -> tuple[Tensor, int]:
-    """(P,) images of prompts -> (P,) the how-manieth of its image each prompt is, and the most of an image."""
+    """Return the index of each prompt within its image (P,), and the largest number of prompts of any image."""
     belongs = image_index[:, None] == torch.arange(images, device=image_index.device)  # (P, B)
     slot = (belongs.cumsum(0) - 1).gather(1, image_index[:, None])[:, 0]
     if images == 1:  # without waiting for a GPU

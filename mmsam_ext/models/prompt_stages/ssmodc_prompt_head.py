@@ -17,12 +17,14 @@ from .base import PromptStage
 
 @MODELS.register_module()
 class SSMODCPromptHead(PromptStage):
-    """dense + proj(x + ODConvs(OD-SSMs(SiLU(BN(DWConv(x)))))), with x the fused stages of a feature encoder.
+    """Write a prompt from the image: dense + proj(x + ODConvs(OD-SSMs(SiLU(BN(DWConv(x)))))).
 
-    The image is encoded by a network of its own, whose stages are brought to d channels (1x1 convolution, batch norm),
+    x are the features of a second network, whose stages are brought to d channels (1x1 convolution, batch norm),
     resized to SAM's grid and summed. The last projection is zero at the start, so that the model begins as SAM without
     a prompt, bit for bit. The prompt is computed once for an image, whatever the number of its prompts, and takes the
-    place of SAM's "no mask" embedding; points and boxes, where a user gives some, stay as they are.
+    place of SAM's "no mask" embedding. Points and boxes that a user gives stay as they are.
+
+    Paper: ODS-SAM, section 3.3.
 
     Args:
         feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``.
@@ -39,8 +41,8 @@ class SSMODCPromptHead(PromptStage):
         init_cfg: See ``BaseModule``.
 
     Raises:
-        ValueError: a number out of its range; in `forward` an encoder whose maps do not fit `in_channels`, an image too
-            small for it, or an embedding that does not have `embed_dim` channels.
+        ValueError: A number is out of its range; in `forward`, the encoder's maps do not fit `in_channels`, the image
+            is too small for it, or the embedding does not have `embed_dim` channels.
     """
 
     creates_prompt = True
@@ -106,7 +108,7 @@ class SSMODCPromptHead(PromptStage):
         return prompts.with_dense(prompts.dense + written[prompts.image_index].to(prompts.dense.dtype))
 
     def write(self, features: SAMFeatures) -> Tensor:
-        """What is added to the dense embedding of each image, (B, C, h, w)."""
+        """Return what is added to the dense embedding of each image, (B, C, h, w)."""
         if features.image is None or features.embedding.shape[1] != self.embed_dim:
             came = None if features.image is None else tuple(features.image.shape)
             raise ValueError(
@@ -117,7 +119,7 @@ class SSMODCPromptHead(PromptStage):
         return self.proj(x + self.od_conv(self.od_ssm(self.local(x))))
 
     def fused(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, 3, H, W) -> the sum of the encoder's stages, (B, d, *size)."""
+        """Return the sum of the encoder's stages, (B, d, *size), for images (B, 3, H, W)."""
         if self.input_size is not None and image.shape[-2:] != self.input_size:
             image = F.interpolate(image, self.input_size, mode='bilinear', antialias=True, align_corners=False)
         self._check_size(image.shape[-2:])
