@@ -8,11 +8,13 @@ Exit code 0 if every required package is right, otherwise 1. Needs only Python i
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -113,7 +115,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def within(version: str, lowest: str, too_new: str | None) -> bool:
-    """Return whether `lowest` <= `version` < `too_new`; None is no upper limit."""
+    """Return whether `lowest` <= `version` < `too_new`; None means no upper limit."""
     return numbers(lowest) <= numbers(version) and (too_new is None or numbers(version) < numbers(too_new))
 
 
@@ -263,8 +265,10 @@ def table(rows: list[Row]) -> str:
     return '\n'.join(lines)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the table and the fixes; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(arguments)  # there are none but --help
     installed = installed_versions()
     both = 'torch' in installed and 'torchvision' in installed
     rows = check(installed, probe() if both else None, pinned())
@@ -284,4 +288,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

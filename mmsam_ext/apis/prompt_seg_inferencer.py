@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import traceback
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -15,7 +13,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import print_log
 from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.progress import track
@@ -25,14 +22,13 @@ from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import EncodedImage
-from .errors import InferenceError, name_error
+from .errors import InferenceError
+from .failures import failure, report
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
-
-SHOWN = 10  # failed images that a message names one by one
 
 
 class _Item(NamedTuple):
@@ -211,16 +207,16 @@ class PromptSegInferencer:
                     if writer is not None:
                         writer.write(item.index, result, overlay)
                 except Exception as error:  # one image must not take the others along
-                    failed.append(_failure(item.source, error))
+                    failed.append(failure(item.source, error))
                     continue
                 done += 1
                 yield result | (dict(overlay=overlay) if return_vis else {})
-            for failure in failed:
-                reasons.append(failure['error'])
+            for lost in failed:
+                reasons.append(lost['error'])
                 if writer is not None:
-                    writer.write_failure(failure)
-                yield failure
-        _report(reasons, done)
+                    writer.write_failure(lost)
+                yield lost
+        report(reasons, done)
 
     def _load(self, jobs: list[tuple[int, Source, PromptSet]], failed: list[dict[str, Any]]) -> Iterator[_Item]:
         """Read and pack images; those that cannot be used go to `failed`."""
@@ -230,7 +226,7 @@ class PromptSegInferencer:
                 height, width = results['img'].shape[:2]
                 packed = self.pipeline.pack(results, prompts.prompts(width, height, source.name))
             except Exception as error:
-                failed.append(_failure(source, error))
+                failed.append(failure(source, error))
                 continue
             yield _Item(index, source, prompts, results['img'], packed)
 
@@ -245,7 +241,7 @@ class PromptSegInferencer:
             samples = self.model.predict(data['inputs'], data['data_samples'], multimask)
         except Exception as error:
             if len(items) == 1:
-                failed.append(_failure(items[0].source, error))
+                failed.append(failure(items[0].source, error))
                 return
             for item in items:  # which of them it was is known when each goes by itself
                 yield from self._segment([item], multimask, failed)
@@ -345,25 +341,3 @@ def _prediction(item: _Item, sample: SegDataSample, with_logits: bool) -> dict[s
         union=masks.any(0),
     )
     return prediction | (dict(logits=_numpy(instances.mask_logits)) if with_logits else {})
-
-
-def _failure(source: Source, error: Exception) -> dict[str, Any]:
-    if not isinstance(error, (ValueError, OSError)):  # perhaps a mistake of the program
-        print_log(''.join(traceback.format_exception(error)), logger='current', level=logging.DEBUG)
-    return dict(path=source.path, name=source.name, error=name_error(error, source.name))
-
-
-def _report(reasons: list[str], done: int) -> None:
-    """Log why images failed.
-
-    Raises:
-        InferenceError: all did.
-    """
-    if len(reasons) == 1 and not done:
-        raise InferenceError(reasons[0])
-    listing = '\n  '.join(reasons[:SHOWN] + [f'and {len(reasons) - SHOWN} more'] * (len(reasons) > SHOWN))
-    if not done:
-        raise InferenceError(f'none of {len(reasons)} images could be used:\n  {listing}')
-    if reasons:
-        message = f'{len(reasons)} of {len(reasons) + done} images could not be used:\n  {listing}'
-        print_log(message, logger='current', level=logging.WARNING)

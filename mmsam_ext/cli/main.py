@@ -11,6 +11,7 @@ from pathlib import Path
 import mmsam_ext
 from mmsam_ext.nearest import did_you_mean
 
+from .bad_input import one_line_errors
 from .commands import COMMANDS
 
 PROGRAM = 'python -m mmsam_ext'
@@ -70,19 +71,22 @@ def run_command(name: str, arguments: Sequence[str]) -> int | None:
         The exit code; None counts as 0.
 
     Raises:
-        SystemExit: a package that the command needs is not installed, or the command itself exits.
+        SystemExit: A package that the command needs is not installed, its input is bad, or the command itself exits.
     """
     command = COMMANDS[name]
     if not command.standalone:
         register()
     sys.argv[1:] = arguments
     if not command.target.endswith('.py'):
-        return importlib.import_module(f'.{command.target}', __package__).main(list(arguments))
+        module = importlib.import_module(f'.{command.target}', __package__)
+        with one_line_errors(name):
+            return module.main(list(arguments))
     script = next((path for folder in TOOLS_FOLDERS if (path := folder / command.target).is_file()), None)
     if script is None:
         sys.exit(f'{PROGRAM} {name}: {command.target} is in neither {" nor ".join(map(str, TOOLS_FOLDERS))}')
     sys.path.insert(0, str(script.parent))  # as when Python runs the script itself
-    runpy.run_path(str(script), run_name='__main__')
+    with one_line_errors(name):
+        runpy.run_path(str(script), run_name='__main__')
     return 0
 
 

@@ -29,11 +29,14 @@ def pick_device(name: str) -> torch.device:
     """Return the device for 'auto' (a GPU if there is one), 'cpu', 'cuda' or 'cuda:1'.
 
     Raises:
-        DeviceError: a GPU is named, and PyTorch can use none.
+        DeviceError: PyTorch does not know the device, or a GPU is named and there is none.
     """
     if name == 'auto':
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f'device {name!r} is unknown to PyTorch; expected auto, cpu, cuda, cuda:1, ...') from error
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise DeviceError(f'device {name!r}: this machine has no GPU that PyTorch can use; expected auto or cpu')
     return device

@@ -10,7 +10,7 @@ from pathlib import Path
 import mmseg
 
 from mmsam_ext.apis import InferenceError
-from mmsam_ext.apis.model_loading import config_path
+from mmsam_ext.apis.model_loading import config_path, load_config
 
 
 def run_mmseg_tool(name: str, arguments: Sequence[str]) -> None:
@@ -39,7 +39,8 @@ def with_config_path(arguments: Sequence[str]) -> list[str]:
     """Replace the name of one of our configs, as the first argument, by the path of its file.
 
     Raises:
-        SystemExit: there is no such config; the message suggests the nearest names.
+        SystemExit: There is no such config (the message suggests the nearest names), or it cannot be read or has no
+            model.
 
     Example:
         >>> with_config_path(['spt_tiny_mtd', '--resume'])
@@ -48,6 +49,8 @@ def with_config_path(arguments: Sequence[str]) -> list[str]:
     if not arguments or arguments[0].startswith('-'):
         return list(arguments)
     try:
-        return [str(config_path(arguments[0])), *arguments[1:]]
+        path = config_path(arguments[0])
+        load_config(path)
+        return [str(path), *arguments[1:]]
     except InferenceError as error:
         sys.exit(f'error: {error}')

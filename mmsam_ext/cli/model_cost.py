@@ -84,7 +84,7 @@ def input_size(model: nn.Module, given: list[int] | None) -> tuple[int, int]:
     """Return (H, W): the size given, else the preprocessor's `size`, else the size that the backbone is built for.
 
     Raises:
-        ConfigError: none of them is known.
+        ConfigError: None of them is known, or a size is not positive.
     """
     sizes = (
         given,
@@ -94,6 +94,8 @@ def input_size(model: nn.Module, given: list[int] | None) -> tuple[int, int]:
     for size in sizes:
         if isinstance(size, int):
             size = (size, size)
+        if size is not None and min(size) < 1:
+            raise ConfigError(f'input size is {tuple(size)} (height, width), expected 1 pixel or more')
         if size is not None:
             return int(size[0]), int(size[1])
     raise ConfigError('the config does not say the input size (data_preprocessor.size); expected --input H W')

@@ -293,10 +293,10 @@ def test_files_of_an_earlier_run(inferencer, save, tmp_path: Path) -> None:
 
 def test_folder_with_mixed_files(inferencer, save, tmp_path: Path, monkeypatch) -> None:
     """Good images are done, bad ones named together at the end; same stems do not overwrite one another."""
-    from mmsam_ext.apis import prompt_seg_inferencer
+    from mmsam_ext.apis import failures
 
     logged = []
-    monkeypatch.setattr(prompt_seg_inferencer, 'print_log', lambda message, **_: logged.append(message))
+    monkeypatch.setattr(failures, 'print_log', lambda message, **_: logged.append(message))
     folder, out = tmp_path / 'in', tmp_path / 'out'
     save('in/a.png')
     save('in/a.jpg', seed=1)

@@ -107,8 +107,10 @@ def pick_backend(backend: str, u: Tensor, states: int) -> str:
 
 @lru_cache(maxsize=1)
 def kernel_error() -> str | None:
-    """Why mamba-ssm's kernel cannot be imported, None where it can. Tried once in a process; what is half there (a
-    build for another PyTorch, a kernel without its package) is logged.
+    """Return why mamba-ssm's kernel cannot be imported, or None if it can.
+
+    The import is tried once per process. An installation that is incomplete (built for another PyTorch, or a kernel
+    without its package) is logged.
     """
     try:
         importlib.import_module(KERNEL)

@@ -1,0 +1,56 @@
+"""Errors of bad input end a command with one line; errors in a program keep their traceback."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Set this to see the traceback of bad input, too.
+TRACEBACK_VARIABLE = 'MMSAM_EXT_TRACEBACK'
+#: Packages whose deliberate errors are about what a user gave: ours, and mmengine's configs and registries.
+_PACKAGES = ('mmsam_ext', 'mmengine.config', 'mmengine.registry')
+#: Errors that no input should cause.
+_MISTAKES = (AssertionError, AttributeError, NameError, NotImplementedError)
+
+
+@contextmanager
+def one_line_errors(command: str) -> Iterator[None]:
+    """Turn errors of bad input into one line, ``COMMAND: error: ...``, and the exit code 1.
+
+    Raises:
+        SystemExit: In place of an error for which :func:`is_bad_input` holds.
+    """
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE) or not is_bad_input(error):
+            raise
+        # A KeyError shows its message in quotes.
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        sys.exit(f'{command}: error: {text.strip() or type(error).__name__}')
+
+
+def is_bad_input(error: BaseException | None) -> bool:
+    """Return whether an error is about what a user gave, and not a mistake in a program.
+
+    That is so if a file could not be opened, or if the error or one that led to it comes from a ``raise`` statement in
+    this package or in mmengine's handling of configs.
+    """
+    while error is not None:
+        if isinstance(error, _MISTAKES):
+            return False
+        if isinstance(error, OSError) and error.filename is not None:
+            return True
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if frames:
+            frame, line = frames[-1]
+            module = str(frame.f_globals.get('__name__', ''))
+            ours = any(module == name or module.startswith(f'{name}.') for name in _PACKAGES)
+            if ours and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith('raise'):
+                return True
+        error = error.__cause__ or error.__context__
+    return False
