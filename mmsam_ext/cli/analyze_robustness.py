@@ -1,13 +1,15 @@
-"""Accuracy and stability of models against the quality of their prompts: a table, a JSON file and one picture.
+"""Plot accuracy and stability of models against the quality of their prompts: a table, a JSON file and a picture.
 
-Usage: python tools/analyze_robustness.py --model NAME CONFIG [WEIGHTS] [--model ...] --out DIR
-           [--noise 0 0.2 0.4 0.6 0.8 1] [--points 1 2 3 5 10 20] [--draws 20] [--images N] [--device auto]
+    python -m mmsam_ext analyze-robustness --model NAME CONFIG [WEIGHTS] [--model ...] --out DIR
+        [--noise 0 0.2 0.4 0.6 0.8 1] [--points 1 2 3 5 10 20] [--draws 20] [--images N] [--device cpu]
 
-Takes the test data of each config, with boxes of every noise scale and every number of points in place of its prompts,
-`--draws` of each (a clean box has one). Prompts are the same for all models. WEIGHTS is a checkpoint; the config's own
-(`init_cfg`) where left out. Every image is encoded once. Writes DIR/robustness.json and DIR/robustness.png: mIoU, mBIoU
-and ST (stability, which needs no ground truth) over noise scale and over number of points, a line for each model. Of
-models with dynamic routing also alpha1, the weight of the deformable features: mean over prompts and attentions.
+Takes the test data of each config and replaces its prompts by boxes at every noise scale and by every number of points,
+`--draws` of each (one for the clean box). The prompts are the same for all models. WEIGHTS is a checkpoint; by default
+the one that the config names (`init_cfg`). Every image is encoded once.
+
+Writes DIR/robustness.json and DIR/robustness.png: mIoU, mBIoU and ST (stability, which needs no ground truth) over the
+noise scale and over the number of points, a line for each model. For models with dynamic routing it adds alpha1, the
+weight of the deformable features, averaged over prompts and attentions.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDeco
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.utils import ResultFolder
 
+from .table import text_table
+
 METRIC_NAMES = ('mIoU', 'mBIoU', 'ST')
 ALPHA = 'alpha1'
 FILES = ('robustness.json', 'robustness.png')
@@ -45,10 +49,17 @@ SWEEPS = {'noise': ('box noise {:g}', 'noise scale of the box'), 'points': ('{:g
 
 
 def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], draws: int, images: int | None) -> dict:
-    """The config's test dataloader, whose pipelines draw the prompts of the sweep in the place of their own.
+    """Return the config's test dataloader with the prompts of the sweep in place of its own.
+
+    Args:
+        config: Config of a model.
+        noise: Noise scales of the box.
+        points: Numbers of points.
+        draws: Random draws of each prompt except the clean box.
+        images: Number of images to use of each dataset, counted from the first; None for all.
 
     Raises:
-        ValueError: none of its pipelines has GeneratePrompts.
+        ValueError: No pipeline of the dataloader has GeneratePrompts.
     """
     loader = config.test_dataloader.to_dict()
     modes: dict[str, dict] = {}
@@ -72,13 +83,13 @@ def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], dr
     if not found:
         raise ValueError('test_dataloader has no pipeline with GeneratePrompts; expected a config of this project')
     if images is not None:
-        for dataset in loader['dataset'].get('datasets', [loader['dataset']]):  # of a suite: each of its own
+        for dataset in loader['dataset'].get('datasets', [loader['dataset']]):  # for a suite, each of its datasets
             dataset['indices'] = images
     return loader
 
 
 def _pipelines(node: Any) -> Iterator[list[dict]]:
-    """All pipelines in a config."""
+    """Yield all pipelines in a config."""
     if isinstance(node, dict):
         if isinstance(node.get('pipeline'), list):
             yield node['pipeline']
@@ -90,8 +101,16 @@ def _pipelines(node: Any) -> Iterator[list[dict]]:
 
 
 def evaluate(config: Config, weights: str | None, loader: dict, device: str | None) -> dict[str, float]:
-    """Percent by ``<metric>/<mode>``, and ``alpha1/<mode>`` of a model with dynamic routing, of one pass over the
-    data.
+    """Evaluate a model in one pass over the data.
+
+    Args:
+        config: Config of the model.
+        weights: Checkpoint; None for the one that the config names.
+        loader: Dataloader of :func:`sweep_data`.
+        device: As torch names it; None for a GPU if there is one.
+
+    Returns:
+        Percent by ``<metric>/<mode>``, and for a model with dynamic routing its ``alpha1/<mode>``.
     """
     model = load_model(config, weights, device)
     data = Runner.build_dataloader(loader, seed=0)
@@ -110,14 +129,17 @@ def evaluate(config: Config, weights: str | None, loader: dict, device: str | No
 
 
 def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample], Tensor | None]:
-    """The predicted samples of a batch, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask,
-    mean over attentions; None of a model without dynamic routing.
+    """Predict a batch.
+
+    Returns:
+        The predicted samples, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask, averaged
+        over attentions; None for a model without dynamic routing.
     """
     decoder: SAMMaskDecoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
     plugins = [plugin for plugin in decoder.plugins if isinstance(plugin, DeformableSamplingPlugin)]
     if not plugins or not len(plugins[0].routers):
         return model.test_step(batch), None
-    orders: list[Tensor] = []  # prompts are decoded by their number of tokens
+    orders: list[Tensor] = []  # prompts are decoded in groups of equal token counts
     hook = decoder.register_forward_pre_hook(lambda module, args: orders.append(args[1].order))
     try:
         with plugins[0].recording(sampling=False) as records:
@@ -130,8 +152,9 @@ def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample
 
 
 def curves(results: dict[str, float], noise: Sequence[float], points: Sequence[int]) -> dict[str, dict[str, list]]:
-    """Sweep -> metric (and alpha1, where it is) -> values. The clean box, of which there is one draw, agrees with
-    itself: its ST is 100. What has no value otherwise is NaN.
+    """Return sweep -> metric (and alpha1 if the model has it) -> values.
+
+    There is one draw of the clean box, which agrees with itself, so its ST is 100. Other missing values are NaN.
     """
     names = [*METRIC_NAMES, *[ALPHA] * any(key.startswith(f'{ALPHA}/') for key in results)]
     return {
@@ -172,49 +195,50 @@ def draw(report: dict) -> bytes:
 
 
 def table(report: dict) -> str:
-    """A row for each model and prompt."""
+    """Return the report as text, a row for each model and prompt."""
     names = _names(report)
-    lines = ['model'.ljust(20) + 'prompt'.ljust(18) + ''.join(metric.rjust(9) for metric in names)]
+    rows = []
     for name, model in report['models'].items():
         for sweep, (mode, _) in SWEEPS.items():
             for place, value in enumerate(report[sweep]):
-                numbers = ''.join(
-                    f'{model[sweep][metric][place]:9.{2 if metric in METRIC_NAMES else 3}f}'
-                    if metric in model[sweep]
-                    else '-'.rjust(9)
-                    for metric in names
-                )
-                lines.append(name.ljust(20) + mode.format(value).ljust(18) + numbers)
-    return '\n'.join(lines)
+                cells = [_cell(metric, model[sweep].get(metric), place) for metric in names]
+                rows.append([name, mode.format(value), *cells])
+    return text_table(('model', 'prompt', *names), rows, left=2)
+
+
+def _cell(metric: str, values: list[float] | None, place: int) -> str:
+    if values is None:
+        return '-'
+    return f'{values[place]:.{2 if metric in METRIC_NAMES else 3}f}'
 
 
 def _names(report: dict) -> list[str]:
-    """Metrics, and alpha1 where a model has it."""
+    """Return the names of the metrics, and alpha1 if a model has it."""
     routed = any(ALPHA in sweep for model in report['models'].values() for sweep in model.values())
     return [*METRIC_NAMES, *[ALPHA] * routed]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line, checked."""
+    """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', nargs='+', action='append', required=True, metavar='NAME CONFIG [WEIGHTS]')
-    parser.add_argument('--noise', nargs='*', type=float, default=[0, 0.2, 0.4, 0.6, 0.8, 1.0], help='of the box')
+    parser.add_argument('--noise', nargs='*', type=float, default=[0, 0.2, 0.4, 0.6, 0.8, 1.0], help='noise of boxes')
     parser.add_argument('--points', nargs='*', type=int, default=[1, 2, 3, 5, 10, 20], help='numbers of points')
-    parser.add_argument('--draws', type=int, default=20, help='of each prompt but the clean box')
-    parser.add_argument('--images', type=int, help='use only the first IMAGES of each dataset')
+    parser.add_argument('--draws', type=int, default=20, help='random draws of each prompt except the clean box')
+    parser.add_argument('--images', type=int, help='number of images of each dataset, from the first (default: all)')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
     parser.add_argument('--overwrite', action='store_true', help="replace the user's files in --out, too")
     args = parser.parse_args(arguments)
     names = [model[0] for model in args.model]
     if any(len(model) not in (2, 3) for model in args.model) or len(set(names)) < len(names):
-        parser.error(f'--model {args.model}: expected NAME CONFIG [WEIGHTS] each time, names all different')
+        parser.error(f'--model {args.model}: expected NAME CONFIG [WEIGHTS] for each model, with different names')
     for name, values, least in (('noise', args.noise, 0), ('points', args.points, 1), ('draws', [args.draws], 2)):
         for value in values:
             if value < least:
                 parser.error(f'--{name} {value:g}: expected {least} or more')
     if not args.noise and not args.points:
-        parser.error('--noise and --points are both empty, expected one of them')
+        parser.error('--noise and --points are both empty; expected values for one of them')
     return args
 
 
@@ -232,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
             results = evaluate(config, weights[0] if weights else None, loader, args.device)
             models[name] = curves(results, args.noise, args.points)
     except (InferenceError, ValueError, OSError) as error:
-        print(f'analyze_robustness.py: error: {error}', file=sys.stderr)
+        print(f'analyze-robustness: error: {error}', file=sys.stderr)
         return 2
     report = dict(noise=args.noise, points=args.points, draws=args.draws, models=models)
     results_folder.write(FILES[0], f'{json.dumps(report, indent=1)}\n'.encode())

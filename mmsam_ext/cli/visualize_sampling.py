@@ -1,13 +1,13 @@
-"""Where the mask token looks: SAM against Stable-SAM, as in the paper's Figure 4.
+"""Draw where the mask token looks, without and with deformable sampling, as in Stable-SAM's Figure 4.
 
-Usage: python tools/visualize_sampling.py IMAGE CONFIG --box X1 Y1 X2 Y2 --out PICTURE [--weights FILE]
-       python tools/visualize_sampling.py IMAGE CONFIG --point X Y [--point X Y ...] --out PICTURE
-           [--block 1] [--top 80]
+    python -m mmsam_ext visualize-sampling IMAGE CONFIG --box X1 Y1 X2 Y2 --out PICTURE [--weights FILE]
+    python -m mmsam_ext visualize-sampling IMAGE CONFIG --point X Y [--point X Y ...] --out PICTURE
+        [--block 1] [--top 80]
 
 Draws the image with the prompt, the mask, and the image features that the mask token attends to most in a two-way
-block: a circle at each place that is sampled, its area by the attention weight (mean over heads). On the left without
-deformable sampling in any decoder, on the right with it. Coordinates are pixels of the image. Places in the padding of
-the network's input are not drawn.
+block: a circle at each sampled place, whose area is the attention weight (mean over heads). The left panel is without
+deformable sampling in any decoder, the right panel with it. Coordinates are pixels of the image. Places in the padding
+of the network's input are not drawn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GAP = 8  # pixels between the pictures
 
 
 class Look(NamedTuple):
-    """What a decoder does with one prompt, N image tokens.
+    """What a decoder does with one prompt; N is the number of image tokens.
 
     Attributes:
         mask: (H, W) bool at the image's size.
@@ -58,10 +58,10 @@ class Look(NamedTuple):
 
 
 def decoder_of(model: PromptableSegmentor) -> tuple[SAMMaskDecoder, DeformableSamplingPlugin]:
-    """The decoder that makes the final mask, and its plugin.
+    """Return the decoder that makes the final mask, and its DeformableSamplingPlugin.
 
     Raises:
-        InferenceError: it has none.
+        InferenceError: The decoder has no such plugin.
     """
     decoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
     for plugin in decoder.plugins:
@@ -71,13 +71,13 @@ def decoder_of(model: PromptableSegmentor) -> tuple[SAMMaskDecoder, DeformableSa
 
 
 def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, deformable: bool) -> Look:
-    """Predict one prompt on the image that is set, with the deformable sampling or as if there were none."""
+    """Predict one prompt on the image that is set, with deformable sampling or without it."""
     decoder, plugin = decoder_of(inferencer.model)
     if not 0 <= block < len(decoder.transformer.layers):
         raise InferenceError(f'--block {block}, expected 0 to {len(decoder.transformer.layers) - 1}')
     attention = decoder.transformer.layers[block].cross_attn_token_to_image
     seen: list[Tensor] = []
-    hook = attention.register_forward_pre_hook(  # after the plugins' own
+    hook = attention.register_forward_pre_hook(  # runs after the plugins' hooks
         lambda module, args, kwargs: seen.append(attention_weights(module, kwargs['q'], kwargs['k'])), with_kwargs=True
     )
     try:
@@ -97,7 +97,7 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
 
 @contextmanager
 def without_sampling(model: PromptableSegmentor) -> Iterator[None]:
-    """Within this context no decoder has deformable sampling: neither the final one nor those that draft."""
+    """Within this context, take deformable sampling out of all decoders: the final one and those that draft."""
     kept = {part: part.plugins for part in model.modules() if isinstance(part, SAMMaskDecoder)}
     for decoder, plugins in kept.items():
         decoder.plugins = nn.ModuleList([one for one in plugins if not isinstance(one, DeformableSamplingPlugin)])
@@ -109,7 +109,7 @@ def without_sampling(model: PromptableSegmentor) -> Iterator[None]:
 
 
 def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Tensor:
-    """Points (N, 2) in pixels of the feature map of `size` (h, w) -> in pixels of the image as it was read."""
+    """Convert points (N, 2) from pixels of the feature map of `size` (h, w) to pixels of the image as it was read."""
     (height, width), meta = encoded.input_size, encoded.meta  # of the network input, padded
     (old_h, old_w), (new_h, new_w) = meta['ori_shape'][:2], meta['img_shape'][:2]  # before and after resizing
     stride = torch.tensor([width / size[1], height / size[0]])
@@ -117,7 +117,13 @@ def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Te
 
 
 def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
-    """Queries (1, K, C), keys (1, N, C) as they enter SAM's attention -> (N,) of the mask token, mean over heads."""
+    """Return the attention weights (N,) of the mask token, averaged over heads.
+
+    Args:
+        attention: An attention of SAM's two-way transformer.
+        queries: Its queries (1, K, C), as they enter it.
+        keys: Its keys (1, N, C), as they enter it.
+    """
     q = attention.q_proj(queries)[0, 1].unflatten(0, (attention.num_heads, -1))  # (heads, c); token 0 is IoU
     k = attention.k_proj(keys)[0].unflatten(1, (attention.num_heads, -1)).transpose(0, 1)  # (heads, N, c)
     scores = (k @ q.unsqueeze(-1)).squeeze(-1) / q.shape[-1] ** 0.5
@@ -125,7 +131,7 @@ def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Te
 
 
 def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, top: int) -> np.ndarray:
-    """One panel: `image` (H, W, 3) uint8 RGB with mask, prompt and the `top` places of most weight."""
+    """Draw one panel: `image` (H, W, 3) uint8 RGB with mask, prompt and the `top` places of largest weight."""
     canvas = image.copy()
     draw_mask(canvas, seen.mask, BLUE, 0.35)
     places = seen.places.round().long().tolist()
@@ -142,21 +148,21 @@ def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, t
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line, checked."""
+    """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('image', help='image file')
     parser.add_argument('config', help='name or path of a config with DeformableSamplingPlugin')
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
     parser.add_argument('--box', nargs=4, type=float, metavar=('X1', 'Y1', 'X2', 'Y2'))
     parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
-    parser.add_argument('--block', type=int, default=1, help='two-way block; the second (1) as in the paper')
-    parser.add_argument('--top', type=int, default=80, help='places drawn')
+    parser.add_argument('--block', type=int, default=1, help='index of the two-way block (in the paper 1)')
+    parser.add_argument('--top', type=int, default=80, help='number of places to draw')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', required=True, metavar='PICTURE')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
     if not args.box and not args.point:
-        parser.error('no prompt; expected --box or --point')
+        parser.error('no prompt is given; expected --box or --point')
     return args
 
 
@@ -175,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         image = inferencer.pipeline.load(Source(args.image, path=args.image))['img']
         plain, stable = (look(inferencer, prompt, args.block, deformable) for deformable in (False, True))
     except (InferenceError, OSError) as error:
-        print(f'visualize_sampling.py: error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'visualize-sampling: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     panels = [
@@ -190,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (cv2.error, OSError):
         written = False
     if not written:
-        print(f'visualize_sampling.py: error: cannot write {args.out}', file=sys.stderr)
+        print(f'visualize-sampling: error: cannot write {args.out}', file=sys.stderr)
         return 2
     for name, seen in (('without', plain), ('with', stable)):
         inside = float(seen.weights[torch.from_numpy(_inside(seen, image.shape[:2]))].sum())
@@ -200,12 +206,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _inside(seen: Look, shape: tuple[int, int]) -> np.ndarray:
-    """(N,) bool: whether a sampled place lies on the mask."""
+    """Return (N,) bool, whether a sampled place lies on the mask."""
     x, y = seen.places.round().long().numpy().T
     return seen.mask[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)] & _on_image(seen, shape)
 
 
 def _on_image(seen: Look, shape: tuple[int, int]) -> np.ndarray:
-    """(N,) bool: whether a sampled place lies on the image of `shape` (H, W), and not in the padding."""
+    """Return (N,) bool, whether a sampled place lies on the image of `shape` (H, W) and not in the padding."""
     limit = torch.tensor([shape[1], shape[0]]) - 0.5
     return ((seen.places >= -0.5) & (seen.places < limit)).all(1).numpy()

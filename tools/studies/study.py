@@ -1,4 +1,4 @@
-"""What a study of ``tools/reproduce.py`` is made of: variants as differences from a shipped config, data, seeds."""
+"""The parts of a study of ``tools/reproduce.py``: variants as differences from a shipped config, data and seeds."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from mmengine.config import Config
 
 from mmsam_ext.checkpoints.base import file_hash
 from mmsam_ext.checkpoints.loaders import PACKAGED, asset_path
+from mmsam_ext.config_files import packaged_config
+from mmsam_ext.nearest import did_you_mean
 
-REPO = Path(__file__).resolve().parents[2]
-CONFIGS = REPO / 'configs'
+TOOLS = Path(__file__).resolve().parents[1]
+#: The checkout, which holds data/ and the pages of results; for an installed package the current folder.
+ROOT = TOOLS.parent if (TOOLS.parent / 'mmsam_ext').is_dir() else Path.cwd()
 #: Changes to a config: key with dots -> value, as --cfg-options takes them, or a function of the config so far.
 Options = Mapping[str, Any] | Callable[[Config], Mapping[str, Any]]
-#: All training ends before anything is measured: what is reported on is never looked at to choose something.
+#: Nothing is measured before training has ended, so that the data reported on cannot influence a choice.
 NO_VALIDATION = {'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None}
 NO_TRAINING = {'train_dataloader': None, 'train_cfg': None, 'optim_wrapper': None, 'param_scheduler': None}
 
 
 class RunError(RuntimeError):
-    """A run failed; the message has the end of its log."""
+    """A run that failed. The message has the end of its log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +39,11 @@ class Variant:
     """A row of a study's table.
 
     Attributes:
-        name: Unique in its study.
+        name: Its name, unique in the study.
         options: Differences from the study's config.
-        share: Of the study's training steps, where it takes more or fewer of them.
-        trained: False: it is tested as the weights are, once, as no seed has a say.
-        data: The data that it is run on; empty: all of the study's.
+        share: Its number of training steps as a share of the study's.
+        trained: Whether it is trained; if not, it is tested once with the study's weights, whatever the seed.
+        data: Names of the data that it runs on; empty for all of the study's.
     """
 
     name: str
@@ -52,7 +55,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Column:
-    """A result in a study's table: its title, the key that tools/test.py writes, and decimal digits."""
+    """A column of a study's table: its title, the key that tools/test.py writes, and the decimal digits."""
 
     title: str
     key: str
@@ -61,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Claim:
-    """That one variant does better than another, by a key of the results (smaller is better: `lower`)."""
+    """A claim that one variant is better than another in a metric; with `lower`, smaller values are better."""
 
     better: str
     worse: str
@@ -77,13 +80,13 @@ class Study:
         name: Its name on the command line and of its page in configs/results.
         config: Shipped config that the variants differ from, with '{data}' for the name of the data.
         data: Names of the data, each with a table.
-        iterations: Training steps, on all data or on each.
-        variants: Rows; the speed of others is relative to the first one's.
-        columns: Results.
-        claims: What the paper says, checked under the tables.
-        options: Data -> differences that all variants have on it.
-        weights: What variants that are not trained are tested with.
-        flops: Whether the table says operations.
+        iterations: Number of training steps, one for all data or name of the data -> number.
+        variants: Rows of the tables; speeds are relative to the first.
+        columns: Results in the tables.
+        claims: Claims of the paper, which are checked below the tables.
+        options: Name of the data -> differences of all variants on it.
+        weights: Checkpoint that untrained variants are tested with.
+        flops: Whether the tables show operations.
     """
 
     name: str
@@ -98,15 +101,15 @@ class Study:
     flops: bool = False
 
     def variant(self, name: str) -> Variant:
-        """The variant of this name.
+        """Return the variant of this name.
 
         Raises:
-            ValueError: there is none; lists those there are.
+            ValueError: It does not exist; the message suggests the nearest names.
         """
         return self.variants[pick('variant', [name], [variant.name for variant in self.variants])[0]]
 
     def steps(self, data: str) -> int:
-        """Training steps on some data."""
+        """Return the number of training steps on some data."""
         return self.iterations if isinstance(self.iterations, int) else self.iterations[data]
 
     def runs(
@@ -116,15 +119,16 @@ class Study:
         data: Sequence[str] | None = None,
         only: Sequence[str] | None = None,
     ) -> list[Run]:
-        """All runs or, of some data or variants, these: first a seed of everything, then the next.
+        """Return the runs in their order: all variants on all data with the first seed, then with the next.
 
         Args:
-            seeds: Of training; variants that are not trained have one run, under the first.
-            iterations: Training steps instead of the study's.
-            data, only: Names of data and of variants.
+            seeds: Seeds of training; untrained variants have one run, under the first seed.
+            iterations: Number of training steps instead of the study's.
+            data: Names of the data to run on; None for all.
+            only: Names of the variants to run; None for all.
 
         Raises:
-            ValueError: an unknown name; lists the known ones.
+            ValueError: A name does not exist; the message suggests the nearest names.
         """
         names = [variant.name for variant in self.variants]
         chosen = [self.data[index] for index in pick('data', data, self.data)]
@@ -139,14 +143,14 @@ class Study:
 
 
 def pick(what: str, names: Sequence[str] | None, known: Sequence[str]) -> list[int]:
-    """Places of `names` in `known`, in the order of the latter; all of them for None.
+    """Return the indices of `names` in `known`, in the order of `known`; all of them for None.
 
     Raises:
-        ValueError: an unknown name; lists the known ones.
+        ValueError: A name does not exist; the message suggests the nearest names.
     """
     for name in names or ():
         if name not in known:
-            raise ValueError(f'unknown {what} {name!r}, expected some of: {", ".join(map(repr, known))}')
+            raise ValueError(f'unknown {what} {name!r}; {did_you_mean(name, known)}')
     return [index for index, name in enumerate(known) if names is None or name in names]
 
 
@@ -155,7 +159,11 @@ class Run:
     """One training and its test.
 
     Attributes:
-        iterations: Training steps.
+        study: The study that it belongs to.
+        variant: What is trained and tested.
+        data: Name of the data.
+        seed: Seed of training.
+        iterations: Number of training steps.
     """
 
     study: Study
@@ -170,10 +178,10 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The whole config, but for its work_dir."""
+        """Return the whole config, without a work_dir."""
         config = copy.deepcopy(read_config(self.study.config.format(data=self.data)))
         for options in (NO_VALIDATION, self.study.options.get(self.data, {}), self.variant.options):
-            # A copy: merging takes `_delete_` out of what it is given.
+            # A copy, because merging removes `_delete_` from its argument.
             config.merge_from_dict(copy.deepcopy(dict(options(config) if callable(options) else options)))
         if self.variant.trained:
             set_iterations(config, self.iterations)
@@ -184,39 +192,39 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the config and of the packaged weights that it starts from."""
+        """Return the SHA-256 of the config and of the packaged weights that the run starts from."""
         text = json.dumps([self.config.to_dict(), self.study.weights], sort_keys=True, default=str)
         names = sorted(set(re.findall(rf'{PACKAGED}\w+', text)))
         return hashlib.sha256(''.join([text, *map(weights_hash, names)]).encode()).hexdigest()
 
     def check_unchanged(self) -> None:
-        """What it starts from is still what its fingerprint says.
+        """Check that the packaged weights are still those of the fingerprint.
 
         Raises:
-            RunError: the packaged weights were replaced since.
+            RunError: They were replaced since.
         """
         if replace(self).fingerprint != self.fingerprint:
-            raise RunError('the packaged weights were replaced meanwhile, its result is not kept; start again')
+            raise RunError('the packaged weights were replaced during the run, so its result is not kept; run it again')
 
     def folder(self, work_dir: Path) -> Path:
-        """Where it works. Another config, as one of more steps, has another folder: results never mix."""
+        """Return the folder of the run. Another config, for example with more steps, has another: results never mix."""
         variant = re.sub(r'[^\w%]+', '-', self.variant.name).strip('-').lower()
         return work_dir / self.study.name / self.data / variant / f'seed{self.seed}-{self.fingerprint[:10]}'
 
     def result(self, work_dir: Path) -> dict | None:
-        """What it gave, where it is finished: `metrics`, `cost` (see model_cost.py) and `seconds`."""
+        """Return the result of a finished run (`metrics`, `cost`, `seconds`), None of an unfinished one."""
         path = self.folder(work_dir) / 'result.json'
         return json.loads(path.read_text()) if path.is_file() else None
 
 
 @lru_cache
 def read_config(name: str) -> Config:
-    """A file of configs/, by its path there without '.py'; not to be changed."""
-    return Config.fromfile(CONFIGS / f'{name}.py')
+    """Return a config of configs/, by its path there without '.py'. It is cached, so it must not be changed."""
+    return Config.fromfile(packaged_config(name))
 
 
 def weights_hash(name: str) -> str:
-    """SHA-256 of packaged weights, as they are now."""
+    """Return the SHA-256 of packaged weights as they are now."""
     path = asset_path(name)
     return _hash_of(path, os.stat(path).st_mtime_ns)
 
@@ -227,7 +235,7 @@ def _hash_of(path: str, modified: int) -> str:
 
 
 def set_iterations(config: Config, iterations: int) -> None:
-    """Make a config train for `iterations`: stretch its schedule, and save one checkpoint at the end."""
+    """Set the number of training steps, stretch the learning rate's schedule, and keep one checkpoint at the end."""
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.update(max_iters=iterations, val_interval=iterations)
     config.default_hooks.checkpoint.interval = iterations
