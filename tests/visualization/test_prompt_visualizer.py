@@ -174,3 +174,29 @@ def test_contact_sheet(tmp_path: Path) -> None:
     assert torch.tensor(sheet[58:, 108:].copy()).unique().tolist() == sorted(drawing.BACKGROUND)
     with raises_naming(ValueError, '0 images', '2 columns'):
         contact_sheet([], 2, path)
+
+
+def test_modes_side_by_side(predicted: Make) -> None:
+    """Three modes in rows of two: the third is below the first, and the place beside it is background."""
+    truth = np.zeros((1, 320, 320), bool)
+    truth[:, 100:200, 100:200] = True
+    prompts = Prompts.create(boxes=[[100, 100, 199, 199]] * 3, mode_ids=[0, 1, 2], modes=('a', 'b', 'c'))
+    sample = predicted(np.repeat(truth, 3, 0), truth, prompts, (320, 320))
+    image = np.full((320, 320, 3), 90, np.uint8)
+    tall, wide = (
+        PromptVisualizer(alpha=1.0, modes_per_row=columns).compose(image, sample, draw_gt=True, draw_pred=True)
+        for columns in (1, 2)
+    )
+    width = tall.shape[1]
+    bar = round(13 * 1.7)
+    row, title = (tall.shape[0] - bar) // 3, bar
+    assert wide.shape == (title + 2 * row, 2 * width + 12, 3)
+    first, second, third = (tall[title + index * row : title + (index + 1) * row] for index in range(3))
+    assert (wide[title : title + row, :width] == first).all() and (wide[title : title + row, -width:] == second).all()
+    assert (wide[title + row :, :width] == third).all() and (wide[title + row :, width:] == drawing.BACKGROUND).all()
+
+
+@pytest.mark.parametrize('field', ['modes_per_row', 'max_draws'])
+def test_numbers_below_one(field: str) -> None:
+    with raises_naming(ValueError, 'PromptVisualizer', f'{field}=0'):
+        PromptVisualizer(**{field: 0})
