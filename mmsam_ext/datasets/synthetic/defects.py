@@ -1,4 +1,4 @@
-"""Procedural surface defects: an outline (coverage 0..1) and what it does to the surface."""
+"""Procedural surface defects: an outline, as coverage in [0, 1], and its effect on the surface."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ DEFECTS = ('scratch', 'blob', 'dent', 'stain', 'crack', 'missing')
 
 
 def draw_defect(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, kind: str, most: float) -> None:
-    """Draw one defect at a random place, in place.
+    """Draw one defect at a random position; `image` and `mask` are changed in place.
 
     Args:
+        rng: Source of all random numbers.
         image: (H, W, 3) float32 surface.
         mask: (H, W) uint8, set to 1 where the defect covers half of a pixel or more.
         kind: One of :data:`DEFECTS`.
-        most: Largest share of the image that its bounding shape may cover; the smallest is 0.1 %.
+        most: Largest share of the image that the defect's bounding shape may cover; the smallest is 0.1 %.
     """
     height, width = mask.shape
     short = min(height, width)
@@ -41,27 +42,27 @@ def draw_defect(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, k
 
 
 def _apply(rng: np.random.Generator, kind: str, crop: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float32: `crop` (h, w, 3) with a defect of coverage `alpha` (h, w) in [0, 1]."""
+    """Return `crop` (h, w, 3) with a defect of coverage `alpha` (h, w) in [0, 1], as float32."""
     level, spread = (float(value[0, 0]) for value in cv2.meanStdDev(crop[..., 1]))
     strength = max(rng.uniform(10, 65), rng.uniform(0.7, 1.6) * spread)
     if kind in ('crack', 'blob'):
         sign = -1 if rng.random() < 0.85 else 1
     else:
         sign = -1 if rng.random() < 0.5 else 1
-    if not 0.4 * strength < level < 255 - 0.4 * strength:  # no room on this side of the surface's own level
+    if not 0.4 * strength < level < 255 - 0.4 * strength:  # the surface is too dark or too bright for this sign
         sign = 1 if level < 128 else -1
     change = np.float32(sign * strength)
     if kind == 'missing':
         return mix(alpha, crop, replacement(rng, crop))
     if kind == 'dent':
-        # Light from one side on a hollow: one flank is dark, the opposite bright.
+        # A hollow lit from one side: one flank is dark, the opposite one bright.
         size = max(3, int(min(alpha.shape) * rng.uniform(0.15, 0.45)) | 1)
         hollow = cv2.blur(alpha, (size, size), borderType=cv2.BORDER_CONSTANT)
         along = direction(rng)
         slope = along[0] * cv2.Sobel(hollow, cv2.CV_32F, 1, 0) + along[1] * cv2.Sobel(hollow, cv2.CV_32F, 0, 1)
         delta = slope * (abs(change) * 1.6 / max(float(np.abs(slope).max()), 1e-6)) * alpha + 0.25 * change * alpha
     elif kind == 'stain':
-        if rng.random() < 0.4:  # wear: the texture is rubbed smooth
+        if rng.random() < 0.4:  # wear: the texture is smoothed
             crop = mix(alpha, crop, cv2.blur(crop, (7, 7)))
         delta = alpha * change * np.float32(0.7)
         if rng.random() < 0.4:
@@ -82,14 +83,14 @@ def _apply(rng: np.random.Generator, kind: str, crop: np.ndarray, alpha: np.ndar
 
 
 def _canvas(points: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """An empty (h, w) uint8 canvas around `points` (n, 2), and the (2,) offset to subtract from them."""
+    """Return an empty (h, w) uint8 canvas for `points` (n, 2), and the offset (2,) to subtract from them."""
     low = points.min(0) - margin
     w, h = np.ceil(points.max(0) + margin - low).astype(int) + 1
     return np.zeros((h, w), np.uint8), low
 
 
 def _scratch(rng: np.random.Generator, short: int) -> np.ndarray:
-    """(h, w) uint8: a long thin line, straight or gently bent, sometimes in company."""
+    """Return a long thin line, straight or slightly bent, sometimes with a second one, as (h, w) uint8 coverage."""
     length = short * np.exp(rng.uniform(np.log(0.12), np.log(0.85)))
     width = short / 256 * np.exp(rng.uniform(np.log(1.6), np.log(6)))
     line = random_walk(rng, 24, length, rng.uniform(0, 0.12))
@@ -103,7 +104,7 @@ def _scratch(rng: np.random.Generator, short: int) -> np.ndarray:
 
 
 def _crack(rng: np.random.Generator, short: int) -> np.ndarray:
-    """(h, w) uint8: a jagged line that thins out and branches."""
+    """Return a jagged line that branches and becomes thinner, as (h, w) uint8 coverage."""
     length = short * np.exp(rng.uniform(np.log(0.12), np.log(0.8)))
     width = short / 256 * np.exp(rng.uniform(np.log(1.6), np.log(4.5)))
     number = max(8, round(length / short * 40))
@@ -123,7 +124,7 @@ def _crack(rng: np.random.Generator, short: int) -> np.ndarray:
 
 
 def _area(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray:
-    """(h, w) uint8: a smooth blob, an oval dent, or a jagged piece of about `extent` pixels."""
+    """Return a smooth blob, an oval dent or a jagged piece of about `extent` pixels, as (h, w) uint8 coverage."""
     number = 64
     if kind == 'missing':
         outline = circle(number) * fourier_radius(rng, number, 0.4, 14)[:, None]
@@ -134,19 +135,19 @@ def _area(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray:
     outline = (outline * stretch) @ rotation(rng.uniform(0, np.pi))
     canvas, low = _canvas(outline, 3)
     fill(canvas, [outline - low])
-    if kind == 'dent':  # no sharp border
+    if kind == 'dent':  # its border is soft
         size = max(3, int(extent / 8) | 1)
         canvas = cv2.blur(canvas, (size, size), borderType=cv2.BORDER_CONSTANT)
     return canvas
 
 
 def _stain(rng: np.random.Generator, extent: float) -> np.ndarray:
-    """(h, w) uint8: an irregular patch with ragged, sometimes soft edges and islands, of about `extent` pixels."""
+    """Return an irregular patch with ragged or soft edges and islands, of about `extent` pixels, (h, w) uint8."""
     half = max(extent / 2, 4)
     side = 2 * round(1.4 * half) + 1
     axis = (np.arange(side, dtype=np.float32) - side // 2) / np.float32(half)
     squared = axis[None] ** 2 + (axis[:, None] / np.float32(rng.uniform(0.5, 1))) ** 2
     field = 0.8 - squared + np.float32(rng.uniform(0.15, 0.5)) * fractal(rng, side, side, max(half / 1.5, 4))
-    field[squared > 1.7] = -1  # the patch ends before its canvas
+    field[squared > 1.7] = -1  # keeps the patch inside its canvas
     field[side // 2, side // 2] = max(float(field[side // 2, side // 2]), 0.5)
     return (np.clip(field * np.float32(rng.uniform(2, 10)) + 0.5, 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Draws scenes of textured, shaded, overlapping objects for :class:`SyntheticObjectsDataset`."""
+"""Draw scenes of textured, shaded, overlapping objects for :class:`SyntheticObjectsDataset`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from .shapes import draw_shape
 from .textures import blend, direction, fractal, mix, noise, plane, scale, texture
 
-# kind -> odds (relative)
+# kind -> relative probability
 _SHAPES = dict(ellipse=18, polygon=18, star=7, blob=25, bar=9, wire=6, ring=8, glyph=9)
 _TEXTURES = dict(flat=16, gradient=14, noise=18, grain=10, streaks=10, stripes=9, checks=6, spots=9, waves=8)
 
 
 def _pick(rng: np.random.Generator, odds: dict[str, int]) -> str:
-    """A key of `odds`, drawn by its values."""
+    """Draw a key of `odds` with a probability proportional to its value."""
     ticket = int(rng.integers(sum(odds.values())))
     for name, share in odds.items():
         ticket -= share
@@ -27,7 +27,7 @@ def _pick(rng: np.random.Generator, odds: dict[str, int]) -> str:
 
 @dataclass
 class Style:
-    """What a family of objects has in common."""
+    """Shape, texture and colours that a family of objects shares."""
 
     shape: str
     texture: str
@@ -36,7 +36,7 @@ class Style:
 
 
 def make_palette(rng: np.random.Generator) -> np.ndarray:
-    """(n, 3) float32 colours (BGR, 0..255) that a scene is made of: grey, muted around one hue, or free."""
+    """Draw the colours of a scene, (n, 3) float32 BGR in [0, 255]: greys, tints around one hue, or any colours."""
     number = int(rng.integers(3, 8))
     value = rng.uniform(15, 240, (number, 1))
     saturation = rng.random()
@@ -51,7 +51,7 @@ def make_palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def _colors(rng: np.random.Generator, palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two colours of the palette for a texture, jittered; half of the time the second is a shade of the first."""
+    """Draw two jittered colours of the palette for a texture; half of the time the second is a shade of the first."""
     first = palette[int(rng.integers(len(palette)))]
     if rng.random() < 0.5:
         second = first + np.float32(rng.normal(0, 45))
@@ -69,7 +69,7 @@ def make_style(rng: np.random.Generator, palette: np.ndarray, shape: str | None 
 
 
 def draw_background(rng: np.random.Generator, size: tuple[int, int], palette: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32: one texture, or two with a soft or hard border between them (a horizon, a patchy ground)."""
+    """Draw a background (H, W, 3) float32: one texture, or two with a soft or hard border."""
     style = make_style(rng, palette)
     image = blend(texture(rng, *size, style.texture, style.period), *style.colors)
     if rng.random() < 0.4:
@@ -87,17 +87,17 @@ def draw_background(rng: np.random.Generator, size: tuple[int, int], palette: np
 def draw_objects(
     rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, palette: np.ndarray
 ) -> list[tuple[int, ...]]:
-    """Draw 3 to 16 objects into `image` and `labels`, in place.
+    """Draw 3 to 16 objects into `image` and `labels`, which are changed in place.
 
     Returns:
-        The targets: of each the labels that it is made of.
+        For each target, the labels that belong to it.
     """
     short = min(labels.shape)
     number = 3 + int(14 * rng.random() ** 1.3)
     extents = np.exp(rng.uniform(np.log(12), np.log(0.85 * short), number))
-    # Big ones mostly first, or they would hide the rest.
+    # Large objects mostly come first, because they would hide the others.
     extents = extents[np.argsort(-extents * np.exp(rng.normal(0, 0.5, number)))]
-    repetition = rng.uniform(0, 1) ** 2  # share of objects that are like an earlier one
+    repetition = rng.uniform(0, 1) ** 2  # share of objects that look like an earlier one
     styles: list[Style] = []
     targets: list[tuple[int, ...]] = []
     label = 0
@@ -125,10 +125,10 @@ def draw_object(
     part: Style | None,
     label: int,
 ) -> None:
-    """Draw one object of about `extent` pixels, and a part of it as `label` + 1 where `part` is given, in place."""
+    """Draw an object of about `extent` pixels as `label`, and its part as `label` + 1 if `part` is given, in place."""
     height, width = labels.shape
     cover = draw_shape(rng, style.shape, extent)
-    # Its centre is in the image; what lies outside is cut off.
+    # The centre is inside the image; what lies outside is cut off.
     top = round(rng.uniform(0.02, 0.98) * height - cover.shape[0] / 2)
     left = round(rng.uniform(0.02, 0.98) * width - cover.shape[1] / 2)
     cover = np.ascontiguousarray(cover[max(0, -top) : height - top, max(0, -left) : width - left])
@@ -142,7 +142,7 @@ def draw_object(
         color = mix(inner.astype(np.float32) / 255, color, other)
     if rng.random() < 0.6:
         color = scale(color, shading(rng, h, w))
-    # What cannot be seen cannot be learnt: something nearly equal to what is behind it becomes darker or brighter.
+    # An object that nearly equals its background cannot be learnt, so it becomes darker or brighter.
     behind = image[place]
     if np.abs(color[::4, ::4] - behind[::4, ::4]).mean() < 12:
         color += np.float32(rng.uniform(14, 40) * (-1 if behind.mean() > 128 else 1))
@@ -207,7 +207,7 @@ def cast_shadow(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, 
 
 
 def light_scene(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Uneven light over the whole scene, and its contrast and brightness."""
+    """Apply uneven light to the whole scene (H, W, 3) float32, and change its contrast and brightness."""
     height, width = image.shape[:2]
     if rng.random() < 0.4:
         slope = direction(rng)

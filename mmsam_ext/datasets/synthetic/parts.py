@@ -1,4 +1,4 @@
-"""Draws objects that are made of differently textured parts, for :class:`SyntheticPartsDataset`."""
+"""Draw objects made of differently textured parts for :class:`SyntheticPartsDataset`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .textures import blend, direction, mix, plane, scale, texture
 _SHAPES = ('ellipse', 'polygon', 'blob', 'star')
 _SPLITS = ('bands', 'nested', 'cells')
 _TRIES = 12
-#: Difference in grey levels from which neighbouring parts can be told apart.
+#: Difference in grey levels above which neighbouring parts are clearly distinct.
 _CONTRAST = 25
 
 
@@ -25,12 +25,12 @@ def draw_assembly(
     number: int,
     label: int,
 ) -> bool:
-    """Draw an object of about `extent` pixels, of up to `number` parts, where nothing is yet, in place.
+    """Draw an object of about `extent` pixels and up to `number` parts in a free place; arrays are changed in place.
 
-    Its parts have the labels `label` to `label` + `number` - 1. An even shade and an outline belong to the whole.
+    The parts have the labels `label` to `label` + `number` - 1. Shading and an outline belong to the whole object.
 
     Returns:
-        Whether there was room; nothing is drawn where not.
+        Whether there was room; otherwise nothing is drawn.
     """
     cover = draw_shape(rng, _SHAPES[int(rng.integers(len(_SHAPES)))], extent)
     place = _free_place(rng, labels, cover.shape)
@@ -55,7 +55,7 @@ def draw_assembly(
 
 
 def _free_place(rng: np.random.Generator, labels: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice] | None:
-    """A place of (h, w) inside `labels` where nothing is yet, or None."""
+    """Return a place of `shape` (h, w) inside `labels` where nothing is drawn yet, or None."""
     h, w = shape
     height, width = labels.shape
     if h > height or w > width:
@@ -69,7 +69,7 @@ def _free_place(rng: np.random.Generator, labels: np.ndarray, shape: tuple[int, 
 
 
 def _split(rng: np.random.Generator, h: int, w: int, number: int) -> np.ndarray:
-    """(h, w) uint8: which of `number` parts a pixel of an object belongs to."""
+    """Return the part, 0 to `number` - 1, to which each pixel of an object belongs, (h, w) uint8."""
     kind = _SPLITS[int(rng.integers(len(_SPLITS)))]
     if kind == 'bands':
         slope = direction(rng)
@@ -87,7 +87,7 @@ def _split(rng: np.random.Generator, h: int, w: int, number: int) -> np.ndarray:
 
 
 def _other_style(rng: np.random.Generator, palette: np.ndarray, others: list[Style]) -> Style:
-    """A style whose colour differs from those of the parts before."""
+    """Draw a style whose mean colour differs from those of the earlier parts."""
     style = make_style(rng, palette)
     for _ in range(_TRIES):
         mean = np.mean(style.colors, 0)

@@ -1,4 +1,4 @@
-"""Base of the datasets whose samples are computed, not read."""
+"""`ProceduralDataset`: base of the datasets whose samples are computed instead of read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOADERS = ('LoadImageFromFile', 'LoadAnnotations', 'LoadBinaryMask')
 
 
 class ProceduralDataset(BaseSegDataset):
-    """Samples that depend on (seed, index) alone: the same in any worker, process and order, and with no file read.
+    """Compute samples that depend only on (seed, index): they are the same in any worker, process and order.
 
     The pipeline starts with a loaded sample. Transforms that load files (``LoadImageFromFile`` and the like) are left
     out of it, so that it may be shared with datasets of files and with MMSegmentation's inferencer. A sample has `img`
@@ -21,18 +21,18 @@ class ProceduralDataset(BaseSegDataset):
     (virtual, no such file), `sample_id`, `dataset_name`, `defect_class`.
 
     Args:
-        length: Number of samples. Costs nothing: the list of samples is a ``range``.
-        seed: Samples of different seeds are different.
+        length: Number of samples; it costs no memory.
+        seed: Different seeds give different samples.
         size: Height and width of the images in pixels.
         pipeline: As in ``BaseSegDataset``.
         indices: Use only these samples; a number N uses the first N, a negative number -N the last N.
         metainfo: As in ``BaseSegDataset``.
-        filter_cfg: Accepted as in ``BaseSegDataset``, which filters nothing.
+        filter_cfg: Accepted for compatibility; nothing is filtered.
         test_mode: As in ``BaseSegDataset``.
         lazy_init: As in ``BaseSegDataset``.
 
     Raises:
-        ValueError: if `length` or `size` is not positive.
+        ValueError: `length` is less than 1, or `size` is less than 32 pixels.
     """
 
     NAME = 'procedural'
@@ -69,11 +69,11 @@ class ProceduralDataset(BaseSegDataset):
         )
 
     def load_data_list(self) -> range:
-        """The indices of all samples."""
+        """Return the indices of all samples."""
         return range(self.length)
 
     def get_data_info(self, idx: int) -> dict:
-        """What is known of a sample before it is rendered; cheap."""
+        """Return the names of a sample without rendering it, which is fast."""
         self.full_init()
         index = self.data_list[idx]
         return dict(
@@ -87,7 +87,7 @@ class ProceduralDataset(BaseSegDataset):
         )
 
     def load_sample(self, idx: int) -> dict:
-        """The sample as the pipeline receives it, image and targets rendered."""
+        """Render a sample, image and targets, as the pipeline receives it."""
         results = self.get_data_info(idx)
         results.update(self.render(np.random.default_rng([self.seed, self.data_list[idx]])))
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
@@ -99,9 +99,9 @@ class ProceduralDataset(BaseSegDataset):
 
     @abstractmethod
     def render(self, rng: np.random.Generator) -> dict:
-        """Make a sample from `rng` alone: at least `img`, `gt_seg_map` and `defect_class`."""
+        """Render a sample from `rng`: at least `img`, `gt_seg_map` and `defect_class`."""
 
 
 def _loads_files(step: dict | Callable) -> bool:
-    """Whether a step of a pipeline, by its configuration, is one of `LOADERS`; 'mmseg.X' is X."""
+    """Return whether a step of a pipeline is one of `LOADERS`, with or without a scope such as 'mmseg.'."""
     return isinstance(step, dict) and str(step.get('type')).rsplit('.')[-1] in LOADERS

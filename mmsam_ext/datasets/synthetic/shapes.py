@@ -8,15 +8,17 @@ from .textures import fill, stroke
 
 
 def circle(number: int) -> np.ndarray:
-    """(number, 2) float32 points of the unit circle."""
+    """Return `number` points of the unit circle, (number, 2) float32."""
     angle = np.linspace(0, 2 * np.pi, number, endpoint=False, dtype=np.float32)
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def fourier_radius(rng: np.random.Generator, number: int, roughness: float, orders: int = 6) -> np.ndarray:
-    """(number,) float32 radius, 1 on average and at least 0.15, of a smooth random closed curve.
+    """Draw the radius of a smooth closed curve, (number,) float32, with mean 1 and minimum 0.15.
 
     Args:
+        rng: Source of all random numbers.
+        number: Number of points.
         roughness: Amplitude of the first of `orders` harmonics; harmonic k has 1 / k of it on average.
     """
     order = np.arange(1, orders + 1, dtype=np.float32)
@@ -28,13 +30,13 @@ def fourier_radius(rng: np.random.Generator, number: int, roughness: float, orde
 
 
 def rotation(angle: float) -> np.ndarray:
-    """(2, 2) float32 matrix for ``points @ matrix``."""
+    """Return the rotation by `angle` radians as a (2, 2) float32 matrix for ``points @ matrix``."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, sine], [-sine, cosine]], np.float32)
 
 
 def random_walk(rng: np.random.Generator, number: int, length: float, bend: float) -> np.ndarray:
-    """(number, 2) float32 points of a line of `length` that turns by N(0, bend) radians a step, centred on 0."""
+    """Draw a line of `length` that turns by N(0, bend) radians at each step, (number, 2) float32, centred on 0."""
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.standard_normal(number) * bend)
     steps = np.stack([np.cos(heading), np.sin(heading)], 1) * (length / number)
     line = np.cumsum(steps, 0)
@@ -42,16 +44,16 @@ def random_walk(rng: np.random.Generator, number: int, length: float, bend: floa
 
 
 def draw_shape(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray:
-    """A random shape of about `extent` pixels in its longer direction.
+    """Draw a random shape of about `extent` pixels in its longer direction.
 
     Args:
         kind: 'ellipse', 'polygon', 'star', 'blob', 'bar', 'wire', 'ring' or 'glyph'.
 
     Returns:
-        (h, w) uint8 coverage 0..255 in a canvas that fits it, with a border of 2 pixels.
+        (h, w) uint8 coverage in [0, 255], on a canvas that fits the shape with a border of 2 pixels.
 
     Raises:
-        ValueError: on an unknown `kind`.
+        ValueError: `kind` is unknown.
     """
     half = extent / 2
     aspect = rng.uniform(0.35, 1) if rng.random() < 0.6 else 1.0
@@ -97,7 +99,7 @@ def draw_shape(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray
     if thickness:
         stroke(canvas, contours[0] - low, thickness)
     elif kind == 'glyph':
-        for contour in contours:  # one by one: strokes of a letter unite where they cross
+        for contour in contours:  # one by one, so that strokes unite where they cross
             fill(canvas, [contour - low])
     else:
         fill(canvas, [contour - low for contour in contours + holes])
@@ -105,7 +107,7 @@ def draw_shape(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray
 
 
 def _glyph(rng: np.random.Generator) -> list[np.ndarray]:
-    """Strokes of a letter-like figure: 2 to 4 bars between points of a 3 x 3 grid, each (4, 2), connected."""
+    """Draw a letter-like figure: 2 to 4 connected bars, each (4, 2), between points of a 3 x 3 grid."""
     grid = np.stack(np.meshgrid([-0.8, 0, 0.8], [-0.8, 0, 0.8]), -1).reshape(9, 2)
     nodes = rng.permutation(9)[: int(rng.integers(3, 6))]
     half = rng.uniform(0.12, 0.28)

@@ -12,7 +12,7 @@ SURFACES = ('brushed', 'cast', 'fabric', 'granite', 'tile', 'wood', 'leather', '
 
 
 def surface(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A flawless surface under uneven light.
+    """Draw a flawless surface under uneven light.
 
     Returns:
         (H, W, 3) float32 in about [0, 255].
@@ -29,7 +29,7 @@ def surface(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _relief(rng: np.random.Generator, kind: str, height: int, width: int) -> np.ndarray:
-    """(H, W) float32 texture of standard deviation about 1."""
+    """Return the texture of a surface, (H, W) float32, with a standard deviation of about 1."""
     grain = noise(rng, height, width, 1)
     size = rng.uniform(0.7, 1.6) * min(height, width) / 256  # all features scale with the image
     if kind == 'brushed':
@@ -64,7 +64,7 @@ def _relief(rng: np.random.Generator, kind: str, height: int, width: int) -> np.
 
 
 def _light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(H, W) float32 factor around 1: light that falls off to one side, vignetting, soft spots."""
+    """Return the light as a factor around 1, (H, W) float32: a gradient, vignetting, soft spots."""
     slope = direction(rng)
     light = 1 + plane(height, width, (slope[0] / width, slope[1] / height)) * np.float32(rng.uniform(0, 0.5))
     if rng.random() < 0.5:
@@ -76,10 +76,10 @@ def _light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _distract(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
-    """Add to `value` (H, W) what belongs there: soft lights and shadows, straight seams, a band of polish."""
+    """Add features that are not defects to `value` (H, W): soft highlights and shadows, straight seams, hairlines."""
     height, width = value.shape
     short = min(height, width)
-    for _ in range(int(rng.integers(0, 3))):  # a highlight or shadow, soft over its whole extent
+    for _ in range(int(rng.integers(0, 3))):  # a soft highlight or shadow
         center_y, center_x = rng.uniform(0, height), rng.uniform(0, width)
         radius_y, radius_x = rng.uniform(0.08, 0.3, 2) * short
         rows = np.exp(-(((np.arange(height) - center_y) / radius_y) ** 2)).astype(np.float32)
@@ -91,7 +91,7 @@ def _distract(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
         distance = plane(height, width, slope) / np.float32(spacing) + np.float32(rng.random())
         distance = np.abs(distance - np.rint(distance)) * np.float32(spacing)
         value += np.exp(-((distance / np.float32(rng.uniform(0.8, 2.5))) ** 2)) * np.float32(rng.normal(0, 16))
-    if rng.random() < 0.2:  # faint hairlines of the finish, many and alike
+    if rng.random() < 0.2:  # many similar faint hairlines of the finish
         lines = np.zeros((height, width), np.uint8)
         turn = rng.uniform(0, np.pi)
         for _ in range(int(rng.integers(3, 9))):
@@ -105,7 +105,7 @@ def _distract(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
 
 
 def _tint(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32: grey in six cases of ten, else between a dark and a bright colour close to grey."""
+    """Return `value` (H, W) as a picture (H, W, 3) float32: grey in six of ten cases, otherwise slightly tinted."""
     if rng.random() < 0.6:
         return cv2.merge([value] * 3)
     cast = rng.normal(0, 0.14, 3)
@@ -114,7 +114,7 @@ def _tint(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
 
 
 def replacement(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float32 rough bare material, darker or brighter than `crop` (h, w, 3), for where a surface is gone."""
+    """Return rough bare material, darker or brighter than `crop` (h, w, 3), for a place where the surface is gone."""
     h, w = crop.shape[:2]
     shift = rng.uniform(25, 80) * (1 if rng.random() < 0.3 else -1)
     rough = fractal(rng, h, w, rng.uniform(5, 20)) * np.float32(rng.uniform(3, 16))

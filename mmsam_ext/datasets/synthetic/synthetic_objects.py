@@ -1,4 +1,4 @@
-"""`SyntheticObjectsDataset`: general objects, computed, to pretrain a promptable model on."""
+"""`SyntheticObjectsDataset`: computed general objects for pretraining a promptable model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .textures import degrade
 
 @DATASETS.register_module()
 class SyntheticObjectsDataset(ProceduralDataset):
-    """Images of 3 to 16 textured, shaded, overlapping objects, deterministic by (seed, index), and no defects.
+    """Compute images of 3 to 16 textured, shaded, overlapping objects, which depend only on (seed, index).
 
     Objects have all sizes from about 12 pixels to most of the image; they share colours with the background and their
     neighbours, or are copies of one another, so that colour alone does not separate them. Some have a part of another

@@ -1,4 +1,4 @@
-"""`SyntheticPartsDataset`: objects made of parts, where a point may mean the whole or a part."""
+"""`SyntheticPartsDataset`: computed objects made of parts, where a point may mean the whole or a part."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_PARTS = 4
 
 @DATASETS.register_module()
 class SyntheticPartsDataset(ProceduralDataset):
-    """Images of 1 to 5 separate objects, each of 2 to 4 parts of different texture, deterministic by (seed, index).
+    """Compute images of 1 to 5 separate objects with 2 to 4 parts of different texture; they depend on (seed, index).
 
-    A point on an object is ambiguous by construction: every pixel belongs to a part and to a whole, and nothing in the
-    prompt says which is meant. The task does, and a prompt learning module learns it: with ``asks='whole'`` the targets
+    A point on an object is ambiguous by construction: every pixel belongs to a part and to a whole, and the prompt does
+    not say which is meant. The task decides, and a prompt learning module learns it: with ``asks='whole'`` the targets
     are the objects, with 'part' their parts. The images are the same for both.
 
     Besides the fields of :class:`ProceduralDataset` a sample holds `gt_masks`, (T, H, W) uint8 {0, 1}, the T targets in

@@ -1,7 +1,7 @@
 """Procedural textures, shapes and degradations shared by the synthetic datasets.
 
-Everything draws from the ``numpy.random.Generator`` that it is given and from nothing else, so an image depends on its
-seed alone. Noise is drawn at low resolution and enlarged by cv2, which is what makes generation cheap.
+All functions draw only from the ``numpy.random.Generator`` that they are given, so an image depends only on its seed.
+Noise is drawn at low resolution and enlarged by cv2, which makes generation fast.
 """
 
 from __future__ import annotations
@@ -11,33 +11,36 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-#: Bits of sub-pixel precision of polygon corners handed to cv2.
+#: Bits of sub-pixel precision of polygon corners in cv2.
 _SHIFT = 4
 
 
 @lru_cache(maxsize=8)
 def _ramp(length: int) -> np.ndarray:
-    """(length,) float32 0, 1, 2, ...; cached because every texture needs one."""
+    """Return 0, 1, 2, ... as (length,) float32; cached, because every texture needs it."""
     return np.arange(length, dtype=np.float32)
 
 
 def direction(rng: np.random.Generator) -> tuple[float, float]:
-    """A random unit vector (x, y)."""
+    """Draw a random unit vector (x, y)."""
     angle = rng.uniform(0, 2 * np.pi)
     return float(np.cos(angle)), float(np.sin(angle))
 
 
 def plane(height: int, width: int, slope: tuple[float, float]) -> np.ndarray:
-    """(H, W) float32 x * slope[0] + y * slope[1], 0 at the centre."""
+    """Return x * slope[0] + y * slope[1], with 0 at the centre, as (H, W) float32."""
     columns = (_ramp(width) - (width - 1) / 2) * np.float32(slope[0])
     rows = (_ramp(height) - (height - 1) / 2) * np.float32(slope[1])
     return rows[:, None] + columns[None]
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, cell_y: float | None = None) -> np.ndarray:
-    """Smooth noise of unit variance at its grid points.
+    """Draw smooth noise with unit variance at its grid points.
 
     Args:
+        rng: Source of all random numbers.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
         cell: Grid spacing in pixels along x (and y where `cell_y` is None); 1 or less is white noise.
         cell_y: Grid spacing along y, for noise that is stretched in one direction.
 
@@ -53,7 +56,7 @@ def noise(rng: np.random.Generator, height: int, width: int, cell: float, cell_y
 
 
 def fractal(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
-    """(H, W) float32 sum of `octaves` noises, each of half the cell and 0.6 of the amplitude of the one before."""
+    """Draw a sum of noises, (H, W) float32; each has half the cell and 0.6 of the amplitude of the previous."""
     total = noise(rng, height, width, cell)
     for octave in range(1, octaves):
         total += np.float32(0.6**octave) * noise(rng, height, width, cell / 2**octave)
@@ -61,9 +64,12 @@ def fractal(rng: np.random.Generator, height: int, width: int, cell: float, octa
 
 
 def texture(rng: np.random.Generator, height: int, width: int, kind: str, period: float) -> np.ndarray:
-    """A scalar texture, to be used as the blend between two colours.
+    """Draw a scalar texture, which serves as the blend between two colours.
 
     Args:
+        rng: Source of all random numbers.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
         kind: 'flat', 'gradient', 'noise', 'grain', 'streaks', 'stripes', 'checks', 'spots' or 'waves'.
         period: Typical feature size in pixels.
 
@@ -71,7 +77,7 @@ def texture(rng: np.random.Generator, height: int, width: int, kind: str, period
         (H, W) float32 in [0, 1].
 
     Raises:
-        ValueError: on an unknown `kind`.
+        ValueError: `kind` is unknown.
     """
     if kind == 'flat':
         return np.full((height, width), 0.5, np.float32)
@@ -103,47 +109,48 @@ def texture(rng: np.random.Generator, height: int, width: int, kind: str, period
 
 
 def _band(phase: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: a triangle wave of period 1 of `phase`, sharpened to a band of random width."""
+    """Return a triangle wave of `phase` with period 1, sharpened to bands of random width, (H, W) float32 in [0, 1]."""
     wave = np.abs(phase - np.rint(phase)) * 2
     sharpness = rng.uniform(1, 5)
     return np.clip((wave - rng.uniform(0.35, 0.65)) * sharpness + 0.5, 0, 1)
 
 
 def blend(value: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32: `first` (3,) where `value` (H, W) is 0, `second` (3,) where it is 1."""
+    """Blend two colours: `first` (3,) where `value` (H, W) is 0, `second` (3,) where it is 1 -> (H, W, 3) float32."""
     # cv2, because numpy is slow on a last dimension of three.
     return cv2.transform(value, np.stack([second - first, first], 1).astype(np.float32))
 
 
 def mix(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32: `first` (H, W, 3) where `share` (H, W) is 0, `second` (H, W, 3) where it is 1."""
+    """Blend two pictures (H, W, 3): `first` where `share` (H, W) is 0, `second` where it is 1 -> (H, W, 3) float32."""
     return cv2.blendLinear(np.ascontiguousarray(first), np.ascontiguousarray(second), 1 - share, share)
 
 
 def scale(image: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32 `image` times `factor` (H, W)."""
+    """Multiply `image` (H, W, 3) by `factor` (H, W)."""
     return cv2.multiply(image, cv2.merge([factor] * 3))
 
 
 def fill(canvas: np.ndarray, contours: list[np.ndarray]) -> None:
-    """Fill closed contours, each (n, 2) float x y in pixels, into `canvas` (H, W) uint8 with 255, edges smoothed.
+    """Fill closed contours, each (n, 2) float (x, y) in pixels, into `canvas` (H, W) uint8 with 255 and smooth edges.
 
-    Contours of one call cancel where they overlap (even-odd rule), which is how holes are made.
+    Contours of one call cancel where they overlap (even-odd rule); this makes holes.
     """
     fixed = [np.rint(contour * 2**_SHIFT).astype(np.int32) for contour in contours]
     cv2.fillPoly(canvas, fixed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
 def stroke(canvas: np.ndarray, line: np.ndarray, width: float, closed: bool = False) -> None:
-    """Draw a line (n, 2) float x y in pixels of `width` pixels (at least 1) into `canvas` (H, W) uint8 with 255."""
+    """Draw a line, (n, 2) float (x, y) in pixels, `width` pixels wide (at least 1), into `canvas` (H, W) with 255."""
     fixed = np.rint(line * 2**_SHIFT).astype(np.int32)
     cv2.polylines(canvas, [fixed], closed, 255, max(1, round(width)), lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
 def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """What cameras and files do to an image: blur, loss of resolution, noise, JPEG, or nothing.
+    """Degrade an image as cameras and files do: blur, loss of resolution, noise, JPEG, or nothing.
 
     Args:
+        rng: Source of all random numbers.
         image: (H, W, 3) float32 in about [0, 255].
 
     Returns:
@@ -158,7 +165,7 @@ def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.6:
         strength = np.float32(rng.uniform(0, 1) ** 2 * 22)
-        # One noise for all channels half of the time: sensors that are grey, or luminance noise.
+        # Half of the time all channels share the noise, as with grey sensors and luminance noise.
         channels = 1 if rng.random() < 0.5 else 3
         grain = rng.standard_normal((height, width, channels), dtype=np.float32)
         image = image + strength * grain
