@@ -28,8 +28,9 @@ def requirements(name: str) -> list[str]:
 
 
 class BuildWithConfigs(build_py):
-    """Copy ``configs/``, ``tools/`` and ``requirements/`` into the package's ``.mim/``. A checkout, and what
-    ``pip install -e`` installs, needs no copy.
+    """Copy ``configs/``, ``tools/`` and ``requirements/`` into the package's ``.mim/``.
+
+    A checkout, and what ``pip install -e`` installs, needs no copy.
     """
 
     def run(self) -> None:

@@ -11,8 +11,10 @@ __version__ = '0.1.0'
 
 
 def register() -> None:
-    """Import every component, so that it is in MMSeg's registries. Importing the package does this already, except in
-    ``python -m mmsam_ext``, which must list its commands without loading PyTorch.
+    """Import every component, so that it is in MMSeg's registries.
+
+    Importing the package does this already, except in ``python -m mmsam_ext``, which must list its commands without
+    loading PyTorch.
     """
     from . import compat
 

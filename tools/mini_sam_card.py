@@ -34,6 +34,8 @@ def measure(name: str, weights: str, images: int | None, **options: object) -> d
     """Test `weights` by the config `name` and return all metrics.
 
     Args:
+        name: Name of the config.
+        weights: Path of the checkpoint.
         images: Use only the first `images` of the test set; None uses all.
         options: Further changes to the config, keys with ``__`` in place of dots.
     """

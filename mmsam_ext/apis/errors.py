@@ -9,8 +9,9 @@ _ALLOCATION = ('allocate', 'out of memory')
 
 
 class InferenceError(ValueError):
-    """Reports a model name, weights, an image or a prompt that cannot be used. The message names what came and what
-    was expected; bytes of file names that are not UTF-8 are written as escapes.
+    """Report a model name, weights, an image or a prompt that cannot be used.
+
+    The message names what came and what was expected; bytes of file names that are not UTF-8 are written as escapes.
     """
 
     def __init__(self, message: str) -> None:

@@ -79,6 +79,7 @@ def load_model(
     Only tensors are taken from a checkpoint; a config inside of it (``meta['config']``) is code, and stays untouched.
 
     Args:
+        config: A config with a field `model`.
         weights: Path or URL of a checkpoint, or 'mmsam_ext://NAME'; None: the one that ``model.init_cfg`` names.
         device: As for :class:`torch.device`; None: a GPU if there is one.
         untrained: Take weights that lack parts which this config adds to SAM and which training brings.

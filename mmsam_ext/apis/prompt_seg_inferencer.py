@@ -165,8 +165,20 @@ class PromptSegInferencer:
     ) -> Iterator[dict[str, Any]]:
         """Segment images one by one, and keep no result: for folders whose masks do not fit into memory.
 
+        Arguments are checked at once, images when their turn comes.
+
         Args:
-            As for calling the inferencer. They are checked at once, images when their turn comes.
+            inputs: See :meth:`__call__`, as for all other arguments.
+            boxes: See :meth:`__call__`.
+            points: See :meth:`__call__`.
+            point_labels: See :meth:`__call__`.
+            masks: See :meth:`__call__`.
+            multimask: See :meth:`__call__`.
+            batch_size: See :meth:`__call__`.
+            out_dir: See :meth:`__call__`.
+            return_vis: See :meth:`__call__`.
+            return_logits: See :meth:`__call__`.
+            overwrite: See :meth:`__call__`.
 
         Yields:
             Of each image its prediction, with `overlay` (H', W', 3) uint8 RGB where `return_vis`; or `path`, `name` and
@@ -291,7 +303,11 @@ class PromptSegInferencer:
         """Segment the image of :meth:`set_image`; it is not encoded again.
 
         Args:
-            boxes, points, point_labels, masks, multimask: As in :meth:`__call__`, for one image.
+            boxes: See :meth:`__call__`, for one image.
+            points: See :meth:`__call__`, for one image.
+            point_labels: See :meth:`__call__`, for one image.
+            masks: See :meth:`__call__`, for one image.
+            multimask: See :meth:`__call__`.
             return_logits: Return logits (foreground > 0) in place of masks.
 
         Returns:

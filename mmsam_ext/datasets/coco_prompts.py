@@ -19,8 +19,9 @@ from .transforms import LoadPrompts
 
 @DATASETS.register_module()
 class CocoPromptDataset(BaseSegDataset):
-    """Images of a COCO, LVIS-style or SGINW annotation file, for prompts by :class:`LoadPrompts` and scores by
-    :class:`CocoMaskAP`.
+    """Read the images of a COCO, LVIS-style or SGINW annotation file.
+
+    Prompts are added by :class:`LoadPrompts`, scores computed by :class:`CocoMaskAP`.
 
     ::
 

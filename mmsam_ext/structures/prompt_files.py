@@ -122,6 +122,8 @@ def check_row(where: str, row: Any, need_scores: bool) -> None:
 
     Args:
         where: File and entry, for the message.
+        row: The prompt as it was read.
+        need_scores: Whether a missing score is an error.
 
     Raises:
         ValueError: names `where`, the field, what came and what was expected.

@@ -34,11 +34,11 @@ FIELDS: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
 
 
 class Prompts(InstanceData):
-    """All P prompts of one image. Coordinates are pixels (x, y) of the network input; (0, 0) is the centre of the
-    first pixel, as in ``segment_anything``.
+    """Hold all P prompts of one image.
 
-    Every field is always there; `kinds` says which of them a prompt uses. The numbers in a field that a prompt does not
-    use have no meaning (zeros by convention), but must be finite all the same.
+    Coordinates are pixels (x, y) of the network input; (0, 0) is the centre of the first pixel, as in
+    ``segment_anything``. Every field is always there; `kinds` says which of them a prompt uses. The numbers in a field
+    that a prompt does not use have no meaning (zeros by convention), but must be finite all the same.
 
     Fields:
         points (Tensor): (P, N, 2) float32, x and y.
@@ -75,7 +75,14 @@ class Prompts(InstanceData):
         """Complete the fields that are given with neutral ones, convert them to their dtypes, and :meth:`check` them.
 
         Args:
-            kinds: Derived from the fields given where None: all prompts use all of them.
+            points: See the class, as for the other fields.
+            point_labels: See the class.
+            boxes: See the class.
+            masks: See the class.
+            kinds: None: all prompts use all fields that are given.
+            target_ids: None: 0.
+            draw_ids: None: 0.
+            mode_ids: None: 0.
             modes: Names of the prompt modes that `mode_ids` index.
             sample: Name used in error messages.
 

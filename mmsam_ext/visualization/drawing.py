@@ -42,7 +42,9 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, color: Color, alpha: float) -
     """Tint the foreground and trace its contour.
 
     Args:
+        image: (H, W, 3) uint8, drawn on in place.
         mask: (H, W) bool of the picture's size.
+        color: Of tint and contour.
         alpha: Opacity of the tint.
     """
     tinted = image[mask] * (1 - alpha) + np.array(color) * alpha

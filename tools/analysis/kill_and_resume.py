@@ -69,6 +69,8 @@ def train(config: Path, work_dir: Path, dying_write: tuple[int, float] | None = 
     """Run ``tools/train.py --resume`` in this process; its output goes to a file beside the work folder.
 
     Args:
+        config: File of the config.
+        work_dir: Work folder of the training.
         dying_write: Number of the write during which the process kills itself, and the share of the file that is on the
             disk then.
     """

@@ -12,6 +12,7 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Photograph a scene: light, blur, exposure, sensor noise, sharpening and compression, each only sometimes.
 
     Args:
+        rng: Source of random numbers.
         image: (H, W, 3) float32 in about [0, 255].
 
     Returns:

@@ -22,6 +22,7 @@ def draw_outline(rng: np.random.Generator, kind: str, extent: float) -> np.ndarr
     """Draw a random outline of about `extent` pixels in its longer direction.
 
     Args:
+        rng: Source of random numbers.
         kind: One of :data:`OUTLINES`, or a kind of :func:`draw_shape`.
         extent: In pixels.
 

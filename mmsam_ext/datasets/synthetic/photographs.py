@@ -36,7 +36,9 @@ class Photographs:
         """Return a crop of random place, zoom, orientation, brightness and saturation.
 
         Args:
-            height, width: Size of the result in pixels.
+            rng: Source of random numbers.
+            height: Height of the result in pixels.
+            width: Width of the result in pixels.
 
         Returns:
             (height, width, 3) float32 BGR, about [0, 255].

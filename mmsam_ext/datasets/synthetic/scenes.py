@@ -107,10 +107,15 @@ def paste(
     """Draw one object, and a part of it as `label` + 1 where `part`, in place; what lies outside is cut off.
 
     Args:
+        rng: Source of random numbers.
         image: (H, W, 3) float32.
         labels: (H, W) uint8.
         cover: (h, w) uint8 coverage.
         corner: Top and left of `cover` in the image; may be negative.
+        label: Written to `labels` where the object is.
+        palette: Colours to choose from.
+        photographs: Where textures come from; None for procedural textures.
+        part: Whether a part of the object is labelled, too.
         fill: (H, W, 3) colours for several objects, or None for colours of its own.
     """
     top, left = corner

@@ -55,8 +55,9 @@ def crop(array: np.ndarray, tile: tuple[int, int, int, int] | None) -> np.ndarra
 
 @TRANSFORMS.register_module()
 class CropTile(BaseTransform):
-    """Cuts the tile that a sample asks for (`tile`: x, y, width, height) out of its image, which counts as the original
-    from then on. Samples without one pass through.
+    """Cut a sample's `tile` (x, y, width, height) out of its image.
+
+    From then on the tile counts as the original image. Samples without a tile pass through.
     """
 
     def transform(self, results: dict) -> dict:

@@ -129,8 +129,10 @@ def noisy_box(box: np.ndarray, noise: float, size: tuple[int, int], rng: np.rand
 def box_of_iou(
     box: np.ndarray, iou: tuple[float, float], size: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray | None:
-    """The first noisy box x1 y1 x2 y2, clipped to an image of `size` (H, W), whose IoU with `box` lies in the range
-    `iou`; None where a bounded search finds none.
+    """Draw noisy boxes until the IoU of one with `box` lies in the range `iou`.
+
+    Returns:
+        That box, x1 y1 x2 y2, clipped to an image of `size` (H, W); None if a bounded search finds none.
     """
     for _ in range(ROUNDS):
         noise = rng.uniform(0, MOST_NOISE, (CANDIDATES, 1, 1)) * rng.uniform(-1, 1, (CANDIDATES, 2, 2))

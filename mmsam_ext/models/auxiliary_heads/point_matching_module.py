@@ -216,7 +216,8 @@ def cyclic_distance(points: Tensor, truth: Tensor) -> Tensor:
     """Return the smooth L1 distance of closed lines whose points may start anywhere.
 
     Args:
-        points, truth: (R, N, 2) in the same order of rotation.
+        points: (R, N, 2) vertices.
+        truth: (R, N, 2) vertices in the same direction of rotation.
 
     Returns:
         (R,) the mean over points and coordinates, for the cyclic shift of `truth` with the smallest distance.

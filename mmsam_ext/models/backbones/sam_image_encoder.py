@@ -95,8 +95,17 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
         fuse_layer_norms(self.neck)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W), H and W any multiples of 16 -> the stages of `out_indices`, each (B, embed_dim, H/16, W/16),
-        and last the image embedding (B, out_channels, H/16, W/16).
+        """Encode images.
+
+        Args:
+            x: (B, 3, H, W), H and W multiples of 16.
+
+        Returns:
+            The stages of `out_indices`, each (B, embed_dim, H/16, W/16), and last the image embedding
+            (B, out_channels, H/16, W/16).
+
+        Raises:
+            ValueError: H or W is not a multiple of 16.
         """
         if x.shape[-2] % self.patch_size or x.shape[-1] % self.patch_size:
             raise ValueError(

@@ -17,9 +17,12 @@ def scan_orders(height: int, width: int, number: int, device: torch.device | str
     """Return permutations of the tokens of a height x width grid, computed once for each size and device.
 
     Args:
+        height: Height of the grid.
+        width: Width of the grid.
         number: K, how many to take from this list: rows, columns, diagonals (along which x and y grow; from the lower
             left to the upper right one), antidiagonals (x grows, y falls; from the upper left to the lower right one),
             each forward and then backward. 4 are rows and columns, 2 rows, 1 is rows forwards.
+        device: Where the result is.
 
     Returns:
         (K, L) int64, the token (row by row) at each step.

@@ -33,7 +33,7 @@ def selective_scan(
     backend: str = 'auto',
     chunk_size: int = 64,
 ) -> Tensor:
-    """Y of the discretised state space model, for K independent groups (scan directions) in one call.
+    """Compute the output of the discretised state space model for K independent groups (scan directions) in one call.
 
     ::
 
@@ -49,7 +49,8 @@ def selective_scan(
         u: (b, K, L, d) inputs.
         delta: (b, K, L, d) step sizes; positive after bias and softplus.
         A: (K, d, N), negative where the state shall decay.
-        B, C: (b, K, L, N).
+        B: (b, K, L, N), writes the input into the state.
+        C: (b, K, L, N), reads the output from the state.
         D: (K, d), what is passed on directly; None for nothing.
         delta_bias: (K, d) added to delta; None for nothing.
         delta_softplus: Apply softplus to delta.

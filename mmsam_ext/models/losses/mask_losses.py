@@ -51,8 +51,9 @@ class MaskBCELoss(MaskLoss):
 
 @MODELS.register_module()
 class MaskFocalLoss(MaskLoss):
-    """Sigmoid focal loss (Lin et al. 2017), averaged over the pixels of a mask; written in PyTorch since mmcv's has no
-    CPU kernel.
+    """Compute the sigmoid focal loss (Lin et al. 2017), averaged over the pixels of a mask.
+
+    It is written in PyTorch because mmcv's has no CPU kernel.
 
     Args:
         gamma: Focusing exponent.

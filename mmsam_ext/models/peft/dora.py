@@ -84,7 +84,9 @@ class DoRA(LoRA):
         return weight
 
     def unmerged_weight(self) -> Tensor:
-        """Raises:
-        TypeError: always; of a merged row only the direction of W + scale B A is left.
+        """Raise an error, as DoRA cannot be taken out of merged weights.
+
+        Raises:
+            TypeError: Always. A merged row keeps only the direction of W + scale B A.
         """
         raise TypeError('DoRA cannot be taken out of a merged weight: the lengths of its rows are lost')
