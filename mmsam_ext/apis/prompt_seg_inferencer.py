@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
@@ -27,6 +25,7 @@ from .failures import failure, report
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
+from .predictions import prediction, to_numpy
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
 
@@ -214,7 +213,7 @@ class PromptSegInferencer:
             items = list(self._load(jobs, failed))
             for item, sample in self._segment(items, multimask, failed):
                 try:
-                    result = _prediction(item, sample, return_logits)
+                    result = prediction(item.source, item.prompts, sample, return_logits)
                     overlay = self._overlay(item, sample) if return_vis or writer is not None else None
                     if writer is not None:
                         writer.write(item.index, result, overlay)
@@ -323,7 +322,7 @@ class PromptSegInferencer:
         given = PromptSet.create(boxes, points, point_labels, masks, name=encoded.name)
         self._check_given(given, encoded.name)
         logits, scores, low_res = encoded.predict(self.model, given, self._choice(multimask))
-        return _numpy(logits if return_logits else logits > 0), _numpy(scores), _numpy(low_res)
+        return to_numpy(logits if return_logits else logits > 0), to_numpy(scores), to_numpy(low_res)
 
     # ---------------------------------------------------------------- both
 
@@ -339,21 +338,3 @@ class PromptSegInferencer:
         if multimask is None and self.model.test_cfg.get('multimask') == 'oracle':
             return 'ambiguous'
         return multimask
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return (tensor if tensor.dtype == torch.bool else tensor.float()).cpu().numpy()
-
-
-def _prediction(item: _Item, sample: SegDataSample, with_logits: bool) -> dict[str, Any]:
-    instances = sample.pred_instances
-    masks = _numpy(instances.mask_logits > 0)
-    prediction = dict(
-        path=item.source.path,
-        name=item.source.name,
-        prompts=item.prompts.describe(),
-        masks=masks,
-        scores=_numpy(instances.iou_scores),
-        union=masks.any(0),
-    )
-    return prediction | (dict(logits=_numpy(instances.mask_logits)) if with_logits else {})
