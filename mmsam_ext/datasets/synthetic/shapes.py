@@ -20,6 +20,7 @@ def fourier_radius(rng: np.random.Generator, number: int, roughness: float, orde
         rng: Source of all random numbers.
         number: Number of points.
         roughness: Amplitude of the first of `orders` harmonics; harmonic k has 1 / k of it on average.
+        orders: Number of harmonics.
     """
     order = np.arange(1, orders + 1, dtype=np.float32)
     angle = np.linspace(0, 2 * np.pi, number, endpoint=False, dtype=np.float32)
@@ -47,7 +48,9 @@ def draw_shape(rng: np.random.Generator, kind: str, extent: float) -> np.ndarray
     """Draw a random shape of about `extent` pixels in its longer direction.
 
     Args:
+        rng: Source of all random numbers.
         kind: 'ellipse', 'polygon', 'star', 'blob', 'bar', 'wire', 'ring' or 'glyph'.
+        extent: Length of the longer direction in pixels.
 
     Returns:
         (h, w) uint8 coverage in [0, 255], on a canvas that fits the shape with a border of 2 pixels.
