@@ -1,4 +1,5 @@
 from .errors import InferenceError
 from .prompt_seg_inferencer import PromptSegInferencer
+from .segment_everything import SegmentEverything
 
-__all__ = ['InferenceError', 'PromptSegInferencer']
+__all__ = ['InferenceError', 'PromptSegInferencer', 'SegmentEverything']

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     'train': Command('train', "Train a model (MMSegmentation's own train.py)."),
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
+    'everything': Command('everything', 'Segment everything in an image, without a prompt.'),
     'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),
     'model-cost': Command('model_cost', "Count the parameters and FLOPs of a config's model, and measure its speed."),
     'merge-peft': Command('merge_peft', 'Merge LoRA or DoRA into the weights of SAM, or take LoRA out of them.'),

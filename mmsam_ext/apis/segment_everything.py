@@ -1,0 +1,181 @@
+"""`SegmentEverything`: all masks of an image, without a prompt."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything import SamAutomaticMaskGenerator
+from segment_anything.utils.amg import (
+    MaskData,
+    batched_mask_to_box,
+    calculate_stability_score,
+    is_box_near_crop_edge,
+    mask_to_rle_pytorch,
+    uncrop_masks,
+)
+
+from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
+from mmsam_ext.models.segmentors.mask_selection import AMBIGUOUS
+from mmsam_ext.models.segmentors.original_size import to_original
+from mmsam_ext.structures import PromptBatch, Prompts
+
+from .encoded_image import EncodedImage
+from .errors import InferenceError
+from .image_inputs import Source, list_sources
+from .prompt_seg_inferencer import PromptSegInferencer
+
+#: SAM's threshold of mask logits.
+THRESHOLD = 0.0
+
+
+class SegmentEverything(SamAutomaticMaskGenerator):
+    """Segment everything in an image with any promptable model: a grid of points, then filters.
+
+    The masks are those of ``segment_anything``'s generator, whose steps and defaults these are. It is faster, because
+    all points of a crop may be decoded together, and masks of a low predicted IoU are dropped before they are resized
+    to the image.
+
+    Example::
+
+        everything = SegmentEverything(PromptSegInferencer('sam_tiny_synthetic'), points_per_side=16)
+        for record in everything('part.png'):
+            print(record['bbox'], record['predicted_iou'], record['segmentation'].sum())
+
+    Args:
+        inferencer: Model and pipeline.
+        points_per_side: Points along each side of the grid.
+        points_per_batch: Points decoded together.
+        pred_iou_thresh: Least predicted IoU of a mask. Models adapted to defects may need a lower one.
+        stability_score_thresh: Least IoU of the masks at thresholds `stability_score_offset` above and below 0.
+        stability_score_offset: In logits.
+        box_nms_thresh: Of two masks whose boxes have a higher IoU, the one of lower predicted IoU is dropped.
+        crop_n_layers: Layers of tiles that are segmented, too; layer n has 4^n tiles.
+        crop_nms_thresh: As `box_nms_thresh`, between tiles.
+        crop_overlap_ratio: Overlap of tiles as a share of the image's side.
+        crop_n_points_downscale_factor: Points per side in layer n are divided by its n-th power.
+        min_mask_region_area: Regions and holes of fewer pixels are removed.
+
+    Raises:
+        InferenceError: an argument out of range; by calls, an image that cannot be used, or a model that makes its own
+            prompts only.
+    """
+
+    def __init__(
+        self,
+        inferencer: PromptSegInferencer,
+        points_per_side: int = 32,
+        points_per_batch: int = 256,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        min_mask_region_area: int = 0,
+    ) -> None:
+        least_one = dict(points_per_side=points_per_side, points_per_batch=points_per_batch)
+        for name, value in least_one.items():
+            if value < 1:
+                raise InferenceError(f'{name} is {value}, expected 1 or more')
+        for name, value in dict(crop_n_layers=crop_n_layers, min_mask_region_area=min_mask_region_area).items():
+            if value < 0:
+                raise InferenceError(f'{name} is {value}, expected 0 or more')
+        # The generator wants a SAM for its predictor, which ours replaces.
+        sam = SimpleNamespace(image_encoder=SimpleNamespace(img_size=1))
+        super().__init__(
+            sam,
+            points_per_side=points_per_side,
+            points_per_batch=points_per_batch,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_n_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            min_mask_region_area=min_mask_region_area,
+        )
+        self.inferencer = inferencer
+        self.predictor = _CropEncoder(inferencer)
+
+    def __call__(self, image: str | os.PathLike | np.ndarray) -> list[dict[str, Any]]:
+        """Segment an image.
+
+        Args:
+            image: A path or an array (H, W, 3) uint8 BGR.
+
+        Returns:
+            A record for each mask: `segmentation` (H, W) bool, `area`, `bbox` (x, y, width, height), `predicted_iou`,
+            `stability_score`, `point_coords` (the point that asked for it) and `crop_box` (x, y, width, height).
+        """
+        sources = list_sources(image)
+        if len(sources) != 1:
+            raise InferenceError(f'SegmentEverything: {len(sources)} images, expected one')
+        return self.generate(self.inferencer.pipeline.load(sources[0])['img'])
+
+    def _process_crop(self, image: np.ndarray, crop_box: list[int], crop_layer_idx: int, orig_size: tuple) -> MaskData:
+        data = super()._process_crop(image, crop_box, crop_layer_idx, orig_size)
+        data['crop_boxes'] = data['crop_boxes'].reshape(-1, 4)  # where nothing was found, it has one dimension
+        return data
+
+    def _process_batch(
+        self, points: np.ndarray, im_size: tuple[int, ...], crop_box: list[int], orig_size: tuple[int, ...]
+    ) -> MaskData:
+        """Segment points (N, 2) of a crop, and filter the masks as ``segment_anything`` does."""
+        iou, logits, rows = self._decode(points)
+        data = MaskData(masks=logits, iou_preds=iou, points=torch.from_numpy(points)[rows])
+        data['stability_score'] = calculate_stability_score(data['masks'], THRESHOLD, self.stability_score_offset)
+        if self.stability_score_thresh > 0:
+            data.filter(data['stability_score'] >= self.stability_score_thresh)
+        data['masks'] = data['masks'] > THRESHOLD
+        data['boxes'] = batched_mask_to_box(data['masks'])
+        height, width = orig_size
+        data.filter(~is_box_near_crop_edge(data['boxes'], crop_box, [0, 0, width, height]))
+        data['masks'] = uncrop_masks(data['masks'], crop_box, height, width)
+        data['rles'] = mask_to_rle_pytorch(data['masks'])
+        del data['masks']
+        return data
+
+    def _decode(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Predicted IoU (M,), logits (M, H, W) and point (M,) of all masks with a high enough predicted IoU."""
+        encoded, model = self.predictor.encoded, self.inferencer.model
+        old, new = encoded.meta['ori_shape'][:2], encoded.meta['img_shape'][:2]
+        labels = np.ones((len(points), 1), np.int64)
+        prompts = rescale(Prompts.create(points=points[:, None], point_labels=labels), old, new, encoded.name)
+        device = encoded.features.embedding.device
+        batch = PromptBatch.from_prompts([prompts.to(device)], encoded.input_size, [encoded.name])
+        prediction = model.decode(encoded.features, batch).masks(AMBIGUOUS)  # (N, 3, h, w), (N, 3)
+        iou = prediction.iou.flatten()
+        keep = iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
+        logits = to_original(prediction.logits.flatten(0, 1)[keep], encoded.input_size, encoded.meta)
+        return iou[keep], logits, keep.nonzero()[:, 0].cpu() // prediction.iou.shape[1]
+
+
+class _CropEncoder:
+    """Encodes crops of an image; what the generator calls its predictor.
+
+    Args:
+        inferencer: Model and pipeline.
+    """
+
+    def __init__(self, inferencer: PromptSegInferencer) -> None:
+        self.inferencer = inferencer
+        self.encoded: EncodedImage | None = None
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Encode a crop (H, W, 3) uint8 BGR."""
+        pipeline = self.inferencer.pipeline
+        source = Source('image', array=np.ascontiguousarray(image))
+        packed = pipeline.pack(pipeline.load(source), Prompts.empty())
+        self.encoded = EncodedImage.encode(self.inferencer.model, packed, source.name)
+
+    def reset_image(self) -> None:
+        """Forget the crop."""
+        self.encoded = None
