@@ -142,10 +142,11 @@ def untrained_parts(model: nn.Module, missing: Sequence[str]) -> str:
 def forgive_missing(model: nn.Module, keys: Any) -> None:
     """Take what :func:`check_state` allowed to be missing from the list that mmengine would warn of, in place.
 
-    A hook for ``register_load_state_dict_post_hook``. ``load_state_dict`` of torch, where ``strict=True`` asks for every
-    key, keeps its list.
+    A hook for ``register_load_state_dict_post_hook``. Where torch's own ``load_state_dict`` calls it, its list is kept:
+    ``strict=True`` needs it, and who says ``strict=False`` accepts what is missing.
     """
     if isinstance(keys, torch.nn.modules.module._IncompatibleKeys):  # noqa: SLF001 (torch has no public name for it)
+        model.unloaded_parts = ()
         return
     added = added_keys(model)
     allowed = {key for name in model.unloaded_parts for key in added.get(name, ())}

@@ -66,6 +66,7 @@ class PromptableSegmentor(BaseSegmentor):
             even if the checkpoint has no weights for parts that this config adds to SAM.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
+            ``untrained=True`` predicts even if the checkpoint has no weights for parts that this config adds to SAM.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
 
