@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from .errors import EXPECTED, CheckpointError, shown
-from .formats import unwrap
+from .formats import dataset_meta, unwrap
 from .pickle_scan import ALWAYS_ALLOWED, scan_pickle
 
 ZIP_START = b'PK\x03\x04'
@@ -122,9 +122,9 @@ def checked_content(path: str, checkpoint: Any) -> dict[str, Any]:
     # (RandomStateHook's tensor lies beside the state_dict of our own checkpoints.)
     if 'state_dict' not in checkpoint:
         if any(isinstance(value, torch.Tensor) for value in checkpoint.values()):
-            checkpoint = dict(state_dict=checkpoint, meta={})
+            checkpoint = dict(state_dict=checkpoint, meta=dataset_meta(checkpoint))
         elif (inner := unwrap(checkpoint)) is not None:  # of another training code, as {'model': state}
-            checkpoint = {'meta': {}, **checkpoint, 'state_dict': inner}
+            checkpoint = {'meta': dataset_meta(inner), **checkpoint, 'state_dict': inner}
     for name in ('state_dict', 'meta', 'message_hub', 'ema_state_dict'):
         if name in checkpoint and not isinstance(checkpoint[name], Mapping):
             _reject(path, name, checkpoint[name], 'a dict')

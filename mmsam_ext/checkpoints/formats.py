@@ -127,6 +127,16 @@ def recognise(keys: Collection[str]) -> Format | None:
     return next((one for one in FORMATS if keys and one.recognise(keys)), None)
 
 
+def dataset_meta(keys: Collection[str]) -> dict:
+    """Return the `meta` of a file that holds weights alone: classes and colours of a SAM, {} of anything else.
+
+    ``mmseg.apis.init_model`` looks for them, and would otherwise ask the model for its number of classes.
+    """
+    if not is_plain_sam({key.replace('backbone.', 'image_encoder.', 1) for key in keys}):
+        return {}
+    return dict(dataset_meta=dict(classes=('background', 'foreground'), palette=[[0, 0, 0], [255, 0, 0]]))
+
+
 def describe(keys: Collection[str]) -> str:
     """Return one sentence on what a state dict is and what to do with it, '' where its format is unknown."""
     found = recognise(keys)

@@ -17,6 +17,7 @@ from mmengine.runner import CheckpointLoader
 
 from .contents import ZIP_START, check_headers, checked_content, existing_file, file_kind
 from .errors import EXPECTED, CheckpointError, shown
+from .formats import dataset_meta
 
 ASSETS = Path(__file__).resolve().parents[1] / 'assets'
 PACKAGED = 'mmsam_ext://'
@@ -83,7 +84,7 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
         ) from error
     if not state_dict:
         raise CheckpointError(f'{shown(path)}: no weights in it; {EXPECTED}')
-    return dict(state_dict=state_dict, meta=meta)
+    return dict(state_dict=state_dict, meta={**dataset_meta(state_dict), **meta})
 
 
 @CheckpointLoader.register_scheme(prefixes=PACKAGED)

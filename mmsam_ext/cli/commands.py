@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     'train': Command('train', "Train a model (MMSegmentation's own train.py)."),
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
+    'mmseg': Command('mmseg_tool', 'Run another tool of MMSegmentation: mmseg analysis_tools/benchmark.py ARGUMENTS.'),
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
     'everything': Command('everything', 'Segment everything in an image, without a prompt.'),
     'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),

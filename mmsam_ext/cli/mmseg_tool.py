@@ -8,16 +8,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg
+from mmengine.config import Config
 
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import config_path, load_config
+
+#: Tools that cannot work on a promptable segmentor, and why.
+UNSUITABLE = {
+    'get_flops.py': 'it asks for model.decode_head, which a promptable segmentor does not have, and gives no prompts. '
+    'Run `python -m mmsam_ext model-cost CONFIG`',
+    'visualization_cam.py': 'it draws the gradients of class scores, which a promptable segmentor does not have',
+    'pytorch2torchscript.py': 'it traces a model without prompts',
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run MMSeg's tool that the first argument names, by its path in MMSeg's ``tools``.
+
+    Raises:
+        SystemExit: no tool is named, or it cannot work on promptable segmentors; the message says why.
+    """
+    if not arguments or arguments[0] in ('-h', '--help'):
+        sys.exit('usage: mmseg TOOL ARGUMENTS, where TOOL is a path such as analysis_tools/benchmark.py')
+    name, *rest = arguments
+    reason = UNSUITABLE.get(Path(name).name)
+    if reason is not None and _is_promptable(rest):
+        sys.exit(f'{name}: {reason}')
+    run_mmseg_tool(name, rest)
+
+
+def _is_promptable(arguments: Sequence[str]) -> bool:
+    """Whether the config among the arguments is not of an EncoderDecoder of MMSeg."""
+    path = next((argument for argument in arguments if argument.endswith('.py')), None)
+    return path is None or 'EncoderDecoder' not in Config.fromfile(path).model.type
 
 
 def run_mmseg_tool(name: str, arguments: Sequence[str]) -> None:
     """Run MMSeg's script `name` as the main program.
 
     Args:
-        name: 'train.py' or 'test.py'.
+        name: 'train.py', 'test.py', or one in a folder, such as 'analysis_tools/benchmark.py'.
         arguments: Its command line.
 
     Raises:

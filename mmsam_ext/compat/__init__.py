@@ -13,6 +13,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``amp``                   the error of mixed precision without a GPU does not say what to do
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
+``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
@@ -26,6 +27,7 @@ from . import (
     amp,
     checkpoints,
     cpu_distributed,
+    evaluators,
     mmcv_lite,
     mmpretrain_backbones,
     package_configs,
@@ -60,6 +62,7 @@ def apply() -> None:
     cpu_distributed.apply()
     amp.apply()
     resume.apply()
+    evaluators.apply()
     package_configs.apply()
 
 

@@ -131,6 +131,7 @@ class PromptVisualizer(SegLocalVisualizer):
         height, width = image.shape[:2]
         zoom = min(max(1.0, MIN_HEIGHT / height), MAX_SIDE / max(height, width))
         ground = drawing.resized(image, max(1, round(height * zoom)), max(1, round(width * zoom)))
+        data_sample = data_sample.to_tensor()  # MMSegmentation's browse_dataset.py gives arrays
         sample = data_sample.to_dict()
         prompts = _image_prompts(data_sample, image)
         groups = list(prompt_groups(sample)) if draw_pred and 'pred_instances' in sample else []

@@ -382,6 +382,8 @@ def test_stages_that_edit_prompts_need_one(small_files) -> None:
     """PLM moves the prompt of a user, SSMODC makes one."""
     assert SSMODCPromptHead.creates_prompt and not PromptLearningModule.creates_prompt
     settings = Config(dict(model=config(prompt_stages=[dict(type='PromptLearningModule', dim=32)])))
+    with raises_naming(InferenceError, small_files[1], 'prompt_stages.0', '--untrained'):
+        PromptSegInferencer(settings, small_files[1], 'cpu')
     inferencer = PromptSegInferencer(settings, small_files[1], 'cpu', untrained=True)
     inferencer.set_image(picture())
     for ask in (inferencer.predict, lambda: inferencer(picture())):

@@ -1,6 +1,6 @@
 """Kill a training again and again by SIGKILL, resume it each time, and compare the end with an uninterrupted training.
 
-Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 60] [--seed 0] [--out DIR]
+Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 100] [--seed 0] [--out DIR]
 
 Every second kill falls into the writing of a file (a checkpoint, or ``last_checkpoint``), of which a random part is on
 the disk by then; the others come at a random moment. The training has a data loading worker, averaged weights
@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', type=Path, default=TOOLS.parent / 'configs' / 'spt_tiny_synthetic.py')
     parser.add_argument('--kills', type=int, default=25)
-    parser.add_argument('--iterations', type=int, default=60)
+    parser.add_argument('--iterations', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, help='an empty folder; default: a temporary one, removed at the end')
     return parser.parse_args(arguments)
@@ -98,21 +98,34 @@ def die_while_writing(number: int, share: float) -> None:
 
 
 def run(
-    config: Path, work_dir: Path, dying_write: tuple[int, float] | None = None, seconds: float | None = None
+    config: Path,
+    work_dir: Path,
+    dying_write: tuple[int, float] | None = None,
+    checkpoint: int | None = None,
+    delay: float = 0.0,
 ) -> int:
-    """Train in a process of its own, killed after `seconds`. Return its exit code, negative for a signal.
+    """Train in a process of its own. Return its exit code, negative for a signal.
+
+    Args:
+        dying_write: As for :func:`train`.
+        checkpoint: Kill the process `delay` seconds after the checkpoint of this iteration is there; None: do not.
 
     Raises:
         TimeoutError: the training takes too long.
     """
     child = multiprocessing.get_context('fork').Process(target=train, args=(config, work_dir, dying_write))
     child.start()
-    child.join(LONGEST if seconds is None else seconds)
+    end = time.monotonic() + LONGEST
+    while child.exitcode is None and time.monotonic() < end:
+        if checkpoint is not None and (not checkpoint or (work_dir / f'iter_{checkpoint}.pth').exists()):
+            child.join(delay)
+            child.kill()
+            child.join()
+            return child.exitcode
+        child.join(0.01)
     if child.exitcode is None:
         child.kill()
-        child.join()
-        if seconds is None:
-            raise TimeoutError(f'{work_dir}: the training did not end in {LONGEST} s; see {work_dir}.log')
+        raise TimeoutError(f'{work_dir}: the training did not end in {LONGEST} s; see {work_dir}.log')
     return child.exitcode
 
 
@@ -143,13 +156,13 @@ def kill_and_resume(folder: Path, config: Path, kills: int, iterations: int, see
         raise RuntimeError(f'the training without kills failed; see {folder / "whole.log"}')
     whole_seconds = time.monotonic() - start
     print(f'Without a kill: {iterations} iterations in {whole_seconds:.0f} s', flush=True)
-    done = 0
+    done, at, step = 0, 0, max(1, iterations // INTERVAL // kills)  # checkpoints that a killed training may write
     while done < kills:
-        left = (kills - done) / kills  # so that the training does not end before the last kill
         if done % 2:
-            plan = dict(dying_write=(draw.randint(1, max(1, 2 * iterations // INTERVAL // kills + 1)), draw.random()))
+            plan = dict(dying_write=(draw.randint(1, 2 * step), draw.random()))
         else:
-            plan = dict(seconds=draw.uniform(0.1, 0.3 + 0.5 * left) * whole_seconds)
+            delay = draw.uniform(0, 2 * INTERVAL * whole_seconds / iterations)
+            plan = dict(checkpoint=at + INTERVAL * draw.randint(0, step), delay=delay)
         code = run(config, folder / 'killed', **plan)
         if code == 0:
             print('The training ended before the kill: give more --iterations', flush=True)
@@ -158,6 +171,7 @@ def kill_and_resume(folder: Path, config: Path, kills: int, iterations: int, see
             raise RuntimeError(f'a resumed training failed with code {code}; see {folder / "killed.log"}')
         done += 1
         newest = newest_checkpoint(str(folder / 'killed'))
+        at = int(Path(newest).stem.removeprefix('iter_')) if newest else 0
         print(f'Kill {done}: {plan}; goes on from {Path(newest).name if newest else "the start"}', flush=True)
     if run(config, folder / 'killed'):
         raise RuntimeError(f'the last training failed; see {folder / "killed.log"}')

@@ -69,6 +69,7 @@ class PromptableSegmentor(BaseSegmentor):
             ``untrained=True`` predicts even if the checkpoint has no weights for parts that this config adds to SAM.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
+        pretrained: None, which MMSegmentation's ``init_model`` and benchmark set; `init_cfg` is what loads weights.
 
     Raises:
         ValueError: A `trainable` pattern matches nothing, a checkpoint does not fit, a prompt stage changes what it
@@ -90,7 +91,10 @@ class PromptableSegmentor(BaseSegmentor):
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
+        pretrained: None = None,
     ) -> None:
+        if pretrained is not None:
+            raise ValueError(f'{type(self).__name__}: pretrained={pretrained!r}, expected None; use init_cfg')
         preprocessor = data_preprocessor or dict(type='PromptDataPreprocessor', size_divisor=16)
         # Built here, in MMSegmentation's registry: mmengine would look it up in the default scope, which only a Runner
         # sets.
@@ -270,6 +274,7 @@ class PromptableSegmentor(BaseSegmentor):
         Returns:
             The samples, completed as :meth:`predict_from_features` says.
         """
+        self.check_trained()
         samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         batch = PromptBatch.from_samples(samples, inputs)
         if self.slide_settings is not None:

@@ -1,0 +1,215 @@
+"""MMSegmentation's own interfaces and tools on our configs: they work, or their error says why not."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import mmseg
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.apis import inference_model, init_model, show_result_pyplot
+from mmseg.registry import DATASETS, MODELS
+
+from mmsam_ext.cli.mmseg_tool import main as mmseg_command
+from tests.naming import raises_naming
+from tests.shrink import CONFIGS, shrink, spare_formatting, unique_name
+
+MMSEG_TOOLS = Path(mmseg.__file__).parent / '.mim' / 'tools'
+
+
+@pytest.fixture(autouse=True)
+def unformatted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    monkeypatch.chdir(tmp_path)  # some of the tools write into it
+    spare_formatting(monkeypatch)
+
+
+class Trained(NamedTuple):
+    """A run of two iterations on files in the layout of MTD."""
+
+    folder: Path
+    config: Path
+    checkpoint: Path
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp('mmseg')
+    cfg = shrink(CONFIGS / 'sam_tiny_mtd.py', folder, iterations=2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        spare_formatting(monkeypatch)
+        cfg.dump(folder / 'config.py')
+        Runner.from_cfg(cfg).train()
+        yield Trained(folder, folder / 'config.py', folder / 'work' / 'iter_2.pth')
+
+
+def run_tool(name: str, *arguments: str | Path) -> None:
+    """Run one of MMSegmentation's tools in this process."""
+    argv = sys.argv
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        runpy.run_path(str(MMSEG_TOOLS / name), run_name='__main__')
+    finally:
+        sys.argv = argv
+
+
+def photograph(trained: Trained) -> Path:
+    return trained.folder / 'data' / 'mtd' / 'MT_Blowhole' / 'Imgs' / 'exp_0.jpg'
+
+
+# ------------------------------------------------------------------------------------------------------------- apis
+
+
+def test_init_inference_and_drawing(trained, tmp_path) -> None:
+    """Files, arrays and lists; a box given as prompts is not part of this interface, so the empty prompt is used."""
+    model = init_model(trained.config, str(trained.checkpoint), device='cpu')
+    assert tuple(model.dataset_meta['classes']) == ('background', 'defect') and not model.training
+    path = photograph(trained)
+    image = cv2.imread(str(path))
+    result = inference_model(model, str(path))
+    assert result.pred_sem_seg.data.shape == (1, *image.shape[:2])
+    assert len(inference_model(model, [str(path), str(path)])) == 2
+    from_array = inference_model(model, image)
+    torch.testing.assert_close(from_array.seg_logits.data, result.seg_logits.data)
+    drawn = show_result_pyplot(model, str(path), result, show=False, out_file=str(tmp_path / 'out.png'))
+    assert drawn.shape == image.shape and (tmp_path / 'out.png').is_file()
+
+
+def test_init_with_plain_weights_and_without_any(tmp_path) -> None:
+    """A file of Meta has no classes in it."""
+    cfg = shrink(CONFIGS / 'sam_tiny_mtd.py', tmp_path)
+    plain = init_model(cfg, device='cpu')
+    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
+    model = init_model(shrink(CONFIGS / 'sam_tiny_mtd.py', tmp_path), str(tmp_path / 'plain.pth'), device='cpu')
+    assert list(model.dataset_meta['classes']) == ['background', 'foreground']
+    cfg.model.pretrained = 'sam.pth'
+    with raises_naming(ValueError, 'pretrained', 'sam.pth', 'init_cfg'):
+        MODELS.build(cfg.model)
+
+
+# ------------------------------------------------------------------------------------------------------------ tools
+
+
+def test_print_config(trained, capsys) -> None:
+    run_tool('misc/print_config.py', trained.config)
+    assert "type='PromptableSegmentor'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tool', ['misc/browse_dataset.py', 'analysis_tools/browse_dataset.py'])
+def test_browse_dataset(tool, trained, tmp_path) -> None:
+    name = f'visualizer.name={unique_name()}'
+    run_tool(tool, trained.config, '--output-dir', tmp_path / 'seen', '--not-show', '--cfg-options', name)
+    assert len([path for path in (tmp_path / 'seen').rglob('exp_*') if path.is_file()]) == 4
+
+
+def test_publish_model(trained, tmp_path) -> None:
+    """The optimizer goes; what is left loads as before."""
+    run_tool('misc/publish_model.py', trained.checkpoint, tmp_path / 'small.pth')
+    for _ in range(100):
+        if found := list(tmp_path.glob('small-????????.pth')):
+            break
+        time.sleep(0.05)
+    assert 'optimizer' not in torch.load(found[0], weights_only=True)
+    before, after = (init_model(trained.config, str(p), device='cpu') for p in (trained.checkpoint, found[0]))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
+    )
+
+
+def test_analyze_logs(trained, tmp_path) -> None:
+    pytest.importorskip('seaborn')
+    log = next((trained.folder / 'work').glob('*/vis_data/scalars.json'))
+    run_tool('analysis_tools/analyze_logs.py', log, '--keys', 'loss', '--out', tmp_path / 'loss.png')
+    assert (tmp_path / 'loss.png').is_file()
+
+
+def test_benchmark(trained, tmp_path) -> None:
+    """It wants 200 images."""
+    cfg = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
+    cfg.test_dataloader.dataset.length = 200
+    cfg.test_dataloader.dataset.pipeline = [
+        step for step in cfg.test_dataloader.dataset.pipeline if step.type != 'GeneratePrompts'
+    ]
+    cfg.dump(tmp_path / 'config.py')
+    run_tool(
+        'analysis_tools/benchmark.py', tmp_path / 'config.py', 'none', '--work-dir', tmp_path, '--repeat-times', '1'
+    )
+    assert json.loads(next(tmp_path.glob('fps_*.json')).read_text())['average_fps'] > 0
+
+
+def test_confusion_matrix(trained, tmp_path) -> None:
+    """On masks that IoUMetric wrote; perfect ones give 100 % on the diagonal."""
+    images = trained.folder / 'data' / 'mtd'
+    paths = [images / ('MT_Blowhole', 'MT_Crack')[i % 2] / 'Imgs' / f'exp_{i}.png' for i in range(4)]
+    truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+    dataset = DATASETS.build(Config.fromfile(trained.config).test_dataloader.dataset)
+    tool = runpy.run_path(str(MMSEG_TOOLS / 'analysis_tools' / 'confusion_matrix.py'))
+    matrix = tool['calculate_confusion_matrix'](dataset, [(mask > 127).astype(np.uint8) for mask in truth])
+    assert matrix[0, 1] == matrix[1, 0] == 0 and matrix.sum() == sum(mask.size for mask in truth)
+
+
+@pytest.mark.parametrize('tool', ['analysis_tools/get_flops.py', 'analysis_tools/visualization_cam.py'])
+def test_tools_that_cannot_work_say_why(tool, trained) -> None:
+    with raises_naming(SystemExit, tool):
+        mmseg_command([tool, str(trained.config)])
+    with raises_naming(SystemExit, 'TOOL'):
+        mmseg_command([])
+
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
+def test_iou_metric_beside_ours(trained, tmp_path) -> None:
+    """With one mode it measures that mode; the names of both metrics do not collide."""
+
+    def results(modes: list[str]) -> dict[str, float]:
+        cfg = Config.fromfile(trained.config)
+        step = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'GeneratePrompts')
+        for mode in set(step.modes) - set(modes):
+            step.modes.pop(mode)
+        cfg.test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU']), dict(type='PromptIoUMetric')]
+        cfg.load_from, cfg.work_dir = str(trained.checkpoint), str(tmp_path)
+        cfg.experiment_name = cfg.visualizer.name = unique_name()
+        return Runner.from_cfg(cfg).test()
+
+    one = results(['box'])
+    assert {'mIoU', 'mIoU/box', 'IoUMetric/mIoU', 'aAcc'} <= set(one) and one['mIoU'] == one['mIoU/box']
+    with raises_naming(ValueError, 'IoUMetric', 'exp_0.jpg', 'box', '5 points', 'PromptIoUMetric'):
+        results(['box', '5 points'])
+
+
+# ------------------------------------------------------------------------------------------------- while training
+
+
+def test_save_best_and_averages_and_resume(tmp_path) -> None:
+    cfg = shrink(CONFIGS / 'sam_tiny_mtd.py', tmp_path, iterations=4)
+    cfg.default_hooks.checkpoint.update(save_best='mIoU', rule='greater')
+    cfg.custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage'), *cfg.custom_hooks]
+    Runner.from_cfg(cfg).train()
+    work = tmp_path / 'work'
+    assert len(list(work.glob('best_mIoU_iter_*.pth'))) == 1
+    assert 'ema_state_dict' in torch.load(work / 'iter_4.pth', weights_only=True)
+    cfg.update(resume=True, experiment_name=unique_name())
+    cfg.train_cfg.max_iters = 6
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 6 and runner.message_hub.get_info('best_score') > 0
+    assert len(list(work.glob('best_*.pth'))) == 1
+
+
+def test_tensorboard(tmp_path) -> None:
+    pytest.importorskip('tensorboard')
+    cfg = shrink(CONFIGS / 'sam_tiny_mtd.py', tmp_path)
+    cfg.visualizer.vis_backends = [dict(type='TensorboardVisBackend')]
+    Runner.from_cfg(cfg).train()
+    assert list((tmp_path / 'work').rglob('events.out.tfevents.*'))
