@@ -69,7 +69,7 @@ class PromptableSegmentor(BaseSegmentor):
             ``untrained=True`` predicts even if the checkpoint has no weights for parts that this config adds to SAM.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
-        pretrained: None, which MMSegmentation's ``init_model`` and benchmark set; `init_cfg` is what loads weights.
+        pretrained: None, which MMSegmentation's tools set.
 
     Raises:
         ValueError: A `trainable` pattern matches nothing, a checkpoint does not fit, a prompt stage changes what it
@@ -333,13 +333,9 @@ class PromptableSegmentor(BaseSegmentor):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def check_trained(self) -> None:
-        """Check that the last checkpoint brought every part that predictions need, unless `test_cfg.untrained` is set.
-
-        Raises:
-            ValueError: It did not; the message names the parts.
-        """
-        problem = untrained_parts(self, self.unloaded_parts)
-        if problem and not self.test_cfg.get('untrained', False):
+        """Raise a ValueError if the last checkpoint lacks parts that predictions need, unless `test_cfg.untrained`."""
+        problem = '' if self.test_cfg.get('untrained') else untrained_parts(self, self.unloaded_parts)
+        if problem:
             raise ValueError(
                 f'{type(self).__name__}: {problem}. Give the checkpoint of the training with this config, or set '
                 'model.test_cfg.untrained=True (--untrained) to use the model as it is'
