@@ -36,7 +36,9 @@ COMMANDS: dict[str, Command] = {
     'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
     'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
     'tiles-demo': Command('analysis/tiles_demo.py', 'Show what overlapping tiles gain on small defects.'),
-    'kill-and-resume': Command('analysis/kill_and_resume.py', 'Kill and resume a training many times; compare the end.'),
+    'kill-and-resume': Command(
+        'analysis/kill_and_resume.py', 'Kill and resume a training many times; compare the end.'
+    ),
     'reproduce': Command('reproduce.py', "Reproduce a paper's comparison on the test bed, over seeds."),
     'benchmark': Command('benchmark.py', 'Measure ratios of time and memory against reference implementations.'),
     'fetch-photographs': Command('fetch_photographs.py', 'Fetch free photographs for pretraining (Debian, Ubuntu).'),
