@@ -107,8 +107,11 @@ def run(
     """Train in a process of its own. Return its exit code, negative for a signal.
 
     Args:
+        config: Config file.
+        work_dir: Work folder of the training.
         dying_write: As for :func:`train`.
-        checkpoint: Kill the process `delay` seconds after the checkpoint of this iteration is there; None: do not.
+        checkpoint: Kill the process after the checkpoint of this iteration is there; None: let it end.
+        delay: Seconds between that checkpoint and the kill.
 
     Raises:
         TimeoutError: the training takes too long.
