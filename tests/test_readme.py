@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_citation_names_the_four_papers() -> None:
 def test_changelog_has_the_version() -> None:
     heads = re.findall(r'^## (.+)$', (REPO / 'CHANGELOG.md').read_text(), re.MULTILINE)
     assert heads[0] == 'Unreleased' and any(head.startswith(mmsam_ext.__version__) for head in heads)
+
+
+def test_every_config_is_in_a_page() -> None:
+    """By its name, or by a pattern such as `spt_{vitb,vitl}_industrial.py`."""
+    named = set()
+    for page in PAGES:
+        for word in code(page):
+            options = [part.split(',') for part in re.findall(r'\{([\w,-]+)\}', word)]
+            pattern = re.sub(r'\{[\w,-]+\}', '{}', word)
+            named |= {pattern.format(*choice) for choice in itertools.product(*options)} if options else {word}
+    configs = {path.name for path in CONFIGS.glob('*.py')}
+    assert sorted(configs - {Path(word).name for word in named}) == []
