@@ -1,4 +1,4 @@
-"""PLM's comparison: SAM, SAM-F, PLM, PLM + PMM; with less data (open question 3), with boxes or points (question 2).
+"""PLM's comparison: SAM, SAM-F, PLM, PLM + PMM; with less data; trained with boxes or points alone.
 
 Training is short, 200 steps of 4 images with 4 prompts each, so that all of it takes an hour and a half on two cores.
 Learning rates, of 1e-3 and 4e-3 for PLM and of 3e-4 and 1e-3 for SAM-F, are those with the lower training loss of the
