@@ -112,9 +112,9 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         return MaskPrediction(_join(logits), _join(iou), upscaled=_join(upscaled) if need_upscaled else None)
 
     @property
-    def context(self) -> DecoderContext:
-        """What plugins may read; available only while this thread decodes."""
-        return self._contexts[_thread()]
+    def context(self) -> DecoderContext | None:
+        """What plugins may read while this thread decodes; None otherwise."""
+        return self._contexts.get(_thread())
 
     def _chunk_size(self, prompts: PromptEmbedding) -> int:
         if torch.is_grad_enabled() or self.chunk_size is None or not len(prompts):
@@ -150,8 +150,9 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
         return logits, iou, context.upscaled
 
     def _take_upscaled(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        if self.context.need_upscaled:
-            self.context.upscaled = output
+        context = self.context
+        if context is not None and context.need_upscaled:
+            context.upscaled = output
 
 
 def _thread() -> int:

@@ -105,7 +105,7 @@ def test_identity_is_bitwise_and_sees_every_site():
     first = recorder.seen[0][2]
     expected = first['embedding'][1].flatten(1).t() + dense
     assert_close(first['values'][2], expected, LAYER)
-    assert_close(first['key_pe'][0], model.prompt_encoder.get_dense_pe()[0].flatten(1).t(), LAYER)
+    assert_close(first['key_pe'][0], model.prompt_encoder.pe_layer((8, 8)).flatten(1).t(), LAYER)
     assert model.mask_decoder.context is None  # nothing is kept
 
 
