@@ -1,4 +1,4 @@
-"""The small benchmarks of interactive segmentation, an object an image: GrabCut, Berkeley and DAVIS-345."""
+"""Small benchmarks of interactive segmentation with one object in each image: GrabCut, Berkeley and DAVIS-345."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ SOURCE = 'https://github.com/SamsungLabs/ritm_interactive_segmentation (section 
 
 
 class ClickBenchmarkDataset(BinaryDefectDataset):
-    """Images and masks in two folders, paired by name, an object an image. The pipeline needs :class:`LoadObjectMask`.
+    """Load images and masks from two folders, paired by name, with one object in each image.
+
+    The pipeline needs :class:`LoadObjectMask`.
 
     Args:
-        data_root: Folder of the dataset; by default that of the class.
+        data_root: Folder of the dataset; by default data/ and the dataset's name.
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: there is no such folder.
+        DatasetNotFoundError: The folder does not exist.
         FileNotFoundError, ValueError: See :class:`BinaryDefectDataset`.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 60, 60]])
     TITLE: str
-    #: `dataset_name`, and the folder below data/ where it is expected.
+    #: `dataset_name`, and the name of its folder in data/.
     NAME: str
     #: Folders of images and of masks.
     FOLDERS: tuple[str, str]
@@ -35,7 +37,7 @@ class ClickBenchmarkDataset(BinaryDefectDataset):
 
     def __init__(self, data_root: str | None = None, **kwargs) -> None:
         kwargs.setdefault('dataset_name', self.NAME)
-        kwargs.setdefault('drop_empty', False)  # that there is an object is checked when its mask is loaded
+        kwargs.setdefault('drop_empty', False)  # an empty mask is an error when it is loaded
         images, masks = self.FOLDERS
         root = data_root or f'data/{self.NAME}'
         if not all(os.path.isdir(os.path.join(root, folder)) for folder in self.FOLDERS):
@@ -48,7 +50,7 @@ class ClickBenchmarkDataset(BinaryDefectDataset):
 
 @DATASETS.register_module()
 class GrabCutDataset(ClickBenchmarkDataset):
-    """GrabCut (Rother et al., SIGGRAPH 2004): 50 images, 50 objects. Mask value 128 is ignored, above is the object.
+    """Load GrabCut (Rother et al., SIGGRAPH 2004): 50 objects in 50 images. Mask value 128 is ignored; above is object.
 
     ::
 
@@ -63,7 +65,7 @@ class GrabCutDataset(ClickBenchmarkDataset):
 
 @DATASETS.register_module()
 class BerkeleyDataset(ClickBenchmarkDataset):
-    """Berkeley (McGuinness and O'Connor, 2010): 100 objects in 96 images. Mask values as in GrabCut.
+    """Load Berkeley (McGuinness and O'Connor, 2010): 100 objects in 96 images, with mask values as in GrabCut.
 
     ::
 

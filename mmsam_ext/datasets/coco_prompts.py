@@ -21,32 +21,32 @@ from .transforms import LoadPrompts
 class CocoPromptDataset(BaseSegDataset):
     """Read the images of a COCO, LVIS-style or SGINW annotation file.
 
-    Prompts are added by :class:`LoadPrompts`, scores computed by :class:`CocoMaskAP`.
+    :class:`LoadPrompts` adds the prompts, and :class:`CocoMaskAP` computes the scores.
 
     ::
 
         data/coco/annotations/instances_val2017.json   data/coco/val2017/000000000139.jpg
         data/sginw/Airplane-Parts/valid/_annotations_min1cat.coco.json, with its images beside it
 
-    An image is found by its `file_name`, or by the last two parts of its `coco_url` where it has none (LVIS). Samples
-    carry `img_id`, `ann_file` and the usable annotations: crowd ones and those of an area below `min_area` are left out
-    and counted in the log (they still take part in the evaluation, by COCO's rules).
+    An image is found by its `file_name` or, if it has none (LVIS), by the last two parts of its `coco_url`. Samples
+    have `img_id`, `ann_file` and the usable annotations. Crowds and annotations with an area below `min_area` are not
+    used as prompts and are counted in the log; they still take part in the evaluation, by COCO's rules.
 
     Args:
         data_root: Folder of the dataset.
         ann_file: Annotation file in it.
         data_prefix: `img_path`, the folder of the images in it.
-        dataset_name: Name in tables; that of the folder `data_root` where None.
-        min_area: Least area of an annotation in pixels.
-        require_annotations: Leave out images without a usable annotation, counted and logged: there is no true box to
-            prompt with. False for a detector's boxes, which may be wrong there.
+        dataset_name: Name in tables; None for the name of the folder `data_root`.
+        min_area: Minimum area of an annotation in pixels.
+        require_annotations: Skip images without a usable annotation, which have no true box to prompt with; they are
+            counted and logged. Set it to False for a detector's boxes, because such images may have false detections.
         kwargs: See ``BaseSegDataset``.
 
     Raises:
-        DatasetNotFoundError: the annotation file is not there.
-        FileNotFoundError: images are missing (counted, some named).
-        ValueError: no annotation file in COCO's format, no sample is left, or :class:`LoadPrompts` has the result
-            file of another dataset.
+        DatasetNotFoundError: The annotation file does not exist.
+        FileNotFoundError: Images are missing; the message counts them and names some.
+        ValueError: The annotation file is not in COCO's format, no sample is left, or :class:`LoadPrompts` has the
+            result file of another dataset.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -68,7 +68,7 @@ class CocoPromptDataset(BaseSegDataset):
         super().__init__(data_root=data_root, ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One dict an image, in the order of the annotation file."""
+        """Return a dict for each image, in the order of the annotation file."""
         data = read_coco(self.ann_file)
         by_image: dict[Any, list[dict]] = {image['id']: [] for image in data['images']}
         left_out = 0
@@ -81,8 +81,8 @@ class CocoPromptDataset(BaseSegDataset):
         missing = [info['img_path'] for info in infos if not os.path.isfile(info['img_path'])]
         if missing:
             raise FileNotFoundError(
-                f'{self.ann_file}: {len(missing)} of its {len(infos)} images are missing, such as {some(missing)}; is '
-                'data_prefix.img_path their folder?'
+                f'{self.ann_file}: {len(missing)} of its {len(infos)} images are missing, such as {some(missing)}; '
+                'data_prefix.img_path must be their folder'
             )
         for step in self.pipeline.transforms:
             if isinstance(step, LoadPrompts):
@@ -99,7 +99,7 @@ class CocoPromptDataset(BaseSegDataset):
         return kept
 
     def _info(self, image: dict, annotations: list[dict]) -> dict:
-        """What the pipeline receives of an image; of annotations only what prompts need."""
+        """Return the dict that the pipeline receives for an image, with the parts of annotations that prompts need."""
         name = image.get('file_name') or '/'.join(image['coco_url'].split('/')[-2:])
         return dict(
             img_path=os.path.join(self.data_prefix.get('img_path') or '', name),

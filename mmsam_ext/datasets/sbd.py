@@ -19,15 +19,15 @@ LEAST_FILL = 0.08
 
 @DATASETS.register_module()
 class SBDDataset(BinaryDefectDataset):
-    """SBD (Hariharan et al., ICCV 2011): each instance of an image is an object to click on.
+    """Load SBD (Hariharan et al., ICCV 2011): each instance of an image is an object to click on.
 
     ::
 
         data_root/img/2008_000003.jpg   data_root/inst/2008_000003.mat   data_root/val.txt, data_root/train.txt
 
-    Validation has 2,857 images with 6,671 instances, training 8,498 with 20,172; a sample is an image with all its
-    instances as targets (`gt_masks`), so that it is encoded once. In training, instances that cover less than 8 % of
-    their box are left out, as in RITM. The pipeline needs :class:`LoadObjectMask`.
+    The validation split has 2,857 images with 6,671 instances, the training split 8,498 with 20,172. A sample is an
+    image with all its instances as targets (`gt_masks`), so that it is encoded once. In training, instances that cover
+    less than 8 % of their box are left out, as in RITM. The pipeline needs :class:`LoadObjectMask`.
 
     Args:
         data_root: Folder of the dataset.
@@ -35,9 +35,9 @@ class SBDDataset(BinaryDefectDataset):
         kwargs: See :class:`BinaryDefectDataset`.
 
     Raises:
-        DatasetNotFoundError: there is no such folder.
-        FileNotFoundError: the list is missing, or an image or instance file that it names.
-        ValueError: unknown split.
+        DatasetNotFoundError: The folder does not exist.
+        FileNotFoundError: The list, or an image or instance file that it names, is missing.
+        ValueError: The split is unknown.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 60, 60]])
@@ -55,7 +55,7 @@ class SBDDataset(BinaryDefectDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """One dict an image, in the order of the list."""
+        """Return a dict for each image, in the order of the list."""
         images, instances = self.data_prefix['img_path'], self.data_prefix['seg_map_path']
         for folder in (images, instances):
             if not os.path.isdir(folder):
