@@ -10,10 +10,12 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.structures import PromptBatch, SAMFeatures
+from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from mmsam_ext.structures.prompts import rescale
 
 from .errors import InferenceError, name_error
+from .full_size import LowResMasks
+from .prompt_formats import fit_masks
 from .prompt_sets import PromptSet
 
 
@@ -42,9 +44,9 @@ class EncodedImage(NamedTuple):
         return cls(name, features, tuple(data['inputs'].shape[-2:]), data['data_samples'][0].metainfo)
 
     @torch.no_grad()
-    def predict(
+    def decode(
         self, model: PromptableSegmentor, given: PromptSet, multimask: bool | str | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[LowResMasks, Tensor]:
         """Decode prompts; the image is not encoded again.
 
         Args:
@@ -53,7 +55,7 @@ class EncodedImage(NamedTuple):
             multimask: As for :meth:`PromptableSegmentor.predict`.
 
         Returns:
-            Mask logits (P, H0, W0) at the original size, estimated IoU (P,), and logits (P, 4h, 4w).
+            The masks as the decoder makes them, logits (P, 4h, 4w), and estimated IoU (P,).
 
         Raises:
             InferenceError: A prompt is malformed, outside the image, or does not fit the model; the error names the
@@ -61,11 +63,21 @@ class EncodedImage(NamedTuple):
         """
         old, new = self.meta['ori_shape'][:2], self.meta['img_shape'][:2]
         prompts = rescale(given.prompts(old[1], old[0], self.name), old, new, self.name)
+        prompts = with_fitted_masks(prompts, self.features, self.input_size, self.meta)
         batch = PromptBatch.from_prompts([prompts.to(self.features.embedding.device)], self.input_size, [self.name])
-        sample = SegDataSample(metainfo=self.meta)
         try:
-            model.predict_from_features(self.features, batch, [sample], multimask, keep_low_res=True)
+            logits, scores = model.predict_low_res(self.features, batch, [SegDataSample(metainfo=self.meta)], multimask)
         except ValueError as error:
             raise InferenceError(name_error(error, self.name)) from error
-        instances = sample.pred_instances
-        return instances.mask_logits, instances.iou_scores, instances.low_res_logits
+        return LowResMasks(logits, self.input_size, self.meta), scores
+
+
+def with_fitted_masks(
+    prompts: Prompts, features: SAMFeatures, input_size: tuple[int, int], meta: dict[str, Any]
+) -> Prompts:
+    """Return prompts whose masks of the image's size are brought to the decoder's; see :func:`fit_masks`."""
+    if not prompts.masks.numel():
+        return prompts
+    size = tuple(4 * side for side in features.embedding.shape[-2:])
+    fitted = fit_masks(prompts.masks, size, input_size, meta)
+    return prompts if fitted is prompts.masks else prompts.with_masks(fitted)

@@ -26,6 +26,11 @@ class Source(NamedTuple):
     path: str | None = None
     array: np.ndarray | None = None
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the file is in, 'array' without a file."""
+        return Path(self.path).resolve().parent.name if self.path else 'array'
+
 
 def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source]) -> list[Source]:
     """All images of `inputs`, unread.

@@ -8,26 +8,26 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.progress import track
 
 from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
 
+from .checks import check_given, multimask_choice
 from .encoded_image import EncodedImage
 from .errors import InferenceError
 from .failures import failure, report
+from .full_size import full_size_masks
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
-from .predictions import prediction, to_numpy
+from .prompt_formats import notice_ambiguous_boxes
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
+from .segmented import Segmented, segment_packed
 
 
 class _Item(NamedTuple):
@@ -62,6 +62,8 @@ class PromptSegInferencer:
             config inside a checkpoint is never executed.
         device: As for :class:`torch.device`; None: a GPU if there is one.
         untrained: Take weights that lack parts which the config adds to SAM and which training brings.
+        chunk_mb: Megabytes that masks may take while they are brought to the size of their image, in addition to the
+            masks that are returned; at least one mask is made at a time.
 
     Raises:
         InferenceError: a model name, config, checkpoint or device that cannot be used.
@@ -73,14 +75,17 @@ class PromptSegInferencer:
         weights: str | Path | None = None,
         device: str | None = None,
         untrained: bool = False,
+        chunk_mb: int = 128,
     ) -> None:
+        if not isinstance(chunk_mb, Integral) or chunk_mb < 1:
+            raise InferenceError(f'chunk_mb is {chunk_mb!r}, expected a whole number of megabytes, 1 or more')
+        self.chunk_bytes = int(chunk_mb) * 2**20
+        self._noticed_boxes = False
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
         self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
         self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | None = None
-
-    # ---------------------------------------------------------------- images and folders
 
     def __call__(
         self,
@@ -96,6 +101,9 @@ class PromptSegInferencer:
         return_vis: bool = False,
         return_logits: bool = False,
         overwrite: bool = False,
+        box_format: str | None = None,
+        mask_format: str | None = None,
+        rle: bool = False,
     ) -> dict[str, Any]:
         """Segment images.
 
@@ -117,10 +125,17 @@ class PromptSegInferencer:
             return_vis: Return the overlays, too.
             return_logits: Add `logits` (P, H, W) to predictions, foreground > 0.
             overwrite: Whether results may replace files in `out_dir` that no earlier run wrote.
+            box_format: 'xyxy'; 'xywh' (corner, width, height); 'normalized' (x1 y1 x2 y2 as shares of width and
+                height); None for 'xyxy', with an error where the boxes look like another format.
+            mask_format: 'logits'; 'binary' (0 and 1, or 0 and 255) or 'probability', which may have the size of the
+                image, too; None for 'logits', with an error where the masks look like another format.
+            rle: Return run lengths (:func:`encode_rle`) in `rles` instead of `masks`, for many prompts on large images:
+                memory does not grow with their product.
 
         Returns:
             - `predictions`: for each image that could be used: `path` (str, or None for an array), `name`, `prompts`
-              (P descriptions), `masks` (P, H, W) bool, `scores` (P,) estimated IoU, `union` (H, W) bool.
+              (P descriptions), `masks` (P, H, W) bool (or `rles`, P run lengths), `scores` (P,) estimated IoU, `union`
+              (H, W) bool.
             - `visualization`: (H', W', 3) uint8 RGB of each prediction, empty unless `return_vis`.
             - `failed`: for each image that could not be used, or whose files could not be written: `path`, `name` and
               `error` (the reason). They are logged together at the end.
@@ -134,7 +149,7 @@ class PromptSegInferencer:
         sources = list_sources(inputs)
         results: Any = self.iterate(
             sources, boxes, points, point_labels, masks, multimask, batch_size, out_dir, return_vis, return_logits,
-            overwrite,
+            overwrite, box_format, mask_format, rle,
         )  # fmt: skip
         if show_progress and len(sources) > 1:
             results = track(results, 'Segmenting', total=len(sources), console=Console(stderr=True))
@@ -161,6 +176,9 @@ class PromptSegInferencer:
         return_vis: bool = False,
         return_logits: bool = False,
         overwrite: bool = False,
+        box_format: str | None = None,
+        mask_format: str | None = None,
+        rle: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Segment images one by one, and keep no result: for folders whose masks do not fit into memory.
 
@@ -178,6 +196,9 @@ class PromptSegInferencer:
             return_vis: See :meth:`__call__`.
             return_logits: See :meth:`__call__`.
             overwrite: See :meth:`__call__`.
+            box_format: See :meth:`__call__`.
+            mask_format: See :meth:`__call__`.
+            rle: See :meth:`__call__`.
 
         Yields:
             Of each image its prediction, with `overlay` (H', W', 3) uint8 RGB where `return_vis`; or `path`, `name` and
@@ -188,16 +209,16 @@ class PromptSegInferencer:
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InferenceError(f'batch_size is {batch_size!r}, expected a whole number, 1 or more')
-        multimask = self._choice(multimask)
+        multimask = multimask_choice(self.model, multimask)
         sources = list_sources(inputs)
-        sets = prompt_sets(len(sources), boxes, points, point_labels, masks)
+        sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
         for source, prompts in zip(sources, sets, strict=True):
-            self._check_given(prompts, source.name)
+            check_given(self.model, prompts, source.name)
         numbers = [prompts.number for prompts in sets]
         writer = None if out_dir is None else ResultWriter(out_dir, sources, numbers, overwrite)
         jobs = list(zip(range(len(sources)), sources, sets, strict=True))
         batches = (jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size))
-        return self._iterate(batches, multimask, writer, return_vis, return_logits)
+        return self._iterate(batches, multimask, writer, return_vis, return_logits, rle)
 
     def _iterate(
         self,
@@ -206,15 +227,19 @@ class PromptSegInferencer:
         writer: ResultWriter | None,
         return_vis: bool,
         return_logits: bool,
+        rle: bool,
     ) -> Iterator[dict[str, Any]]:
         reasons, done = [], 0
         for jobs in batches:
             failed: list[dict[str, Any]] = []
             items = list(self._load(jobs, failed))
-            for item, sample in self._segment(items, multimask, failed):
+            for item, segmented in self._segment(items, multimask, failed):
                 try:
-                    result = prediction(item.source, item.prompts, sample, return_logits)
-                    overlay = self._overlay(item, sample) if return_vis or writer is not None else None
+                    result = dict(path=item.source.path, name=item.source.name, prompts=item.prompts.describe())
+                    result |= segmented.prediction(self.chunk_bytes, return_logits, rle)
+                    overlay = None
+                    if return_vis or writer is not None:
+                        overlay = segmented.overlay(self.visualizer, item.image, result['union'], item.source.folder)
                     if writer is not None:
                         writer.write(item.index, result, overlay)
                 except Exception as error:  # one image must not take the others along
@@ -235,7 +260,7 @@ class PromptSegInferencer:
             try:
                 results = self.pipeline.load(source)
                 height, width = results['img'].shape[:2]
-                packed = self.pipeline.pack(results, prompts.prompts(width, height, source.name))
+                packed = self.pipeline.pack(results, self._in_pixels(prompts, width, height, source.name))
             except Exception as error:
                 failed.append(failure(source, error))
                 continue
@@ -243,13 +268,12 @@ class PromptSegInferencer:
 
     def _segment(
         self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
-    ) -> Iterator[tuple[_Item, SegDataSample]]:
-        """The predicted sample of each image; those that do not fit the model go to `failed`."""
+    ) -> Iterator[tuple[_Item, Segmented]]:
+        """What the model says of each image; those that do not fit the model go to `failed`."""
         if not items:
             return
         try:
-            data = self.model.data_preprocessor(pseudo_collate([item.packed for item in items]), False)
-            samples = self.model.predict(data['inputs'], data['data_samples'], multimask)
+            segmented = segment_packed(self.model, [item.packed for item in items], multimask)
         except Exception as error:
             if len(items) == 1:
                 failed.append(failure(items[0].source, error))
@@ -257,18 +281,14 @@ class PromptSegInferencer:
             for item in items:  # which of them it was is known when each goes by itself
                 yield from self._segment([item], multimask, failed)
             return
-        yield from zip(items, samples, strict=True)
+        yield from zip(items, segmented, strict=True)
 
-    def _overlay(self, item: _Item, sample: SegDataSample) -> np.ndarray:
-        """(H', W', 3) uint8 RGB: image and prompts beside the prediction."""
-        number = len(sample.prompts)
-        folder = Path(item.source.path).resolve().parent.name if item.source.path else 'array'
-        titled = sample.clone()  # the picture's title shows these two
-        titled.set_metainfo(dict(dataset_name=folder, defect_class=f'{number} prompt' + 's' * (number > 1)))
-        image = cv2.cvtColor(item.image, cv2.COLOR_BGR2RGB)
-        return self.visualizer.compose(image, titled, draw_gt=False, draw_pred=True)
-
-    # ---------------------------------------------------------------- one image, many prompts
+    def _in_pixels(self, prompts: PromptSet, width: int, height: int, name: str) -> Prompts:
+        """The prompts in pixels of the image; boxes whose format was not stated and is not clear are logged once."""
+        checked = prompts.prompts(width, height, name)
+        if prompts.boxes is not None and prompts.box_format is None and not self._noticed_boxes:
+            self._noticed_boxes = notice_ambiguous_boxes(prompts.boxes, width, height, name)
+        return checked
 
     def set_image(self, image: str | os.PathLike | np.ndarray) -> None:
         """Encode an image, for :meth:`predict` to be called any number of times.
@@ -298,6 +318,8 @@ class PromptSegInferencer:
         masks: Any = None,
         multimask: bool | str | None = None,
         return_logits: bool = False,
+        box_format: str | None = None,
+        mask_format: str | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Segment the image of :meth:`set_image`; it is not encoded again.
 
@@ -307,6 +329,8 @@ class PromptSegInferencer:
             point_labels: See :meth:`__call__`, for one image.
             masks: See :meth:`__call__`, for one image.
             multimask: See :meth:`__call__`.
+            box_format: See :meth:`__call__`.
+            mask_format: See :meth:`__call__`.
             return_logits: Return logits (foreground > 0) in place of masks.
 
         Returns:
@@ -319,22 +343,13 @@ class PromptSegInferencer:
         encoded = self.encoded  # another thread may set another image meanwhile
         if encoded is None:
             raise InferenceError('no image is set; call set_image first')
-        given = PromptSet.create(boxes, points, point_labels, masks, name=encoded.name)
-        self._check_given(given, encoded.name)
-        logits, scores, low_res = encoded.predict(self.model, given, self._choice(multimask))
-        return to_numpy(logits if return_logits else logits > 0), to_numpy(scores), to_numpy(low_res)
-
-    # ---------------------------------------------------------------- both
-
-    def _check_given(self, prompts: PromptSet, name: str) -> None:
-        creates = any(getattr(stage, 'creates_prompt', False) for stage in self.model.prompt_stages)
-        if not prompts and not creates:
-            raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
-
-    def _choice(self, multimask: bool | str | None) -> bool | str | None:
-        """Check `multimask`, and replace the model's 'oracle', which needs ground truth, by 'ambiguous'."""
-        if multimask not in (None, False, True, 'ambiguous'):
-            raise InferenceError(f"multimask is {multimask!r}, expected None, False, True or 'ambiguous'")
-        if multimask is None and self.model.test_cfg.get('multimask') == 'oracle':
-            return 'ambiguous'
-        return multimask
+        given = PromptSet.create(boxes, points, point_labels, masks, encoded.name, box_format, mask_format)
+        check_given(self.model, given, encoded.name)
+        height, width = encoded.meta['ori_shape'][:2]
+        self._in_pixels(given, width, height, encoded.name)
+        low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
+        if return_logits:
+            result = low_res.full_logits(self.chunk_bytes)
+        else:
+            result = full_size_masks(low_res, self.chunk_bytes).masks
+        return result, scores.float().cpu().numpy(), low_res.logits.float().cpu().numpy()

@@ -12,6 +12,7 @@ import torch
 from mmsam_ext.structures import PromptKind, Prompts
 
 from .errors import InferenceError
+from .prompt_formats import BOX_FORMATS, MASK_FORMATS, boxes_in_pixels, check_format, mask_logits, points_in_pixels
 
 #: name -> (shapes of one prompt and of P prompts, as an error words them, dimensions of P prompts)
 SHAPES = {
@@ -30,23 +31,37 @@ class PromptSet:
         boxes: (P, 4) x1 y1 x2 y2 in pixels of the original image, or None.
         points: (P, N, 2) x y, likewise.
         point_labels: (P, N) 1 foreground, 0 background, -1 padding. A row of padding alone is a prompt without points.
-        masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them.
+        masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them, or of another `mask_format`.
+        box_format: Format of `boxes`, see :func:`boxes_in_pixels`.
+        mask_format: Format of `masks`, see :func:`mask_logits`.
     """
 
     boxes: np.ndarray | None = None
     points: np.ndarray | None = None
     point_labels: np.ndarray | None = None
     masks: np.ndarray | None = None
+    box_format: str | None = None
+    mask_format: str | None = None
 
     @classmethod
     def create(
-        cls, boxes: Any = None, points: Any = None, point_labels: Any = None, masks: Any = None, name: str = 'prompts'
+        cls,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        masks: Any = None,
+        name: str = 'prompts',
+        box_format: str | None = None,
+        mask_format: str | None = None,
     ) -> PromptSet:
         """Bring what a user gives to the shapes above.
 
         Raises:
-            InferenceError: points without labels, wrong shapes, or fields with different numbers of prompts.
+            InferenceError: points without labels, wrong shapes, fields with different numbers of prompts, or an unknown
+                format.
         """
+        check_format('box_format', box_format, BOX_FORMATS)
+        check_format('mask_format', mask_format, MASK_FORMATS)
         if points is not None and point_labels is None:
             raise InferenceError(f'{name}: points without labels; give point_labels too, 1 foreground and 0 background')
         if points is None and point_labels is not None:
@@ -60,7 +75,7 @@ class PromptSet:
             )
         if 0 in numbers.values():
             raise InferenceError(f'{name}: no prompt given; {", ".join(numbers)} came with 0 rows')
-        return cls(**fields)
+        return cls(**fields, box_format=box_format, mask_format=mask_format)
 
     def __bool__(self) -> bool:
         return any(field is not None for field in (self.boxes, self.points, self.masks))
@@ -73,12 +88,15 @@ class PromptSet:
         """
         if not self:
             return Prompts.empty()
-        fields = dict(boxes=self.boxes, points=self.points, point_labels=self.point_labels, kinds=self._kinds())
-        masks = None if self.masks is None else self.masks[:, None]
+        fields: dict[str, Any] = dict(point_labels=self.point_labels, kinds=self._kinds())
+        if self.boxes is not None:
+            fields['boxes'] = boxes_in_pixels(self.boxes, self.box_format, width, height, name)
+        if self.points is not None:
+            fields['points'] = points_in_pixels(self.points, self.point_labels, width, height, name)
+        if self.masks is not None:
+            fields['masks'] = mask_logits(self.masks, self.mask_format, name)[:, None]
         try:
-            return Prompts.create(**fields, masks=masks, modes=(self.kind,), sample=name).check_inside(
-                width, height, name
-            )
+            return Prompts.create(**fields, modes=(self.kind,), sample=name).check_inside(width, height, name)
         except ValueError as error:
             raise InferenceError(str(error)) from error
 
@@ -126,7 +144,13 @@ class PromptSet:
 
 
 def prompt_sets(
-    number: int, boxes: Any = None, points: Any = None, point_labels: Any = None, masks: Any = None
+    number: int,
+    boxes: Any = None,
+    points: Any = None,
+    point_labels: Any = None,
+    masks: Any = None,
+    box_format: str | None = None,
+    mask_format: str | None = None,
 ) -> list[PromptSet]:
     """The prompts of each of `number` images.
 
@@ -143,7 +167,8 @@ def prompt_sets(
         columns[key] = value if _per_image(key, value, follow, number) else [value] * number
     names = ['prompts'] if number == 1 else [f'prompts of image {index}' for index in range(number)]
     rows = zip(*columns.values(), strict=True)
-    return [PromptSet.create(*row, name=name) for row, name in zip(rows, names, strict=True)]
+    formats = dict(box_format=box_format, mask_format=mask_format)
+    return [PromptSet.create(*row, name=name, **formats) for row, name in zip(rows, names, strict=True)]
 
 
 def _per_image(key: str, value: Any, follow: Any, number: int) -> bool:

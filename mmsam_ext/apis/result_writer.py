@@ -17,6 +17,7 @@ import numpy as np
 from mmsam_ext.utils import ResultFolder, printable
 
 from .errors import InferenceError
+from .full_size import masks_of
 from .image_inputs import Source
 
 TABLE = 'scores.csv'
@@ -93,7 +94,7 @@ class ResultWriter:
             if older not in self.planned:
                 self.results.remove(older)
         rows = []
-        for row, mask in enumerate(prediction['masks']):
+        for row, mask in enumerate(masks_of(prediction)):
             file = f'{name}_mask{row}.png'
             self._image(file, mask.astype(np.uint8) * 255)
             score, area = float(prediction['scores'][row]), 100 * float(mask.mean())

@@ -18,15 +18,18 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 from mmengine.logging import MMLogger
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.prompt_formats import BOX_FORMATS, MASK_FORMATS
 from mmsam_ext.apis.prompt_sets import prompt_sets
 from mmsam_ext.apis.result_writer import ResultWriter
+from mmsam_ext.datasets import read_binary_mask
 from mmsam_ext.utils import printable
 
 DEFAULT_MODEL = 'sam_tiny_synthetic'
@@ -43,6 +46,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--label', type=int, action='append', choices=(0, 1),
         help='label of each --point, in order: 1 on the object (the default), 0 off it',
     )  # fmt: skip
+    parser.add_argument(
+        '--mask', metavar='FILE', action='append',
+        help='mask prompt for each --box, or alone: a mask image, or logits in a .npy file',
+    )  # fmt: skip
+    parser.add_argument('--box-format', choices=BOX_FORMATS, help='of --box: x1 y1 x2 y2 in pixels (default), x y w h, '
+                        'or x1 y1 x2 y2 between 0 and 1')  # fmt: skip
+    parser.add_argument('--mask-format', choices=MASK_FORMATS, help='of --mask; default: binary, logits of .npy files')
+    parser.add_argument('--chunk-mb', type=int, default=128, help='memory for bringing masks to the size of images')
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
     parser.add_argument(
         '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
@@ -57,13 +68,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Return boxes and points as the inferencer takes them.
+def prompts(args: argparse.Namespace) -> dict[str, Any]:
+    """Return boxes, points and masks as the inferencer takes them.
 
     Raises:
         InferenceError: The labels do not match the points, or there are points and several boxes.
     """
-    given: dict[str, np.ndarray] = {}
+    given: dict[str, Any] = {}
     if args.box:
         given['boxes'] = np.array(args.box)
     if args.label and len(args.label) != len(args.point or ()):
@@ -75,10 +86,45 @@ def prompts(args: argparse.Namespace) -> dict[str, np.ndarray]:
             raise InferenceError(f'--point together with {len(args.box)} --box; points refine one box, expected one')
         given['points'] = np.array(args.point)[None]
         given['point_labels'] = np.array(args.label or [1] * len(args.point))[None]
+    if args.mask:
+        given['masks'], kind = read_masks(args.mask)
+        given['mask_format'] = args.mask_format or kind
+    if args.box_format:
+        given['box_format'] = args.box_format
     return given
 
 
-def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, np.ndarray], overwrite: bool) -> None:
+def read_masks(files: list[str]) -> tuple[np.ndarray, str]:
+    """Read mask prompts and return them with their format.
+
+    Args:
+        files: Mask images, or .npy files of logits; all of one kind.
+
+    Returns:
+        (P, h, w) and 'binary' or 'logits'.
+
+    Raises:
+        InferenceError: A file cannot be read, or they differ in kind or size.
+    """
+    kinds = {Path(file).suffix.lower() == '.npy' for file in files}
+    try:
+        if kinds == {True}:
+            masks = [np.load(file, allow_pickle=False).astype(np.float32) for file in files]
+        else:
+            masks = [read_binary_mask(Path(file).read_bytes(), file) for file in files]
+        masks = [mask[0] if mask.ndim == 3 and len(mask) == 1 else mask for mask in masks]
+    except (OSError, ValueError, TypeError) as error:
+        raise InferenceError(f'--mask {", ".join(files)}: {error}') from error
+    shapes = {mask.shape for mask in masks}
+    if len(kinds) > 1 or len(shapes) > 1 or masks[0].ndim != 2:
+        raise InferenceError(
+            f'--mask {", ".join(files)}: shapes {sorted(shapes)}, expected mask images or .npy files, not both, all '
+            '(height, width) of one size'
+        )
+    return np.stack(masks), 'logits' if kinds == {True} else 'binary'
+
+
+def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, Any], overwrite: bool) -> None:
     """Check that the results may be written, before the model is loaded.
 
     Raises:
@@ -144,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
             given = prompts(args)
             sources = list_sources(args.inputs)
             check_out_dir(args.out, sources, given, args.overwrite)
-            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained)
+            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained, args.chunk_mb)
             multimask = True if args.multimask else None
             settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
             settings['overwrite'] = args.overwrite

@@ -225,6 +225,12 @@ class Prompts(InstanceData):
         """(P,) bool: which prompts use `kind`."""
         return (self.kinds & int(kind)) != 0
 
+    def with_masks(self, masks: Tensor) -> Prompts:
+        """Return a copy with other mask prompts, (P, 1, 4h, 4w) logits."""
+        copy = self.clone()
+        copy.set_tensor('masks', masks)
+        return copy
+
     def scaled(self, scale_x: float, scale_y: float) -> Prompts:
         """A copy with points and boxes in the frame of an image resized by these factors."""
         scale = self.points.new_tensor([scale_x, scale_y])

@@ -305,13 +305,7 @@ class PromptableSegmentor(BaseSegmentor):
             The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids, mode_ids
             (P,)) and the union over prompts as MMSegmentation's `seg_logits` and `pred_sem_seg` (1, H0, W0).
         """
-        self.check_trained()
-        multimask = self.test_cfg.get('multimask', False) if multimask is None else multimask
-        prediction = self.decode(features, batch)
-        if multimask == 'oracle':
-            logits, iou = select_by_truth(prediction, batch, samples)
-        else:
-            logits, iou = select_masks(prediction, batch, multimask)
+        logits, iou = self.predict_low_res(features, batch, samples, multimask)
         fields = dict(target_ids=batch.target_ids, draw_ids=batch.draw_ids, mode_ids=batch.mode_ids)
         if keep_low_res:
             fields['low_res_logits'] = logits
@@ -322,6 +316,32 @@ class PromptableSegmentor(BaseSegmentor):
             masks = to_original(low_res, batch.input_size, sample.metainfo)
             write_prediction(sample, masks, scores, **{name: values[image] for name, values in parts.items()})
         return samples
+
+    @torch.no_grad()
+    def predict_low_res(
+        self,
+        features: SAMFeatures,
+        batch: PromptBatch,
+        samples: list[SegDataSample],
+        multimask: bool | str | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the selected masks as the decoder makes them, for callers that resize them a few at a time.
+
+        Args:
+            features: Features of B images, embedding (B, C, h, w).
+            batch: Their P prompts.
+            samples: One data sample per image; read for 'oracle' only.
+            multimask: As in `test_cfg`, for this call only; None for the value of `test_cfg`.
+
+        Returns:
+            Logits (P, 4h, 4w) and estimated IoU (P,).
+        """
+        self.check_trained()
+        multimask = self.test_cfg.get('multimask', False) if multimask is None else multimask
+        prediction = self.decode(features, batch)
+        if multimask == 'oracle':
+            return select_by_truth(prediction, batch, samples)
+        return select_masks(prediction, batch, multimask)
 
     # ---------------------------------------------------------------- checkpoints
 

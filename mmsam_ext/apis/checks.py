@@ -1,0 +1,32 @@
+"""Checks of what a user asks of a model."""
+
+from __future__ import annotations
+
+from mmsam_ext.models.segmentors import PromptableSegmentor
+
+from .errors import InferenceError
+from .prompt_sets import PromptSet
+
+
+def check_given(model: PromptableSegmentor, prompts: PromptSet, name: str) -> None:
+    """Check that an image has a prompt, which only models with a stage that creates prompts can do without.
+
+    Raises:
+        InferenceError: There is none; names the image.
+    """
+    creates = any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
+    if not prompts and not creates:
+        raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
+
+
+def multimask_choice(model: PromptableSegmentor, multimask: bool | str | None) -> bool | str | None:
+    """Check `multimask`, and replace the model's 'oracle', which needs ground truth, by 'ambiguous'.
+
+    Raises:
+        InferenceError: It is none of the known choices.
+    """
+    if multimask not in (None, False, True, 'ambiguous'):
+        raise InferenceError(f"multimask is {multimask!r}, expected None, False, True or 'ambiguous'")
+    if multimask is None and model.test_cfg.get('multimask') == 'oracle':
+        return 'ambiguous'
+    return multimask

@@ -1,0 +1,110 @@
+"""Images that the model has segmented, before their masks are brought to the size of the images."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.structures import PromptBatch
+from mmsam_ext.visualization import PromptVisualizer
+
+from .encoded_image import with_fitted_masks
+from .full_size import LowResMasks, full_size_masks
+
+
+class Segmented(NamedTuple):
+    """What the model says of one image.
+
+    Attributes:
+        masks: Masks of its P prompts.
+        scores: (P,) estimated IoU.
+        sample: The data sample, with the prompts in pixels of the network input.
+    """
+
+    masks: LowResMasks
+    scores: Tensor
+    sample: SegDataSample
+
+    def prediction(self, limit: int, with_logits: bool = False, rle: bool = False) -> dict[str, Any]:
+        """Bring the masks to the size of the image.
+
+        Args:
+            limit: Bytes that masks may take on the way; see :meth:`LowResMasks.chunks`.
+            with_logits: Add `logits` (P, H, W) float32.
+            rle: Return run lengths in `rles` instead of `masks`.
+
+        Returns:
+            `masks` (P, H, W) bool or `rles`, `scores` (P,) and `union` (H, W) bool.
+        """
+        full = full_size_masks(self.masks, limit, rle)
+        prediction: dict[str, Any] = dict(rles=full.rles) if rle else dict(masks=full.masks)
+        prediction |= dict(scores=self.scores.float().cpu().numpy(), union=full.union)
+        if with_logits:
+            prediction['logits'] = self.masks.full_logits(limit)
+        return prediction
+
+    def overlay(self, visualizer: PromptVisualizer, image: np.ndarray, union: np.ndarray, title: str) -> np.ndarray:
+        """Draw the image and the prompts beside the union of all masks.
+
+        Args:
+            visualizer: Draws the picture.
+            image: (H, W, 3) uint8 BGR.
+            union: (H, W) bool.
+            title: First part of the title; the number of prompts follows.
+
+        Returns:
+            (H', W', 3) uint8 RGB.
+        """
+        number = len(self.sample.prompts)
+        titled = SegDataSample(metainfo=self.sample.metainfo)  # the picture's title shows these two
+        titled.set_metainfo(dict(dataset_name=title, defect_class=f'{number} prompt' + 's' * (number > 1)))
+        titled.prompts = self.sample.prompts
+        titled.pred_sem_seg = PixelData(data=torch.from_numpy(union)[None].to(torch.uint8))
+        return visualizer.compose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), titled, draw_gt=False, draw_pred=True)
+
+
+@torch.no_grad()
+def segment_packed(
+    model: PromptableSegmentor, packed: list[dict[str, Any]], multimask: bool | str | None
+) -> list[Segmented]:
+    """Encode and decode packed images.
+
+    Masks stay at the decoder's size, unless the model works on tiles.
+
+    Args:
+        model: The model.
+        packed: `inputs` (3, h, w) uint8 and `data_samples` with prompts, of each image.
+        multimask: As for :meth:`PromptableSegmentor.predict`.
+
+    Raises:
+        ValueError: A prompt does not fit the model.
+    """
+    data = model.data_preprocessor(pseudo_collate(packed), False)
+    inputs, samples = data['inputs'], data['data_samples']
+    if model.slide_settings is not None:
+        samples = model.predict(inputs, samples, multimask)
+        return [
+            Segmented(
+                LowResMasks(sample.pred_instances.mask_logits, None, sample.metainfo),
+                sample.pred_instances.iou_scores,
+                sample,
+            )
+            for sample in samples
+        ]
+    features, size = model.extract_feat(inputs), tuple(inputs.shape[-2:])
+    for sample in samples:
+        sample.prompts = with_fitted_masks(sample.prompts, features, size, sample.metainfo)
+    batch = PromptBatch.from_samples(samples, inputs)
+    logits, scores = model.predict_low_res(features, batch, samples, multimask)
+    return [
+        Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample)
+        for low_res, estimated, sample in zip(batch.split(logits), batch.split(scores), samples, strict=True)
+    ]
