@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from typing import Any
+
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError
@@ -30,3 +33,14 @@ def multimask_choice(model: PromptableSegmentor, multimask: bool | str | None) -
     if multimask is None and model.test_cfg.get('multimask') == 'oracle':
         return 'ambiguous'
     return multimask
+
+
+def positive(option: str, value: Any) -> int:
+    """Return a whole number of 1 or more.
+
+    Raises:
+        InferenceError: It is something else; names the option.
+    """
+    if not isinstance(value, Integral) or value < 1:
+        raise InferenceError(f'{option} is {value!r}, expected a whole number, 1 or more')
+    return int(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from rich.progress import track
 from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
 
-from .checks import check_given, multimask_choice
+from .checks import check_given, multimask_choice, positive
 from .encoded_image import EncodedImage
 from .errors import InferenceError
 from .failures import failure, report
@@ -77,9 +76,7 @@ class PromptSegInferencer:
         untrained: bool = False,
         chunk_mb: int = 128,
     ) -> None:
-        if not isinstance(chunk_mb, Integral) or chunk_mb < 1:
-            raise InferenceError(f'chunk_mb is {chunk_mb!r}, expected a whole number of megabytes, 1 or more')
-        self.chunk_bytes = int(chunk_mb) * 2**20
+        self.chunk_bytes = positive('chunk_mb', chunk_mb) * 2**20
         self._noticed_boxes = False
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
@@ -207,15 +204,15 @@ class PromptSegInferencer:
         Raises:
             InferenceError: as for calling the inferencer; that no image could be used is known at the end.
         """
-        if not isinstance(batch_size, Integral) or batch_size < 1:
-            raise InferenceError(f'batch_size is {batch_size!r}, expected a whole number, 1 or more')
+        positive('batch_size', batch_size)
         multimask = multimask_choice(self.model, multimask)
         sources = list_sources(inputs)
         sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
         for source, prompts in zip(sources, sets, strict=True):
             check_given(self.model, prompts, source.name)
-        numbers = [prompts.number for prompts in sets]
-        writer = None if out_dir is None else ResultWriter(out_dir, sources, numbers, overwrite)
+        writer = None
+        if out_dir is not None:
+            writer = ResultWriter(out_dir, sources, [prompts.number for prompts in sets], overwrite)
         jobs = list(zip(range(len(sources)), sources, sets, strict=True))
         batches = (jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size))
         return self._iterate(batches, multimask, writer, return_vis, return_logits, rle)
@@ -348,8 +345,6 @@ class PromptSegInferencer:
         height, width = encoded.meta['ori_shape'][:2]
         self._in_pixels(given, width, height, encoded.name)
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
-        if return_logits:
-            result = low_res.full_logits(self.chunk_bytes)
-        else:
-            result = full_size_masks(low_res, self.chunk_bytes).masks
+        limit = self.chunk_bytes
+        result = low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit).masks
         return result, scores.float().cpu().numpy(), low_res.logits.float().cpu().numpy()
