@@ -1,4 +1,4 @@
-# Sourced by the launchers: sets PYTHON. Given by the caller, else the active environment's, else this checkout's .venv.
+# Sourced by the launchers: sets PYTHON, unless the caller has set it, to that of the active environment or of .venv.
 if [ -z "${PYTHON:-}" ]; then
     if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$TOOLS/../.venv/bin/python" ]; then
         PYTHON="$TOOLS/../.venv/bin/python"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test on several GPUs, and machines; without a GPU on several CPU processes (gloo).
+# Test on several GPUs and machines; without a GPU, in several CPU processes (gloo).
 # Usage: [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train on several GPUs, and machines; without a GPU on several CPU processes (gloo).
+# Train on several GPUs and machines; without a GPU, in several CPU processes (gloo).
 # Usage: [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] tools/dist_train.sh CONFIG GPUS [arguments of train.py]
 set -euo pipefail
 if [ $# -lt 2 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to an adapted promptable SAM, on the CPU, in some ten minutes: makes .venv if there is none, tests the mini
-# SAM that comes with the package on built-in synthetic defects, adapts it to them by SPT (configs/spt_tiny_synthetic.py),
-# tests it again, and leaves a table and pictures.
+# Adapt a promptable SAM on the CPU in about ten minutes, starting from a fresh clone: create .venv if it does not exist,
+# test the packaged mini SAM on built-in synthetic defects, adapt it to them with SPT (configs/spt_tiny_synthetic.py),
+# test it again, and write a table and pictures.
 # Usage: tools/quickstart.sh [arguments of tools/train.py]
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
@@ -11,7 +11,7 @@ PLAIN=configs/sam_tiny_synthetic.py
 CONFIG=configs/spt_tiny_synthetic.py
 WEIGHTS=mmsam_ext://sam_tiny
 WORK=work_dirs/quickstart
-rm -rf "$WORK" # what an earlier run left
+rm -rf "$WORK" # results of an earlier run
 mkdir -p "$WORK"
 
 # test NAME CONFIG CHECKPOINT [arguments of tools/test.py]
@@ -20,7 +20,7 @@ test_model() {
     say "testing $3, $1 (log: $log)"
     if ! "$PYTHON" tools/test.py "$2" "$3" --work-dir "$WORK/$1" "${@:4}" >"$log" 2>&1; then
         tail -n 30 "$log" >&2
-        say "testing failed; the whole log is $log"
+        say "testing failed; the full log is $log"
         exit 1
     fi
 }
@@ -28,14 +28,14 @@ test_model() {
 test_model zero-shot "$PLAIN" "$WEIGHTS"
 
 say "adapting it: $CONFIG (log: $WORK/train.log)"
-set +e # grep may find nothing; what counts is how training ended
+set +e # grep may find nothing; the exit code of the training is what counts
 "$PYTHON" tools/train.py "$CONFIG" --work-dir "$WORK/train" "$@" 2>&1 | tee "$WORK/train.log" |
     grep --line-buffered -E 'Iter\((train|val)\).*(loss|mIoU)'
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" -ne 0 ]; then
     tail -n 30 "$WORK/train.log" >&2
-    say "training failed; the whole log is $WORK/train.log"
+    say "training failed; the full log is $WORK/train.log"
     exit 1
 fi
 

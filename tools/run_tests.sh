@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must pass: environment, ruff, tests. Makes .venv if there is none.
+# Run everything that must pass: environment, ruff, tests. Creates .venv if it does not exist.
 # Usage: tools/run_tests.sh [arguments of pytest]      e.g. tools/run_tests.sh -k compat -x
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,3s/^# //p' "$0"; exit ;; esac
@@ -9,7 +9,7 @@ say "ruff"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 
-# One thread a process: two workers with two threads each only get in each other's way on two cores.
+# One thread for each process: on two cores, two workers with two threads each slow each other down.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MPLBACKEND=Agg
 say "pytest"
 exec "$PYTHON" -m pytest -q -n "${WORKERS:-2}" --dist loadfile "$@"

@@ -1,5 +1,5 @@
-# Sourced by run_tests.sh and quickstart.sh: makes .venv with the pinned set, sets PYTHON, and defines `say`.
-# Installs again only when requirements/*.txt or the interpreter changed. VENV=DIR puts the environment elsewhere.
+# Sourced by run_tests.sh and quickstart.sh: creates .venv with the pinned set, sets PYTHON, and defines `say`.
+# It installs again only if requirements/*.txt or the interpreter changed. VENV=DIR uses another environment.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
@@ -7,7 +7,7 @@ VENV=${VENV:-$ROOT/.venv}
 SECONDS=0
 say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
 
-# A Python from 3.10 to 3.13 that can make environments (Debian splits that into python3-venv).
+# Print a Python from 3.10 to 3.13 that can create environments (on Debian that needs python3-venv).
 find_python() {
     local name
     for name in python3 python3.11 python3.12 python3.10 python3.13 python; do
@@ -21,7 +21,7 @@ find_python() {
     return 1
 }
 
-# Runs pip quietly: a line every 20 seconds while it works, its whole output if it fails.
+# Run pip quietly: print a line every 20 seconds while it works, and its whole output if it fails.
 install() {
     local log status=0 pid waited=0
     log=$(mktemp)
@@ -35,7 +35,7 @@ install() {
     wait "$pid" || status=$?
     if [ "$status" -ne 0 ]; then
         cat "$log" >&2
-        say "pip failed. It needs a network or a mirror (pip config), and 6 GB of disk space."
+        say "pip failed. It needs access to a package index (see pip config) and 6 GB of disk space."
     fi
     rm -f "$log"
     return "$status"
@@ -43,7 +43,7 @@ install() {
 
 if [ ! -x "$VENV/bin/python" ]; then
     base=$(find_python)
-    say "making $VENV with $("$base" --version)"
+    say "creating $VENV with $("$base" --version)"
     "$base" -m venv "$VENV"
 fi
 PYTHON="$VENV/bin/python"
@@ -57,7 +57,7 @@ PY
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing the pinned set (about two minutes, 5 GB)"
     if "$PYTHON" -c 'import importlib.metadata as m; m.version("mmcv")' >/dev/null 2>&1; then
-        say "  the compiled mmcv is here, so mmcv-lite is left out"
+        say "  the compiled mmcv is installed, so mmcv-lite is left out"
         install -r <(grep -v '^mmcv-lite' requirements/runtime.txt) -r requirements/dev.txt
     else
         install -r requirements/runtime.txt -r requirements/dev.txt

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from mmengine.runner import CheckpointLoader
 
+from mmsam_ext.nearest import did_you_mean
+
 from .contents import ZIP_START, check_headers, checked_content, existing_file, file_kind
 from .errors import EXPECTED, CheckpointError, shown
 from .formats import dataset_meta
@@ -92,7 +94,7 @@ def load_from_mmsam_ext(filename: str, map_location: Any = None) -> dict[str, An
     """Load weights that come with this package: ``mmsam_ext://NAME`` is ``mmsam_ext/assets/NAME.safetensors``.
 
     Raises:
-        CheckpointError: the package has no weights of this name; the message lists those it has.
+        CheckpointError: the package has no weights of this name; the message suggests the nearest names.
     """
     return load_from_safetensors(asset_path(filename), map_location)
 
@@ -112,7 +114,7 @@ def asset_path(filename: str) -> str:
     name = filename.removeprefix(PACKAGED)
     names = sorted(path.stem for path in ASSETS.glob('*.safetensors'))
     if name not in names:
-        raise CheckpointError(f'{shown(filename)}: no such weights in this package; expected one of {names}')
+        raise CheckpointError(f'{shown(filename)}: no such weights in this package; {did_you_mean(name, names)}')
     return str(ASSETS / f'{name}.safetensors')
 
 
