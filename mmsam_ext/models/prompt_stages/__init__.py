@@ -1,5 +1,5 @@
-from .base import PromptStage
+from .base import PromptStage, apply_stages
 from .prompt_learning_module import PromptLearningModule
 from .ssmodc_prompt_head import SSMODCPromptHead
 
-__all__ = ['PromptLearningModule', 'PromptStage', 'SSMODCPromptHead']
+__all__ = ['PromptLearningModule', 'PromptStage', 'SSMODCPromptHead', 'apply_stages']

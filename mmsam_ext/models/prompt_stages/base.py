@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from mmengine.model import BaseModule
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
@@ -23,3 +26,28 @@ class PromptStage(BaseModule):
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """Edit prompts: sparse (P, K, C), dense (P, C, h, w) -> sparse (P, K', C), dense (P, C, h, w)."""
         raise NotImplementedError
+
+
+def apply_stages(stages: Iterable[PromptStage], features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
+    """Apply prompt stages in their order to a group of prompts.
+
+    Args:
+        stages: The stages.
+        features: Features of the batch.
+        prompts: sparse (P, K, C), dense (P, C, h, w).
+
+    Raises:
+        ValueError: A stage changed the number of prompts or the shape of the dense embedding; the error names it.
+    """
+    for index, stage in enumerate(stages):
+        edited = stage(features, prompts)
+        if edited.dense.shape != prompts.dense.shape or len(edited.sparse) != len(prompts.sparse):
+            raise ValueError(
+                f'prompt_stages[{index}] ({type(stage).__name__}) returned sparse {tuple(edited.sparse.shape)} '
+                f'and dense {tuple(edited.dense.shape)} for sparse {tuple(prompts.sparse.shape)} and dense '
+                f'{tuple(prompts.dense.shape)}; it may change the number of tokens only'
+            )
+        if edited.dense is not prompts.dense:  # also of a stage that forgot to say so
+            edited = replace(edited, dense_is_shared=False)
+        prompts = edited
+    return prompts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +15,12 @@ from torch import Tensor
 
 from mmsam_ext.checkpoints.base import load_base_state
 from mmsam_ext.checkpoints.keys import adapt_state, check_state, forgive_missing, rename_official_keys, untrained_parts
-from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptEmbedding, SAMFeatures
+from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import write_prediction
 
 from ..losses import best_mask_losses
 from ..peft import inject_peft
+from ..prompt_stages import apply_stages
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .mask_selection import (
@@ -164,26 +164,11 @@ class PromptableSegmentor(BaseSegmentor):
         groups = self.prompt_encoder(batch, features.embedding.shape[-2:])
         predictions = []
         for group in groups:
-            arguments = features, self._stages(features, group), self.prompt_encoder, need_upscaled
+            arguments = features, apply_stages(self.prompt_stages, features, group), self.prompt_encoder, need_upscaled
             predictions.append(call_in(self.mask_decoder, dtype, *arguments))
         if len(groups) == 1:
             return predictions[0]
         return MaskPrediction.joined(predictions, torch.cat([group.order for group in groups]).argsort())
-
-    def _stages(self, features: SAMFeatures, group: PromptEmbedding) -> PromptEmbedding:
-        """Apply the prompt stages to a group of prompts."""
-        for index, stage in enumerate(self.prompt_stages):
-            edited = stage(features, group)
-            if edited.dense.shape != group.dense.shape or len(edited.sparse) != len(group.sparse):
-                raise ValueError(
-                    f'prompt_stages[{index}] ({type(stage).__name__}) returned sparse {tuple(edited.sparse.shape)} '
-                    f'and dense {tuple(edited.dense.shape)} for sparse {tuple(group.sparse.shape)} and dense '
-                    f'{tuple(group.dense.shape)}; it may change the number of tokens only'
-                )
-            if edited.dense is not group.dense:  # also of a stage that forgot to say so
-                edited = replace(edited, dense_is_shared=False)
-            group = edited
-        return group
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[SegDataSample]) -> Tensor:
         """Return (B, 1, H, W) logits of the union of all prompts of each image (B, 3, H, W)."""
@@ -278,7 +263,6 @@ class PromptableSegmentor(BaseSegmentor):
         samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
         batch = PromptBatch.from_samples(samples, inputs)
         if self.slide_settings is not None:
-            self.check_trained()
             choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
             return predict_tiles(self, inputs, batch, samples, self.slide_settings, choice)
         return self.predict_from_features(self.extract_feat(inputs), batch, samples, multimask)
@@ -310,9 +294,8 @@ class PromptableSegmentor(BaseSegmentor):
         if keep_low_res:
             fields['low_res_logits'] = logits
         parts = {name: batch.split(value) for name, value in fields.items()}
-        for image, (sample, low_res, scores) in enumerate(
-            zip(samples, batch.split(logits), batch.split(iou), strict=True)
-        ):
+        images = zip(samples, batch.split(logits), batch.split(iou), strict=True)
+        for image, (sample, low_res, scores) in enumerate(images):
             masks = to_original(low_res, batch.input_size, sample.metainfo)
             write_prediction(sample, masks, scores, **{name: values[image] for name, values in parts.items()})
         return samples
