@@ -427,3 +427,17 @@ def test_a_decoder_that_does_not_fit(plugin, names):
 def test_a_number_of_modules_that_the_decoder_has_no_attentions_for():
     with raises_naming(ValueError, 'num_modules', '2', '1 or 3'):
         MODELS.build(config(decoder=dict(plugins=[DSP | dict(num_modules=2)])))
+
+
+def test_old_name_of_the_router_works_and_warns():
+    with pytest.warns(DeprecationWarning, match='DynamicRouter'):
+        old = MODELS.build(ROUTER | dict(type='DynamicRoutingPlugin'))
+    assert isinstance(old, DynamicRouter)
+    assert old.state_dict().keys() == MODELS.build(ROUTER).state_dict().keys()
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('name', ['DynamicRouter', 'DynamicRoutingPlugin'])
+def test_a_router_among_the_plugins_is_an_error(name):
+    with raises_naming(ValueError, 'plugins[1]', name, 'DecoderPlugin', 'router', 'DeformableSamplingPlugin'):
+        MODELS.build(config(decoder=dict(plugins=[DSP, ROUTER | dict(type=name)])))
