@@ -25,7 +25,10 @@ KEY = 'mmsam_ext_base'
 
 
 def trained_keys(model: nn.Module) -> set[str]:
-    """Return the state keys of parameters to train, and of buffers outside of subtrees that have parameters but none to train."""
+    """Return the state keys that training changes: parameters to train, and buffers.
+
+    Buffers of a subtree whose parameters are all frozen are not among them.
+    """
     return set(_trained_keys(model, ''))
 
 
@@ -36,13 +39,14 @@ def _trained_keys(module: nn.Module, prefix: str) -> Iterator[str]:
     # A layer with LoRA has a few thousand parameters to train beside a frozen weight of millions.
     yield from (prefix + name for name, value in module.named_parameters(recurse=False) if value.requires_grad)
     buffers = dict(module.named_buffers(recurse=False))
-    yield from (prefix + name for name in buffers if name not in module._non_persistent_buffers_set)
+    temporary = module._non_persistent_buffers_set  # noqa: SLF001 (torch has no public name for it)
+    yield from (prefix + name for name in buffers if name not in temporary)
     for name, child in module.named_children():
         yield from _trained_keys(child, f'{prefix}{name}.')
 
 
 def keys_beyond(model: nn.Module, base: Mapping[str, Tensor]) -> set[str]:
-    """Return the state keys of the model that `base`, under the model's names, does not hold, or holds with other values."""
+    """Return the state keys of the model that `base` (with the model's names) lacks or holds with other values."""
     return {key for key, value in model.state_dict().items() if not _same(base.get(key), value)}
 
 

@@ -180,4 +180,3 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
         elif isinstance(item, (Mapping, list, tuple, set)) and id(item) not in seen:
             seen.add(id(item))
             pending.extend(item.values() if isinstance(item, Mapping) else item)
-

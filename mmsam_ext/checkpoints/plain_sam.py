@@ -30,7 +30,9 @@ def plain_sam(state_dict: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tens
     """
     unmerged = [key for key in state_dict if key.endswith(PEFT)]
     if unmerged:
-        raise ValueError(f'PEFT layers are not merged into the plain weights, for example {unmerged[0]}; run merge-peft first')
+        raise ValueError(
+            f'PEFT layers are not merged into the plain weights, for example {unmerged[0]}; run merge-peft first'
+        )
     plain, left_out = {}, Counter()
     for key, value in state_dict.items():
         prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.fileio import get_file_backend
-from mmengine.runner import CheckpointLoader, checkpoint as stock
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as stock
 
 from .download import download, download_limit
 from .errors import CheckpointError, shown
@@ -30,7 +31,8 @@ def load_from_http(
     Args:
         filename: URL.
         map_location: As for :func:`torch.load`.
-        model_dir, progress: Taken for mmengine's signature, and ignored.
+        model_dir: Accepted because mmengine passes it, and ignored.
+        progress: Accepted because mmengine passes it, and ignored.
 
     Raises:
         CheckpointError: as :func:`download` and :func:`load_file`.
@@ -59,13 +61,15 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> dict[str, An
     target = _named(f'{scheme}://{new_names.get(name, name)}', names)
     if target.startswith(('http://', 'https://')):
         return load_from_http(target, map_location)
-    return load_file(osp.join(stock._get_mmengine_home(), target), map_location)
+    home = stock._get_mmengine_home()  # noqa: SLF001 (mmengine has no public name for it)
+    return load_file(osp.join(home, target), map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes='mmcls://', force=True)
 def load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load the backbone of a model of MMClassification by its name."""
-    return stock._process_mmcls_checkpoint(load_from_http(_named(filename, stock.get_mmcls_models()), map_location))
+    checkpoint = load_from_http(_named(filename, stock.get_mmcls_models()), map_location)
+    return stock._process_mmcls_checkpoint(checkpoint)  # noqa: SLF001 (mmengine has no public name for it)
 
 
 @CheckpointLoader.register_scheme(prefixes='pavi://', force=True)
@@ -78,7 +82,9 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
     try:
         from pavi import modelcloud
     except ImportError as error:
-        raise ImportError(f'{shown(filename)}: the package `pavi` is needed for pavi:// and is not installed') from error
+        raise ImportError(
+            f'{shown(filename)}: the package `pavi` is needed for pavi:// and is not installed'
+        ) from error
     model = modelcloud.get(filename.removeprefix('pavi://'))
     with TemporaryDirectory() as folder:
         path = osp.join(folder, osp.basename(model.name))

@@ -41,8 +41,8 @@ def convert(theirs: dict[str, Tensor], sam: dict[str, Tensor]) -> dict[str, Tens
         sam: State dict of the SAM that it was trained from, with Meta's names.
 
     Raises:
-        ValueError: `theirs` is not such a checkpoint, lacks a part of what was trained, or was not trained from `sam`; or
-            `sam` is not a plain SAM.
+        ValueError: `theirs` is not such a checkpoint, lacks a part of what was trained, or was not trained from `sam`;
+            or `sam` is not a plain SAM.
     """
     theirs, sam = dict(theirs), dict(sam)
     strip_wrapping(theirs)

@@ -123,7 +123,9 @@ CALLS = {
     'reconstruct': Call(np.zeros(1).__reduce__()[0], np.ndarray, (HUGE,), b'b'),
     'dtype': Call(np.dtype, 'V2000000000'),
     'type_v2': Call(torch._tensor._rebuild_from_type_v2, torch.Tensor, torch.Tensor, (HUGE,), None),
-    'quantized': Call(torch._utils._rebuild_qtensor, None, 0, (HUGE,), (1,), (torch.per_tensor_affine, 1.0, 0), False, {}),
+    'quantized': Call(
+        torch._utils._rebuild_qtensor, None, 0, (HUGE,), (1,), (torch.per_tensor_affine, 1.0, 0), False, {}
+    ),
     'any other call': Call(collections.Counter, HUGE),
     'numpy scalar in a call': Call(bytearray, np.int64(HUGE)),
 }
@@ -224,7 +226,7 @@ def test_special_files(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    'content, field',
+    ('content', 'field'),
     [
         (dict(state_dict=[torch.zeros(1)], other=dict(a=torch.zeros(1))), 'state_dict'),
         (dict(state_dict=dict(a=torch.zeros(1)), meta='iter 5'), 'meta'),

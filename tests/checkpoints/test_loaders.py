@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from mmsam_ext.checkpoints import loaders as checkpoint_loaders
 from mmsam_ext.checkpoints.loaders import CheckpointError
-from tests.toy import ToyModel, toy_runner
 from tests.naming import raises_naming
+from tests.toy import ToyModel, toy_runner
 
 WEIGHTS = {'linear.weight': torch.tensor([[3.0]]), 'linear.bias': torch.tensor([1.0])}
 
@@ -54,7 +54,7 @@ def test_truncated(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    'content, names',
+    ('content', 'names'),
     [
         (b'', ('0 bytes',)),
         (b'<!DOCTYPE html>', ("b'<!DO'", '15 bytes')),
@@ -126,5 +126,3 @@ def test_packaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ('huge', '../assets/tiny', ''):
         with raises_naming(CheckpointError, f'mmsam_ext://{name}', 'tiny'):
             load(f'mmsam_ext://{name}')
-
-

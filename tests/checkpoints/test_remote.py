@@ -195,7 +195,7 @@ def test_hash_in_the_name(server, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    'name, expected',
+    ('name', 'expected'),
     [
         ('resnet50-0676ba61.pth', '0676ba61'), ('fcn_r50_20200604_094127-b6cc9e8d.pth', 'b6cc9e8d'),
         ('x-20221130.pth', None), ('sam_vit_b_01ec64.pth', None), ('swin-tiny.pth', None),
@@ -211,7 +211,7 @@ def left_over(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    'path, message',
+    ('path', 'message'),
     [
         ('/none.pth', 'none.pth.*404'), ('/short.pth', 'short.pth.*10 of 1000'), ('/', 'no file name'),
         ('/redirect/a.pth?file:///etc/hostname', '[Rr]edirect.*file:///etc/hostname'),
