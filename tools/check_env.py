@@ -47,6 +47,13 @@ NEEDED: dict[str, tuple[str, str | None]] = {
     'ftfy': ('6.0', None),
     'regex': ('2022', None),
 }
+#: Packages of the onedl fork of OpenMMLab, by the package that they replace: name, lowest and first too new version.
+FORKS: dict[str, tuple[str, str, str | None]] = {
+    'mmengine': ('onedl-mmengine', '0.10.12', '0.11'),
+    'mmcv': ('onedl-mmcv', '2.3.6', '2.4'),
+    'mmsegmentation': ('onedl-mmsegmentation', '1.4.2', '1.5'),
+    'mmpretrain': ('onedl-mmpretrain', '1.3.6', '1.4'),
+}
 MMCV_RANGE = ('2.0.0', '2.2')
 NOTES = {
     'ftfy': 'mmsegmentation imports it and does not declare it',
@@ -171,6 +178,8 @@ def _python_row() -> Row:
 
 def _package_row(name: str, installed: dict[str, str], lowest: str, too_new: str | None, pins: dict[str, str]) -> Row:
     version = installed.get(name)
+    if name in FORKS and FORKS[name][0] in installed:
+        return _fork_row(name, installed)
     if name == 'opencv-python':
         version = next((installed[other] for other in OPENCV if other in installed), None)
     pin = pins.get(name, lowest)
@@ -186,6 +195,18 @@ def _package_row(name: str, installed: dict[str, str], lowest: str, too_new: str
         row.state, row.fix, row.wrong = 'WRONG', install, True
     elif numbers(version) != numbers(pin):
         row.state = 'differs'  # inside the range that should work, but not the version that the tests run on
+    return row
+
+
+def _fork_row(name: str, installed: dict[str, str]) -> Row:
+    """Check a package of the onedl fork, which has the modules of OpenMMLab's package of that name."""
+    fork, lowest, too_new = FORKS[name]
+    row = Row(name, f'{installed[fork]} ({fork})', f'{lowest} of the onedl fork')
+    if name in installed:
+        row.state, row.wrong = f'WRONG ({name} {installed[name]} and {fork} overwrite one another)', True
+        row.fix = f'{PYTHON} -m pip uninstall -y {name} {fork} && {PIP} {fork}=={lowest}'
+    elif not within(installed[fork], lowest, too_new):
+        row.state, row.wrong, row.fix = 'WRONG', True, f'{PIP} {fork}=={lowest}'
     return row
 
 
@@ -220,6 +241,8 @@ def _mmcv_row(installed: dict[str, str], pins: dict[str, str]) -> Row:
     lite_pin = pins.get('mmcv-lite', '2.1.0')
     row = Row('mmcv or mmcv-lite', '-', f'{lite_pin}, one of them')
     install_lite = f'{PIP} mmcv-lite=={lite_pin}'
+    if FORKS['mmcv'][0] in installed and lite is None:
+        return _fork_row('mmcv', installed)
     if full is None and lite is None:
         row.state, row.fix, row.wrong = 'MISSING', install_lite, True
     elif full is not None and lite is not None:

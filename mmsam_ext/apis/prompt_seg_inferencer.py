@@ -12,6 +12,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
 
+from mmsam_ext.checkpoints.base import base_file
 from mmsam_ext.structures import Prompts
 from mmsam_ext.visualization import PromptVisualizer
 
@@ -26,6 +27,7 @@ from .model_loading import load_config, load_model
 from .prompt_formats import notice_ambiguous_boxes
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
+from .score_origin import score_origin
 from .segmented import Segmented, segment_packed
 
 
@@ -80,6 +82,7 @@ class PromptSegInferencer:
         self._noticed_boxes = False
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
+        self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
         self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
         self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | None = None
@@ -212,7 +215,7 @@ class PromptSegInferencer:
             check_given(self.model, prompts, source.name)
         writer = None
         if out_dir is not None:
-            writer = ResultWriter(out_dir, sources, [prompts.number for prompts in sets], overwrite)
+            writer = ResultWriter(out_dir, sources, [prompts.number for prompts in sets], overwrite, self.score_from)
         jobs = list(zip(range(len(sources)), sources, sets, strict=True))
         batches = (jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size))
         return self._iterate(batches, multimask, writer, return_vis, return_logits, rle)

@@ -21,7 +21,7 @@ from .full_size import masks_of
 from .image_inputs import Source
 
 TABLE = 'scores.csv'
-COLUMNS = ('image', 'prompt', 'description', 'score', 'area_percent', 'mask', 'error')
+COLUMNS = ('image', 'prompt', 'description', 'score', 'area_percent', 'mask', 'error', 'score_from')
 MASK = re.compile(r'(.+)_mask(?:0|[1-9]\d*)\.png')
 
 
@@ -40,6 +40,7 @@ class ResultWriter:
         sources: All images that will be written.
         numbers: Number of masks of each of them.
         overwrite: Whether files that no earlier run wrote may be replaced.
+        score_from: Where the scores come from, see :func:`score_origin`; written beside each of them.
 
     Raises:
         InferenceError: `folder` or its table cannot be made; it holds an image to be segmented (or a link to one),
@@ -47,8 +48,14 @@ class ResultWriter:
     """
 
     def __init__(
-        self, folder: str | Path, sources: Sequence[Source], numbers: Sequence[int], overwrite: bool = False
+        self,
+        folder: str | Path,
+        sources: Sequence[Source],
+        numbers: Sequence[int],
+        overwrite: bool = False,
+        score_from: str = '',
     ) -> None:
+        self.score_from = score_from
         try:
             self.folder = Path(folder).expanduser()
         except RuntimeError as error:  # of ~name
@@ -98,7 +105,18 @@ class ResultWriter:
             file = f'{name}_mask{row}.png'
             self._image(file, mask.astype(np.uint8) * 255)
             score, area = float(prediction['scores'][row]), 100 * float(mask.mean())
-            rows.append((prediction['name'], row, prediction['prompts'][row], f'{score:.6f}', f'{area:.4f}', file, ''))
+            rows.append(
+                (
+                    prediction['name'],
+                    row,
+                    prediction['prompts'][row],
+                    f'{score:.6f}',
+                    f'{area:.4f}',
+                    file,
+                    '',
+                    self.score_from,
+                )
+            )
         self._table(rows)  # image by image, so that a run that is stopped keeps what it has
 
     def write_failure(self, failure: dict[str, Any]) -> None:
@@ -107,7 +125,7 @@ class ResultWriter:
         Raises:
             InferenceError: the table cannot be written.
         """
-        self._table([(failure['name'], '', '', '', '', '', failure['error'])])
+        self._table([(failure['name'], '', '', '', '', '', failure['error'], '')])
 
     def _table(self, rows: list[tuple]) -> None:
         text = io.StringIO(newline='')

@@ -29,6 +29,7 @@ from mmsam_ext.apis.image_inputs import Source, list_sources
 from mmsam_ext.apis.prompt_formats import BOX_FORMATS, MASK_FORMATS
 from mmsam_ext.apis.prompt_sets import prompt_sets
 from mmsam_ext.apis.result_writer import ResultWriter
+from mmsam_ext.apis.score_origin import ADVICE, UNTRAINED
 from mmsam_ext.datasets import read_binary_mask
 from mmsam_ext.utils import printable
 
@@ -206,6 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
     if args.out is None:
         print('Nothing was written (no --out DIR).')
     else:
+        if inferencer.score_from == UNTRAINED:
+            print(ADVICE, file=sys.stderr)
         print(f'Masks, overlays and scores.csv are in {printable(args.out)}')
     if failed:  # the reasons were logged; their names are repeated after a long table
         print(f'{len(failed)} of {len(failed) + done} images could not be used: {", ".join(failed)}', file=sys.stderr)

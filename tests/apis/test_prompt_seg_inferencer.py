@@ -337,6 +337,7 @@ def test_folder_with_mixed_files(inferencer, save, tmp_path: Path, monkeypatch) 
     last = result['predictions'][-1]
     assert rows[-1]['image'] == last['path'] and rows[-1]['description'] == 'box 60.5 30 149 89'
     assert float(rows[-1]['score']) == pytest.approx(last['scores'][1], abs=1e-6)
+    assert {row['score_from'] for row in rows} == {'IoU head not trained'}  # the small config has no IoU loss
     assert float(rows[-1]['area_percent']) == pytest.approx(100 * last['masks'][1].mean(), abs=1e-4)
 
 

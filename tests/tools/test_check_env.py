@@ -34,6 +34,20 @@ def test_pinned_set_is_right() -> None:
     assert wrong(timm='1.0.20', numpy='2.1.0') == {}, 'other versions inside the range are reported, not rejected'
 
 
+FORK = dict(
+    mmengine=None, onedl_mmengine='0.10.12', mmcv_lite=None, onedl_mmcv='2.3.6', mmsegmentation=None,
+    onedl_mmsegmentation='1.4.2', mmpretrain=None, onedl_mmpretrain='1.3.6',
+)  # fmt: skip
+
+
+def test_the_onedl_fork_is_known() -> None:
+    assert wrong(**FORK) == {}
+    both = wrong(**{**FORK, 'mmengine': '0.10.7'})['mmengine']
+    assert 'onedl-mmengine' in both.state and 'uninstall -y mmengine onedl-mmengine' in both.fix
+    old = wrong(**{**FORK, 'onedl_mmcv': '2.2.0'})['mmcv']
+    assert 'onedl-mmcv==2.3.6' in old.fix
+
+
 @pytest.mark.parametrize(
     ('changes', 'name', 'state', 'fix'),
     [

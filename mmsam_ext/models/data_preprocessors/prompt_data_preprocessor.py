@@ -91,7 +91,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         return dict(inputs=inputs, data_samples=samples)
 
     def _normalise(self, image: Tensor) -> Tensor:
-        image = image[[2, 1, 0]] if self.channel_conversion and len(image) == 3 else image
+        image = image[[2, 1, 0]] if _swaps_channels(self) and len(image) == 3 else image
         return (image.float() - self.mean) / self.std
 
     def _check(self, image: Tensor, sample: SegDataSample, training: bool) -> None:
@@ -117,3 +117,9 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         masks = sample.gt_masks.data  # (T, H, W)
         pad = (0, size[1] - masks.shape[-1], 0, size[0] - masks.shape[-2])
         sample.gt_masks = PixelData(data=F.pad(masks, pad))
+
+
+def _swaps_channels(preprocessor: SegDataPreProcessor) -> bool:
+    """Return whether channels are swapped; the onedl fork of MMSegmentation made the attribute private."""
+    name = 'channel_conversion' if hasattr(preprocessor, 'channel_conversion') else '_channel_conversion'
+    return getattr(preprocessor, name)
