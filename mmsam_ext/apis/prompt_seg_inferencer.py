@@ -59,12 +59,10 @@ class PromptSegInferencer:
 
     Args:
         model: Name of a config of this project, path of a config file, or a Config.
-        weights: Path or URL of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names. A
-            config inside a checkpoint is never executed.
+        weights: Path or URL of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names.
         device: As for :class:`torch.device`; None: a GPU if there is one.
-        untrained: Take weights that lack parts which the config adds to SAM and which training brings.
-        chunk_mb: Megabytes that masks may take while they are brought to the size of their image, in addition to the
-            masks that are returned; at least one mask is made at a time.
+        untrained: Take weights that lack parts which training brings.
+        chunk_mb: Megabytes for masks on the way to full size, beside those that are returned (at least one mask).
 
     Raises:
         InferenceError: a model name, config, checkpoint or device that cannot be used.
@@ -213,9 +211,8 @@ class PromptSegInferencer:
         sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
         for source, prompts in zip(sources, sets, strict=True):
             check_given(self.model, prompts, source.name)
-        writer = None
-        if out_dir is not None:
-            writer = ResultWriter(out_dir, sources, [prompts.number for prompts in sets], overwrite, self.score_from)
+        numbers = [prompts.number for prompts in sets]
+        writer = None if out_dir is None else ResultWriter(out_dir, sources, numbers, overwrite, self.score_from)
         jobs = list(zip(range(len(sources)), sources, sets, strict=True))
         batches = (jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size))
         return self._iterate(batches, multimask, writer, return_vis, return_logits, rle)

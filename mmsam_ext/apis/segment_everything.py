@@ -113,7 +113,7 @@ class SegmentEverything(SamAutomaticMaskGenerator):
 
         Returns:
             A record for each mask: `segmentation` (H, W) bool, `area`, `bbox` (x, y, width, height), `predicted_iou`,
-            `stability_score`, `point_coords` (the point that asked for it) and `crop_box` (x, y, width, height).
+            `stability_score`, `point_coords` (the point that prompted it) and `crop_box` (x, y, width, height).
         """
         sources = list_sources(image)
         if len(sources) != 1:
