@@ -14,6 +14,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
 ``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
+``pack_seg_inputs``       ``PackSegInputs`` drops the prompts of a sample without a word
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
@@ -30,6 +31,7 @@ from . import (
     evaluators,
     mmcv_lite,
     mmpretrain_backbones,
+    pack_seg_inputs,
     package_configs,
     package_resources,
     resume,
@@ -63,6 +65,7 @@ def apply() -> None:
     amp.apply()
     resume.apply()
     evaluators.apply()
+    pack_seg_inputs.apply()
     package_configs.apply()
 
 

@@ -34,6 +34,9 @@ class PackPromptInputs(PackSegInputs):
             image. (The preprocessor checks that training targets have the image's size.)
     """
 
+    #: See :mod:`mmsam_ext.compat.pack_seg_inputs`.
+    packs_prompts = True
+
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
         keys = {} if meta_keys is None else dict(meta_keys=tuple(meta_keys))
         super().__init__(**keys)

@@ -12,6 +12,8 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
+
 from ..layers import ConvStem, FusedAttention, fuse_layer_norms
 
 #: Arguments of ``ImageEncoderViT`` by architecture; base, large and huge are those of ``segment_anything``.
@@ -36,7 +38,7 @@ ARCHS: dict[str, dict] = {
 
 
 @MODELS.register_module()
-class SAMImageEncoder(ImageEncoderViT, BaseModule):
+class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
     """The ViT image encoder of SAM (Kirillov et al. 2023), with ``segment_anything``'s parameter names.
 
     Differences to ``segment_anything`` are in speed and memory alone (:class:`FusedAttention`), but for input sizes
@@ -56,6 +58,7 @@ class SAMImageEncoder(ImageEncoderViT, BaseModule):
             multiples of 16.
     """
 
+    PREFIXES = ('image_encoder.', 'backbone.')
     patch_size = 16
 
     def __init__(

@@ -12,6 +12,7 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
 from ..layers import fuse_layer_norms
@@ -22,7 +23,7 @@ CPU_CHUNK_VALUES = 2 * 64 * 64 * 256
 
 
 @MODELS.register_module()
-class SAMMaskDecoder(MaskDecoder, BaseModule):
+class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
     """Decode masks with ``segment_anything``'s decoder and parameter names, for prompts of many images in one call.
 
     Image embeddings are expanded to prompts in one addition: the stock forward pass on a zero image embedding with
@@ -45,6 +46,8 @@ class SAMMaskDecoder(MaskDecoder, BaseModule):
     Raises:
         ValueError: An argument is out of its range, or a plugin does not fit the decoder.
     """
+
+    PREFIXES = ('mask_decoder.',)
 
     def __init__(
         self,

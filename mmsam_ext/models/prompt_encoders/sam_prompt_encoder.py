@@ -10,6 +10,7 @@ from segment_anything.modeling import PromptEncoder
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor
 
+from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 from mmsam_ext.structures import PromptBatch, PromptEmbedding, PromptKind
 
 from ..layers import fuse_layer_norms
@@ -27,7 +28,7 @@ class Float32PositionEmbedding(PositionEmbeddingRandom):
 
 
 @MODELS.register_module()
-class SAMPromptEncoder(PromptEncoder, BaseModule):
+class SAMPromptEncoder(PartOfSAM, PromptEncoder, BaseModule):
     """Embed prompts with ``segment_anything``'s prompt encoder and parameter names, for many images in one call.
 
     A prompt's tokens are its points in their order, then the one "not a point" token that stock SAM adds to points
@@ -39,6 +40,8 @@ class SAMPromptEncoder(PromptEncoder, BaseModule):
         mask_in_chans: Hidden channels of the convolutions that embed mask prompts.
         init_cfg: As in any mmengine module.
     """
+
+    PREFIXES = ('prompt_encoder.',)
 
     def __init__(self, embed_dim: int = 256, mask_in_chans: int = 16, init_cfg: dict | list | None = None) -> None:
         # Each call passes its own sizes; these only fill stock SAM's attributes.
