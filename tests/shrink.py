@@ -83,7 +83,13 @@ def _shrink_model(model: dict) -> None:
     for node in _dicts(model['mask_decoder']):
         if node.get('type') == 'SAMMaskDecoder':
             node.update(mlp_dim=64, transformer_dim=CHANNELS)
-        elif node.get('type') in ('VRAAdapter', 'DeformableSamplingPlugin', 'DynamicRouter', 'DynamicRoutingPlugin'):
+        elif node.get('type') in (
+            'VRAAdapter',
+            'DeformableSamplingPlugin',
+            'DynamicRouter',
+            'DynamicRoutingPlugin',
+            'MaskTokenPlugin',
+        ):
             node['dim'] = CHANNELS
     for node in _dicts({key: model.get(key, []) for key in ('prompt_stages', 'auxiliary_heads')}):
         if node.get('type') == 'PromptLearningModule':

@@ -4,6 +4,7 @@ from .plugins import (
     DeformableSamplingPlugin,
     DynamicRouter,
     DynamicRoutingPlugin,
+    MaskTokenPlugin,
     VRAAdapter,
 )
 from .sam_mask_decoder import SAMMaskDecoder
@@ -15,6 +16,7 @@ __all__ = [
     'DeformableSamplingPlugin',
     'DynamicRouter',
     'DynamicRoutingPlugin',
+    'MaskTokenPlugin',
     'SAMMaskDecoder',
     'SelfDraftDecoder',
     'VRAAdapter',

@@ -20,7 +20,9 @@ CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
         ('stable_sam_vith_hqseg44k', 82_085),
         ('dsp_vitl_hqseg44k', 73_730),
         ('dt_sam_vitl_hqseg44k', 4_058_340 - 132_612),  # "3.9 M": the decoder but its IoU head
+        ('dt-iou_sam_vitl_hqseg44k', 4_058_340),
         ('pt_sam_vitl_hqseg44k', 4 * 256),
+        ('pt-mlp_sam_vitl_hqseg44k', 256 + 139_808),  # "0.13 M": a token and its MLP
         ('lora_sam_vitl_hqseg44k', 24 * (16 * 1024 + 2048 * 8) + 47_104),
         ('stable_spt_vitb_industrial', 390_144 + 2 * 82_085),  # SPT's, and a plugin in each of two decoders
     ],
@@ -33,7 +35,9 @@ def test_trained_parameters(name: str, trainable: int) -> None:
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
 
 
-@pytest.mark.parametrize('baseline', ['dsp', 'dt_sam', 'pt_sam', 'ft_sam', 'lora_sam', 'adapter_sam'])
+@pytest.mark.parametrize(
+    'baseline', ['dsp', 'dt_sam', 'dt-iou_sam', 'pt_sam', 'pt-mlp_sam', 'ft_sam', 'lora_sam', 'adapter_sam']
+)
 def test_with_and_without_robust_training(baseline: str) -> None:
     """The same model and schedule; prompts of all qualities and occlusion, or good prompts alone."""
     robust = Config.fromfile(CONFIGS / f'{baseline}_rts_vitl_hqseg44k.py')

@@ -1,6 +1,7 @@
 from .base import DecoderContext, DecoderPlugin, install_plugins
 from .deformable_sampling import DeformableSamplingPlugin, SamplingRecord, sample_bilinear
 from .dynamic_router import DynamicRouter, DynamicRoutingPlugin
+from .mask_token import MaskTokenPlugin
 from .visual_relation_adapter import VRAAdapter, visual_relation
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     'DeformableSamplingPlugin',
     'DynamicRouter',
     'DynamicRoutingPlugin',
+    'MaskTokenPlugin',
     'SamplingRecord',
     'VRAAdapter',
     'install_plugins',

@@ -4,7 +4,7 @@
 
     SAMMaskDecoder                              hooks, in the order in which they run
       TwoWayTransformer(image, image_pe, tokens)
-        |                                       _Start: completes the context (tokens, key_pe)
+        |                                       _Start: plugin.edit_tokens; completes the context (tokens, key_pe)
         +- block 0: self-attention of tokens
         |    +- token-to-image attention        _BeforeTokenToImage, site 0: plugin.before_token_to_image
         |    +- MLP, image-to-token attention
@@ -62,7 +62,7 @@ class DecoderContext:
 class DecoderPlugin(BaseModule):
     """Edit the two-way transformer of a mask decoder.
 
-    Subclasses override one or both of the hooks, and start as an exact identity.
+    Subclasses override one or several of the hooks, and start as an exact identity.
 
     The sites of token-to-image attention are numbered from 0: one in each of the `depth` blocks, then the final one.
     """
@@ -83,6 +83,17 @@ class DecoderPlugin(BaseModule):
                 f'{type(self).__name__}: dim={self.dim}, expected {decoder.transformer_dim}, the transformer_dim of '
                 'the decoder'
             )
+
+    def edit_tokens(self, tokens: Tensor) -> Tensor:
+        """Edit the decoder's input tokens, which are also their own position code.
+
+        Args:
+            tokens: (P, K, C): IoU token, mask tokens, sparse prompts.
+
+        Returns:
+            Tokens of the same shape.
+        """
+        return tokens
 
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
@@ -117,16 +128,19 @@ class DecoderPlugin(BaseModule):
 
 
 class _Start:
-    """Complete the context when the transformer starts (pre-hook)."""
+    """Let plugins edit the input tokens, and complete the context, when the transformer starts (pre-hook)."""
 
     def __init__(self, decoder: SAMMaskDecoder) -> None:
         self.decoder = decoder
 
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        _, image_pe, tokens = args
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        image, image_pe, tokens = args
+        for plugin in self.decoder.plugins:
+            tokens = plugin.edit_tokens(tokens)
         context = self.decoder.context
         context.tokens = tokens
         context.key_pe = image_pe.flatten(2).transpose(1, 2)  # (P, C, h, w) -> (P, N, C)
+        return (image, image_pe, tokens), kwargs
 
 
 class _BeforeTokenToImage:
