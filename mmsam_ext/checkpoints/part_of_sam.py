@@ -58,8 +58,8 @@ class PartOfSAM:
                 return
             first = ', '.join(list(state_dict)[:3])
             raise ValueError(
-                f'{type(self).__name__}: the checkpoint has none of its weights ({len(state_dict)} keys: {first}, ...), '
-                f'expected keys as {next(iter(self.state_dict()))}, or those of a whole SAM, which begin with '
+                f'{type(self).__name__}: the checkpoint has none of its weights ({len(state_dict)} keys: {first}, ...) '
+                f'but should have keys as {next(iter(self.state_dict()))}, or those of a whole SAM, which begin with '
                 f'{" or ".join(self.PREFIXES)}{f". {known}" if known else ""}'
             )
         part = {key.removeprefix(found): state_dict.pop(key) for key in list(state_dict) if key.startswith(found)}

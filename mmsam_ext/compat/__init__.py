@@ -14,7 +14,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
 ``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
-``pack_seg_inputs``       ``PackSegInputs`` drops the prompts of a sample without a word
+``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================

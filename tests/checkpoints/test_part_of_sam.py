@@ -31,7 +31,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         wrapped={f'module.{key}': value for key, value in sam.state_dict().items()},
         encoder=sam.image_encoder.state_dict(),
         other=nn.Linear(3, 2).state_dict(),
-        deeper={f'image_encoder.{key}': value for key, value in sam.image_encoder.state_dict().items() if '.2.' not in key},
+        deeper={
+            f'image_encoder.{key}': value for key, value in sam.image_encoder.state_dict().items() if '.2.' not in key
+        },
     )
     for name, state in states.items():
         torch.save(state, folder / f'{name}.pth')
