@@ -23,11 +23,12 @@ from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, DECODER, config, disc, images, sample, segmentor
 from tests.numeric import MODEL, assert_close
 
-SEEDS = range(100, 130)
+SEEDS = range(300, 330)
 SIZE = 64  # the embedding is 4 x 4
 #: One entry for each component; a new one is one line here.
 PLUGINS = dict(
     VRAAdapter=dict(dim=CHANNELS),
+    MaskTokenPlugin=dict(dim=CHANNELS),
     DeformableSamplingPlugin=dict(dim=CHANNELS, router=dict(type='DynamicRouter', dim=CHANNELS, hidden_dim=8)),
 )
 ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(2, 3))
