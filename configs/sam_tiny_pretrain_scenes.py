@@ -1,18 +1,14 @@
 # The third stage of the mini SAM's pretraining: scenes with photographs at 256 and 384 px, at a constant rate. First
 # `python tools/fetch_photographs.py data/photographs`. End with sam_tiny_pretrain_decay.py at any time.
-_base_ = './sam_tiny_pretrain.py'
+_base_ = ['./sam_tiny_pretrain.py', '_base_/prompts/train_scenes.py']
 
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),  # load_from would keep --resume from working
     data_preprocessor=dict(size=None, size_divisor=16),
+    rounds=(1, 8),  # 2.9 on average
+    losses=dict(iou=dict(empty=0.0)),  # the IoU head's score where there is nothing
     train_cfg=dict(compute_dtype=None),  # bf16 is slower where the processor does not have it
 )
-scene_modes = {
-    'box': dict(kind='box', targets='parts', weight=3),
-    'loose box': dict(kind='box', targets='parts', weight=1.5),
-    '1 point': dict(kind='points', targets='parts', weight=2.5),
-    '5 points': dict(kind='points', targets='parts', num_points=5, weight=2),
-}
 train_dataloader = dict(
     batch_size=8,
     dataset=dict(
@@ -23,7 +19,7 @@ train_dataloader = dict(
         min_area=100,
         photographs='data/photographs',
         pipeline=[
-            dict(type='GeneratePrompts', modes=scene_modes, num_prompts=8),
+            dict(type='GeneratePrompts', modes={{_base_.scene_modes}}, num_prompts=8),
             dict(type='PerturbPrompts', box_noise=0.1, modes=['box']),
             dict(type='PerturbPrompts', box_noise=0.4, modes=['loose box']),
             dict(type='PackPromptInputs'),

@@ -16,6 +16,7 @@ from mmsam_ext.structures import PromptKind, Prompts
 from mmsam_ext.structures.samples import IGNORE_LABEL, sample_key
 
 from . import geometry_probe
+from .background_prompts import clear_box
 from .prompt_rng import prompt_rng
 
 KINDS = {
@@ -25,6 +26,8 @@ KINDS = {
     'none': PromptKind.NONE,
 }
 STREAM = 0
+#: Stands for the background where parts are numbered from 0; and its number in the seeds of evaluation prompts.
+BACKGROUND, BACKGROUND_SEED = -1, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class PromptMode:
     Attributes:
         name: Name of the mode in tables.
         kind: 'box', 'points', 'box+points' or 'none'.
-        targets: 'whole' (all foreground) or 'parts' (each connected region, or each mask of a dataset with instances).
+        targets: 'whole' (all foreground), 'parts' (each connected region, or each mask of a dataset with instances) or
+            'background': points on pixels with label 0, boxes that hold only such pixels, and an empty target.
         num_points: Number of foreground points of a prompt.
         draws: Number of random draws of each prompt in evaluation.
         united: Whether the prompts of all parts together ask for the whole, as in "one box per defect". Only with
@@ -54,7 +58,7 @@ class PromptMode:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        expected = dict(kind=tuple(KINDS), targets=('whole', 'parts'))
+        expected = dict(kind=tuple(KINDS), targets=('whole', 'parts', 'background'))
         for field, values in expected.items():
             if getattr(self, field) not in values:
                 raise ValueError(
@@ -76,11 +80,15 @@ class GeneratePrompts(BaseTransform):
     replacement. A target with fewer pixels than points is an error in evaluation; in training, where the geometry may
     have left little of it, points repeat (`replace` changes either).
 
+    Prompts on the background teach a model to answer with an empty mask, and with :class:`IoUPredictionLoss` at
+    ``empty=0`` to score it 0. In evaluation their IoU is 1 where the predicted mask is empty, too, and 0 otherwise.
+
     Required keys: img, gt_seg_map (0 background, 1 foreground, 255 ignored; other labels are an error), optionally
     gt_masks (T, H, W), the parts. A sample without ground truth passes through (MMSegmentation's inferencer removes
     LoadAnnotations), and so does one that has prompts already.
 
-    Added keys: prompts; gt_masks (T, H, W) uint8, row 0 the whole foreground, then the parts that prompts ask for.
+    Added keys: prompts; gt_masks (T, H, W) uint8, row 0 the whole foreground, then the parts (or the empty mask) that
+        prompts ask for.
 
     Args:
         modes: Name -> fields of :class:`PromptMode`.
@@ -94,8 +102,8 @@ class GeneratePrompts(BaseTransform):
 
     Raises:
         ValueError: An argument does not fit the others, `gt_masks` reaches beyond the foreground, a target has fewer
-            pixels than points, or an evaluation sample has no foreground. (A training sample without foreground is
-            skipped and another one is taken, as mmengine does for a transform that returns None.)
+            pixels than points, or an evaluation sample has no foreground, or no background where a mode needs it. (Such
+            a training sample is skipped and another one is taken, as mmengine does for a transform that returns None.)
 
     Example::
 
@@ -127,7 +135,7 @@ class GeneratePrompts(BaseTransform):
         self.replace = self.training if replace is None else replace
 
     def transform(self, results: dict) -> dict | None:
-        """Add `prompts` and `gt_masks` to `results`; return None for a training sample without foreground."""
+        """Add `prompts` and `gt_masks` to `results`; return None for a training sample to skip."""
         if 'prompts' in results or 'gt_seg_map' not in results:
             if 'prompts' in results:
                 self._freeze_frame(results)
@@ -135,8 +143,11 @@ class GeneratePrompts(BaseTransform):
         self._check_labels(results)
         whole = (results['gt_seg_map'] == 1).astype(np.uint8)
         if not whole.any():
-            return self._no_foreground(results)
+            return self._nothing_to_draw(results, 'foreground')
         parts = self._parts(results, whole) if any(mode.targets == 'parts' for mode in self.modes) else ()
+        background = (results['gt_seg_map'] == 0).astype(np.uint8)
+        if not background.any() and any(mode.targets == 'background' for mode in self.modes):
+            return self._nothing_to_draw(results, 'background')
         rows = [whole]
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
@@ -146,10 +157,14 @@ class GeneratePrompts(BaseTransform):
             if part is not None and (self.training or not self.modes[mode].united):
                 if part not in row_of:
                     row_of[part] = len(rows)
-                    rows.append(parts[part])
+                    rows.append(np.zeros_like(whole) if part == BACKGROUND else parts[part])
                 target = row_of[part]
-            mask = whole if part is None else parts[part]
-            rng = prompt_rng(self.seed, results, 0 if part is None else part + 1, draw, STREAM)
+            number = BACKGROUND_SEED if part == BACKGROUND else 0 if part is None else part + 1
+            rng = prompt_rng(self.seed, results, number, draw, STREAM)
+            if part == BACKGROUND:
+                mask = clear_box(background, rng) if 'box' in self.modes[mode].kind else background
+            else:
+                mask = whole if part is None else parts[part]
             prompts.append(dict(mode=mode, target=target, draw=draw) | self._draw(self.modes[mode], mask, rng, results))
         results['prompts'] = self._assemble(prompts, sample_key(results))
         results['gt_masks'] = np.stack(rows)
@@ -191,10 +206,11 @@ class GeneratePrompts(BaseTransform):
         return parts if len(parts) else whole[None]
 
     def _choose(self, number: int) -> list[tuple[int, int | None, int]]:
-        """Return (mode, one of `number` parts or None for the whole, draw) of each prompt."""
+        """Return (mode, one of `number` parts, BACKGROUND, or None for the whole, draw) of each prompt."""
         options = []
+        parts_of = dict(whole=(None,), parts=range(number), background=(BACKGROUND,))
         for index, mode in enumerate(self.modes):
-            parts = range(number) if mode.targets == 'parts' else (None,)
+            parts = parts_of[mode.targets]
             draws = (0,) if self.training else range(mode.draws)
             options.append([(index, part, draw) for draw in draws for part in parts])
         if self.num_prompts is None:
@@ -249,14 +265,13 @@ class GeneratePrompts(BaseTransform):
             sample=sample,
         )
 
-    def _no_foreground(self, results: dict) -> None:
+    def _nothing_to_draw(self, results: dict, what: str) -> None:
         name = sample_key(results)
         if not self.training:
-            raise ValueError(
-                f'{name}: the mask has no foreground, so no prompt can be drawn; set drop_empty=True in the dataset if '
-                'it has this argument, or remove the sample'
+            advice = dict(
+                foreground='set drop_empty=True in the dataset if it has this argument, or remove the sample',
+                background="remove the sample, or the modes with targets='background'",
             )
-        print_log(
-            f'{name}: the mask has no foreground; another sample is taken', logger='current', level=logging.WARNING
-        )
+            raise ValueError(f'{name}: the mask has no {what}, so no prompt can be drawn; {advice[what]}')
+        print_log(f'{name}: the mask has no {what}; another sample is taken', logger='current', level=logging.WARNING)
         return

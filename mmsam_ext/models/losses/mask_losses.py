@@ -97,9 +97,26 @@ class MaskDiceLoss(MaskLoss):
 
 @MODELS.register_module()
 class IoUPredictionLoss(MaskLoss):
-    """Squared error of the IoU head against the true IoU of each mask (SAM, appendix A); an empty union counts as 1."""
+    """Compute the squared error of the IoU head against the true IoU of each mask.
+
+    Paper: Segment Anything, appendix A.
+
+    Args:
+        loss_weight: Factor of the loss.
+        empty: IoU in [0, 1] of an empty mask with an empty target. 1 says that they agree; 0, for prompts on the
+            background, teaches the head to score "nothing here" low whatever the mask is.
+
+    Raises:
+        ValueError: `empty` is out of its range.
+    """
 
     judges_mask = False
+
+    def __init__(self, loss_weight: float = 1.0, empty: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if not 0 <= empty <= 1:
+            raise ValueError(f'IoUPredictionLoss: empty={empty}, expected an IoU in [0, 1]')
+        self.empty = empty
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
         """Return the squared error, (P, M)."""
@@ -107,5 +124,5 @@ class IoUPredictionLoss(MaskLoss):
             predicted, true = logits > 0, targets > 0.5
             both = (predicted & true).sum((-2, -1))
             union = (predicted | true).sum((-2, -1))
-            actual = torch.where(union > 0, both / union.clamp(min=1), 1.0)
+            actual = torch.where(union > 0, both / union.clamp(min=1), self.empty)
         return (iou - actual) ** 2

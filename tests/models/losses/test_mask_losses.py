@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torchvision.ops import sigmoid_focal_loss
 
+from tests.naming import raises_naming
 from tests.numeric import LAYER, OPERATION, assert_close
 
 
@@ -77,6 +78,19 @@ def test_iou_loss_of_nothing_found_where_nothing_is_and_its_gradient():
     loss.sum().backward()
     assert logits.grad is None
     assert_close(iou.grad.squeeze(), -1.5)
+
+
+def test_iou_loss_teaches_0_for_an_empty_target():
+    """With empty=0 an empty mask and a filled one both have IoU 0, and a mask that fits its target still has 1."""
+    logits = torch.stack([torch.full((2, 2), -1.0), torch.full((2, 2), 1.0)]).expand(2, 2, 2, 2)
+    targets = torch.stack([torch.zeros(2, 2), torch.ones(2, 2)])
+    iou = torch.full((2, 2), 0.25, requires_grad=True)
+    loss = MODELS.build(dict(type='IoUPredictionLoss', empty=0.0))(logits, targets, iou)
+    assert_close(loss, torch.tensor([[0.25**2, 0.25**2], [0.25**2, 0.75**2]]))
+    loss.sum().backward()
+    assert_close(iou.grad, torch.tensor([[0.5, 0.5], [0.5, -1.5]]))
+    with raises_naming(ValueError, 'IoUPredictionLoss', 'empty', '2'):
+        MODELS.build(dict(type='IoUPredictionLoss', empty=2))
 
 
 def test_losses_judge_masks_but_for_the_iou_head():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmsam_ext.models.segmentors.interactive_segmentor import error_points
+from mmsam_ext.models.segmentors.interactive_segmentor import _number_of_rounds, error_points
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
 from mmsam_ext.structures import PromptBatch, PromptKind, Prompts
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
@@ -137,9 +137,61 @@ def test_one_image_is_learnt(kind):
     assert (found & true).sum() / (found | true).sum() > 0.7
 
 
-def test_error():
-    with raises_naming(ValueError, 'rounds', '0'):
-        interactive(rounds=0)
+@pytest.mark.parametrize('rounds', [0, (0, 3), (3, 2), (1, 2, 3)])
+def test_rounds_out_of_range(rounds):
+    with raises_naming(ValueError, 'rounds', rounds):
+        interactive(rounds=rounds)
+
+
+@torch.no_grad()
+def test_a_random_number_of_rounds(monkeypatch):
+    """1 to 3 rounds with chances of 6, 3 and 2 in 11; each round adds a point to the last round's mask."""
+    model = interactive(rounds=(1, 3))
+    item = sample(Prompts.create(points=[[[50, 70]]], point_labels=[[1]]), disc()[None])
+    seen, decode = [], model.decode
+    monkeypatch.setattr(model, 'decode', lambda *args, **kwargs: (seen.append(args[1]), decode(*args, **kwargs))[1])
+    torch.manual_seed(0)
+    lengths = []
+    for _ in range(30):
+        seen.clear()
+        model.loss(images(), [item])
+        lengths.append(len(seen))
+        assert [batch.points.shape[1] for batch in seen] == list(range(1, len(seen) + 1))
+    assert set(lengths) == {1, 2, 3}
+    drawn = torch.tensor([_number_of_rounds(1, 3) for _ in range(2200)])
+    counts = torch.bincount(drawn, minlength=4).tolist()
+    assert counts[0] == 0
+    for count, expected in zip(counts[1:], (1200, 600, 400), strict=True):
+        assert abs(count - expected) < 110  # 4.7 standard deviations of the first, which are the largest
+
+
+@torch.no_grad()
+def test_a_fixed_number_of_rounds_draws_nothing():
+    """One round without random points: the random state is as before, whether rounds is a number or a pair."""
+    item = sample(Prompts.create(boxes=[[20, 30, 80, 99]]), disc()[None])
+    for rounds in (1, (1, 1)):
+        model, inputs = interactive(rounds=rounds), images()
+        state = torch.get_rng_state()
+        model.loss(inputs, [item])
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_prompts_on_the_background():
+    """Empty targets: losses and gradients are finite over all rounds, and every further point is a negative one."""
+    losses = dict(
+        focal=dict(type='MaskFocalLoss'), dice=dict(type='MaskDiceLoss'), iou=dict(type='IoUPredictionLoss', empty=0.0)
+    )
+    model = interactive(rounds=4, losses=losses, train_cfg=dict(multimask='both')).train()
+    prompts = Prompts.create(boxes=[[2, 2, 20, 20], [60, 60, 99, 90]], target_ids=[0, 0])
+    item = sample(prompts, torch.zeros_like(disc())[None])
+    seen, decode = [], model.decode
+    model.decode = lambda *args, **kwargs: (seen.append(args[1]), decode(*args, **kwargs))[1]
+    values = model.loss(images(), [item])
+    sum(values.values()).backward()
+    assert len(seen) == 4 and seen[-1].point_labels[:, 1:].unique().tolist() == [0]
+    assert all(value.isfinite() for value in values.values())
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
 
 
 @torch.no_grad()
