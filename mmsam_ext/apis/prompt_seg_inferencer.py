@@ -24,11 +24,12 @@ from .full_size import full_size_masks
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
+from .outside_prompts import outside_prompts
 from .prompt_formats import notice_ambiguous_boxes
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
 from .score_origin import score_origin
-from .segmented import Segmented, segment_packed
+from .segmented import Segmented, nothing_segmented, segment_each
 
 
 class _Item(NamedTuple):
@@ -102,6 +103,7 @@ class PromptSegInferencer:
         box_format: str | None = None,
         mask_format: str | None = None,
         rle: bool = False,
+        prompts: str | os.PathLike | Sequence[PromptSet] | None = None,
     ) -> dict[str, Any]:
         """Segment images.
 
@@ -129,6 +131,8 @@ class PromptSegInferencer:
                 image, too; None for 'logits', with an error where the masks look like another format.
             rle: Return run lengths (:func:`encode_rle`) in `rles` instead of `masks`, for many prompts on large images:
                 memory does not grow with their product.
+            prompts: In place of `boxes` and so on: a file of prompts by file name (JSON, CSV or COCO annotations, see
+                :class:`PromptFile`), or one set for each image, as :func:`text_prompts` finds them.
 
         Returns:
             - `predictions`: for each image that could be used: `path` (str, or None for an array), `name`, `prompts`
@@ -147,7 +151,7 @@ class PromptSegInferencer:
         sources = list_sources(inputs)
         results: Any = self.iterate(
             sources, boxes, points, point_labels, masks, multimask, batch_size, out_dir, return_vis, return_logits,
-            overwrite, box_format, mask_format, rle,
+            overwrite, box_format, mask_format, rle, prompts,
         )  # fmt: skip
         if show_progress and len(sources) > 1:
             results = track(results, 'Segmenting', total=len(sources), console=Console(stderr=True))
@@ -177,26 +181,11 @@ class PromptSegInferencer:
         box_format: str | None = None,
         mask_format: str | None = None,
         rle: bool = False,
+        prompts: str | os.PathLike | Sequence[PromptSet] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Segment images one by one, and keep no result: for folders whose masks do not fit into memory.
 
-        Arguments are checked at once, images when their turn comes.
-
-        Args:
-            inputs: See :meth:`__call__`, as for all other arguments.
-            boxes: See :meth:`__call__`.
-            points: See :meth:`__call__`.
-            point_labels: See :meth:`__call__`.
-            masks: See :meth:`__call__`.
-            multimask: See :meth:`__call__`.
-            batch_size: See :meth:`__call__`.
-            out_dir: See :meth:`__call__`.
-            return_vis: See :meth:`__call__`.
-            return_logits: See :meth:`__call__`.
-            overwrite: See :meth:`__call__`.
-            box_format: See :meth:`__call__`.
-            mask_format: See :meth:`__call__`.
-            rle: See :meth:`__call__`.
+        Arguments are those of :meth:`__call__`. They are checked at once, images when their turn comes.
 
         Yields:
             Of each image its prediction, with `overlay` (H', W', 3) uint8 RGB where `return_vis`; or `path`, `name` and
@@ -208,9 +197,12 @@ class PromptSegInferencer:
         positive('batch_size', batch_size)
         multimask = multimask_choice(self.model, multimask)
         sources = list_sources(inputs)
-        sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
-        for source, prompts in zip(sources, sets, strict=True):
-            check_given(self.model, prompts, source.name)
+        if prompts is not None:
+            sets = outside_prompts(prompts, sources, boxes, points, masks)
+        else:
+            sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
+        for source, given in zip(sources, sets, strict=True):
+            check_given(self.model, given, source.name)
         numbers = [prompts.number for prompts in sets]
         writer = None if out_dir is None else ResultWriter(out_dir, sources, numbers, overwrite, self.score_from)
         jobs = list(zip(range(len(sources)), sources, sets, strict=True))
@@ -257,6 +249,7 @@ class PromptSegInferencer:
             try:
                 results = self.pipeline.load(source)
                 height, width = results['img'].shape[:2]
+                prompts = prompts.fitted(width, height, source.name)
                 packed = self.pipeline.pack(results, self._in_pixels(prompts, width, height, source.name))
             except Exception as error:
                 failed.append(failure(source, error))
@@ -266,22 +259,20 @@ class PromptSegInferencer:
     def _segment(
         self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
     ) -> Iterator[tuple[_Item, Segmented]]:
-        """What the model says of each image; those that do not fit the model go to `failed`."""
-        if not items:
-            return
-        try:
-            segmented = segment_packed(self.model, [item.packed for item in items], multimask)
-        except Exception as error:
-            if len(items) == 1:
-                failed.append(failure(items[0].source, error))
-                return
-            for item in items:  # which of them it was is known when each goes by itself
-                yield from self._segment([item], multimask, failed)
-            return
-        yield from zip(items, segmented, strict=True)
+        """What the model says of each image, in their order; those that do not fit the model go to `failed`."""
+        prompted = [item.packed for item in items if item.prompts.number]
+        answers = iter(segment_each(self.model, prompted, multimask))
+        for item in items:
+            answer = next(answers) if item.prompts.number else nothing_segmented(item.packed)
+            if isinstance(answer, Exception):
+                failed.append(failure(item.source, answer))
+            else:
+                yield item, answer
 
     def _in_pixels(self, prompts: PromptSet, width: int, height: int, name: str) -> Prompts:
         """The prompts in pixels of the image; boxes whose format was not stated and is not clear are logged once."""
+        if not prompts.number:
+            return Prompts.empty()
         checked = prompts.prompts(width, height, name)
         if prompts.boxes is not None and prompts.box_format is None and not self._noticed_boxes:
             self._noticed_boxes = notice_ambiguous_boxes(prompts.boxes, width, height, name)

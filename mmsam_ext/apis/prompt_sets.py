@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from mmsam_ext.structures import PromptKind, Prompts
 
@@ -34,6 +36,10 @@ class PromptSet:
         masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them, or of another `mask_format`.
         box_format: Format of `boxes`, see :func:`boxes_in_pixels`.
         mask_format: Format of `masks`, see :func:`mask_logits`.
+        kinds: (P,) :class:`PromptKind`, which fields a row uses; None: all that are given.
+        phrases: What each prompt is said to show, for tables; empty where nobody says.
+        clip: Whether boxes are clipped to the image, and those without an area there left out and logged, as boxes of a
+            detector; otherwise they are an error.
     """
 
     boxes: np.ndarray | None = None
@@ -42,6 +48,9 @@ class PromptSet:
     masks: np.ndarray | None = None
     box_format: str | None = None
     mask_format: str | None = None
+    kinds: np.ndarray | None = None
+    phrases: tuple[str, ...] = ()
+    clip: bool = False
 
     @classmethod
     def create(
@@ -77,8 +86,33 @@ class PromptSet:
             raise InferenceError(f'{name}: no prompt given; {", ".join(numbers)} came with 0 rows')
         return cls(**fields, box_format=box_format, mask_format=mask_format)
 
+    @classmethod
+    def nothing(cls) -> PromptSet:
+        """Return a set without prompts, which is answered with no masks: for an image in which nothing was found."""
+        return cls(boxes=np.zeros((0, 4), np.float32))
+
     def __bool__(self) -> bool:
         return any(field is not None for field in (self.boxes, self.points, self.masks))
+
+    def fitted(self, width: int, height: int, name: str) -> PromptSet:
+        """Return the set for an image of `width` x `height`, see `clip`; those left out are counted in the log."""
+        if not self.clip or self.boxes is None:
+            return self
+        boxes = self.boxes.clip(0, [width, height] * 2)
+        kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if self.kinds is not None:
+            kept |= self.kinds & int(PromptKind.BOX) == 0
+        if not kept.all():
+            print_log(
+                f'{name}: {np.count_nonzero(~kept)} of {len(kept)} boxes have no area within the image of {width} x '
+                f'{height} (width x height) pixels, as {self.boxes[~kept][0].tolist()} (x1 y1 x2 y2); left out',
+                logger='current',
+                level=logging.WARNING,
+            )
+        rows = {key: getattr(self, key) for key in ('points', 'point_labels', 'masks', 'kinds')}
+        rows = {key: None if value is None else value[kept] for key, value in rows.items()}
+        phrases = tuple(phrase for phrase, keep in zip(self.phrases, kept, strict=False) if keep)
+        return replace(self, boxes=boxes[kept], phrases=phrases, **rows)
 
     def prompts(self, width: int, height: int, name: str) -> Prompts:
         """As the structure that models take, in pixels of the original image of `width` x `height`.
@@ -102,6 +136,8 @@ class PromptSet:
 
     def _kinds(self) -> np.ndarray:
         """(P,) PromptKind of each prompt. Points that are all padding count only where there is nothing else."""
+        if self.kinds is not None:
+            return self.kinds
         kinds = np.full(self.number, PromptKind.NONE, dtype=np.int64)
         kinds |= PromptKind.BOX if self.boxes is not None else 0
         kinds |= PromptKind.MASK if self.masks is not None else 0
@@ -125,11 +161,11 @@ class PromptSet:
         """Each prompt in words, for tables."""
         if not self:
             return ['none']
-        return [' + '.join(self._parts(row)) for row in range(self.number)]
+        return [' + '.join(self._parts(row)).replace(': + ', ': ') for row in range(self.number)]
 
     def _parts(self, row: int) -> list[str]:
-        parts = []
-        if self.boxes is not None:
+        parts = [f'{self.phrases[row]}:'] if row < len(self.phrases) and self.phrases[row] else []
+        if self.boxes is not None and (self.kinds is None or self.kinds[row] & PromptKind.BOX):
             parts.append('box ' + ' '.join(f'{value:g}' for value in self.boxes[row]))
         if self.points is not None:
             real = self.point_labels[row] >= 0

@@ -68,6 +68,7 @@ class ResultWriter:
         self.names = _plan(sources, numbers)
         planned = {file for name, number in zip(self.names, numbers, strict=True) for file in _files(name, number)}
         self.planned = planned | {TABLE}
+        self.masks = {name: set(_files(name, number)[2:]) for name, number in zip(self.names, numbers, strict=True)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.results = ResultFolder(self.folder, overwrite)
@@ -97,8 +98,9 @@ class ResultWriter:
         # First that of the longest name, so that nothing is left of an image whose name is too long.
         self._image(f'{name}_overlay.png', cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
         self._image(f'{name}.png', prediction['union'].astype(np.uint8) * 255)
+        own = set(_files(name, len(prediction['scores'])))
         for older in self.older.pop(name, []):  # an earlier run may have had more prompts
-            if older not in self.planned:
+            if older not in own | (self.planned - self.masks[name]):
                 self.results.remove(older)
         rows = []
         for row, mask in enumerate(masks_of(prediction)):
@@ -117,6 +119,8 @@ class ResultWriter:
                     self.score_from,
                 )
             )
+        if not rows:  # nothing was there to be segmented
+            rows.append((prediction['name'], '', 'none', '', '0.0000', '', '', ''))
         self._table(rows)  # image by image, so that a run that is stopped keeps what it has
 
     def write_failure(self, failure: dict[str, Any]) -> None:

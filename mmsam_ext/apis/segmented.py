@@ -63,12 +63,19 @@ class Segmented(NamedTuple):
         Returns:
             (H', W', 3) uint8 RGB.
         """
-        number = len(self.sample.prompts)
+        number = len(self.scores)
         titled = SegDataSample(metainfo=self.sample.metainfo)  # the picture's title shows these two
-        titled.set_metainfo(dict(dataset_name=title, defect_class=f'{number} prompt' + 's' * (number > 1)))
+        titled.set_metainfo(dict(dataset_name=title, defect_class=f'{number} prompt' + 's' * (number != 1)))
         titled.prompts = self.sample.prompts
         titled.pred_sem_seg = PixelData(data=torch.from_numpy(union)[None].to(torch.uint8))
         return visualizer.compose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), titled, draw_gt=False, draw_pred=True)
+
+
+def nothing_segmented(packed: dict[str, Any]) -> Segmented:
+    """Return the answer to a packed image in which there is nothing to segment: no masks."""
+    sample = packed['data_samples']
+    size = sample.metainfo['ori_shape'][:2]
+    return Segmented(LowResMasks(torch.zeros(0, *size), None, sample.metainfo), torch.zeros(0), sample)
 
 
 @torch.no_grad()
@@ -108,3 +115,26 @@ def segment_packed(
         Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample)
         for low_res, estimated, sample in zip(batch.split(logits), batch.split(scores), samples, strict=True)
     ]
+
+
+def segment_each(
+    model: PromptableSegmentor, packed: list[dict[str, Any]], multimask: bool | str | None
+) -> list[Segmented | Exception]:
+    """Segment packed images together or, where that fails, one by one, to find which of them does not fit the model.
+
+    Args:
+        model: The model.
+        packed: See :func:`segment_packed`.
+        multimask: See :func:`segment_packed`.
+
+    Returns:
+        What the model says of each image, or the error that it caused.
+    """
+    if not packed:
+        return []
+    try:
+        return list(segment_packed(model, packed, multimask))
+    except Exception as error:
+        if len(packed) == 1:
+            return [error]
+        return [answer for one in packed for answer in segment_each(model, [one], multimask)]

@@ -2,9 +2,13 @@
 
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] --out DIR
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
+    python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --prompts FILE [--min-score S] --out DIR
+    python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --text "scratch. dent." [--detector NAME_OR_DIR] --out DIR
 
 Every --box is a separate prompt. All --point together are one prompt; with one --box, they refine it. Coordinates are
-pixels of the image, x to the right and y down. The table goes to stdout, row by row, and everything else to stderr.
+pixels of the image, x to the right and y down. --prompts gives each image its own prompts by file name: a JSON list as
+in COCO's result format with `file_name`, the same as CSV, or COCO annotations. --text finds boxes by words with
+GroundingDINO (pip install "mmsam_ext[text]"). The table goes to stdout, row by row, and everything else to stderr.
 --out writes masks, overlays and scores.csv.
 
 Exit code: 0 for success, 1 if some images of a folder could not be used (they are named; the others are done), 2 for an
@@ -25,15 +29,21 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.apis.errors import reason
 from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.outside_prompts import file_prompts, text_prompts
 from mmsam_ext.apis.prompt_formats import BOX_FORMATS, MASK_FORMATS
 from mmsam_ext.apis.prompt_sets import prompt_sets
 from mmsam_ext.apis.result_writer import ResultWriter
 from mmsam_ext.apis.score_origin import ADVICE, UNTRAINED
 from mmsam_ext.datasets import read_binary_mask
+from mmsam_ext.models.automatic import BoxSource, GroundingDINOBoxes, normalise_caption
 from mmsam_ext.utils import printable
 
 DEFAULT_MODEL = 'sam_tiny_synthetic'
+DETECTOR = 'IDEA-Research/grounding-dino-tiny'
+#: Least score of a box that was found by words.
+TEXT_SCORE = 0.25
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,6 +61,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--mask', metavar='FILE', action='append',
         help='mask prompt for each --box, or alone: a mask image, or logits in a .npy file',
     )  # fmt: skip
+    parser.add_argument('--prompts', metavar='FILE', help='prompts of each image by file name: JSON or CSV')
+    parser.add_argument('--text', metavar='"A. B."', help='what to look for, each followed by a full stop')
+    parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
+    parser.add_argument('--min-score', type=float, help='least score of a box; default: 0 of --prompts, 0.25 of --text')
     parser.add_argument('--box-format', choices=BOX_FORMATS, help='of --box: x1 y1 x2 y2 in pixels (default), x y w h, '
                         'or x1 y1 x2 y2 between 0 and 1')  # fmt: skip
     parser.add_argument('--mask-format', choices=MASK_FORMATS, help='of --mask; default: binary, logits of .npy files')
@@ -73,9 +87,15 @@ def prompts(args: argparse.Namespace) -> dict[str, Any]:
     """Return boxes, points and masks as the inferencer takes them.
 
     Raises:
-        InferenceError: The labels do not match the points, or there are points and several boxes.
+        InferenceError: The labels do not match the points, or there are points and several boxes, or prompts of several
+            kinds of which one excludes the others.
     """
     given: dict[str, Any] = {}
+    ways = dict(box=args.box or args.point or args.mask, prompts=args.prompts, text=args.text is not None)
+    if sum(map(bool, ways.values())) > 1:
+        raise InferenceError('--box, --point and --mask, or --prompts, or --text were given together; expected one way')
+    if args.min_score is not None and not (ways['prompts'] or ways['text']):
+        raise InferenceError(f'--min-score {args.min_score:g} without --prompts or --text, whose boxes have scores')
     if args.box:
         given['boxes'] = np.array(args.box)
     if args.label and len(args.label) != len(args.point or ()):
@@ -132,8 +152,26 @@ def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, An
         InferenceError: See :class:`ResultWriter`.
     """
     if folder is not None:
-        numbers = [prompt_set.number for prompt_set in prompt_sets(len(sources), **given)]
-        ResultWriter(folder, sources, numbers, overwrite)
+        sets = given.get('prompts') or prompt_sets(len(sources), **given)
+        ResultWriter(folder, sources, [prompt_set.number for prompt_set in sets], overwrite)
+
+
+def detector(text: str, name: str, min_score: float | None) -> BoxSource:
+    """Load what finds boxes by words.
+
+    Raises:
+        InferenceError: There are no words, transformers is not installed, or the detector cannot be loaded.
+    """
+    try:
+        normalise_caption(text)
+    except ValueError as error:
+        raise InferenceError(f'--text {text!r}: {error}') from error
+    try:
+        return GroundingDINOBoxes(name, box_threshold=TEXT_SCORE if min_score is None else min_score)
+    except ImportError as error:
+        raise InferenceError(str(error)) from error
+    except (ValueError, OSError) as error:
+        raise InferenceError(f'--detector {name}: cannot be loaded ({reason(error)})') from error
 
 
 class Table:
@@ -152,6 +190,8 @@ class Table:
         """Print a row for each prompt of an image. Columns are as wide as the widest cell so far."""
         rows = [] if self.started else [('image', 'prompt', 'score', 'area')]
         self.started = True
+        if not prediction['prompts']:
+            rows.append((prediction['name'], 'none', '', '0.00 %'))
         for prompt, score, mask in zip(prediction['prompts'], prediction['scores'], prediction['masks'], strict=True):
             rows.append((prediction['name'], prompt, f'{score:.3f}', f'{100 * mask.mean():.2f} %'))
         self.widths = [max(width, *(len(row[i]) for row in rows)) for i, width in enumerate((*self.widths[:2], 5, 8))]
@@ -190,8 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
         with messages_to_stderr():
             given = prompts(args)
             sources = list_sources(args.inputs)
+            if args.prompts:
+                given['prompts'] = file_prompts(args.prompts, sources, args.min_score or 0.0)
             check_out_dir(args.out, sources, given, args.overwrite)
+            box_source = None if args.text is None else detector(args.text, args.detector, args.min_score)
             inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained, args.chunk_mb)
+            if box_source is not None:
+                given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)
             multimask = True if args.multimask else None
             settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
             settings['overwrite'] = args.overwrite

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .coco_files import read_json
+from .coco_files import read_coco, read_json
 from .prompts import PromptKind
 
 EXPECTED = 'image_id or file_name, category_id, bbox [x, y, width, height] or points [[x, y, label], ...], and score'
@@ -81,16 +81,19 @@ class PromptFile:
             `phrase` says what a box shows.
             CSV: columns file_name (or image_id), x, y, width, height, score, category_id, and points as
             'x y label; x y label'; those that are not needed may be missing.
+            COCO annotations: the boxes of all annotations but crowds, with a score of 1 and their category as phrase.
         need_scores: Whether each prompt must have a score.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: The file is not such a list; names the file, the entry and the field.
+        ValueError: The file is neither; names the file, the entry and the field.
     """
 
     def __init__(self, path: str, need_scores: bool = True) -> None:
         self.path = path
         rows = list(_csv_rows(path)) if path.lower().endswith('.csv') else read_json(path)
+        if isinstance(rows, dict):
+            rows = _annotated_rows(read_coco(path))
         if not isinstance(rows, list) or not rows:
             came = 'an empty list' if rows == [] else f'a {type(rows).__name__}'
             raise ValueError(f'{path}: holds {came}, expected a list of prompts with {EXPECTED}')
@@ -98,22 +101,36 @@ class PromptFile:
             check_row(f'{path}: entry {index}', row, need_scores)
         self.table = PromptTable.create(rows)
         by_image: dict[int | str, list[int]] = {}
+        by_name: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
             by_image.setdefault(row.get('image_id', row.get('file_name')), []).append(index)
+            if isinstance(row.get('file_name'), str):
+                by_name.setdefault(row['file_name'], []).append(index)
         self._rows = {image: np.array(places) for image, places in by_image.items()}
+        self._named = {name: np.array(places) for name, places in by_name.items()}
 
     @property
     def images(self) -> set[int | str]:
         """Ids or file names of the images that have prompts."""
         return set(self._rows)
 
+    @property
+    def names(self) -> set[str]:
+        """File names of the images that have prompts, as the file writes them; without those that have only an id."""
+        return set(self._named)
+
+    def name_of(self, path: str) -> str | None:
+        """Return the longest of :attr:`names` that `path` ends in, in whole folders; None where there is none."""
+        parts = path.replace(os.sep, '/').split('/')
+        ends = ('/'.join(parts[start:]) for start in range(len(parts)))
+        return next((end for end in ends if end in self._named), None)
+
     def of_image(self, image_id: int | None, path: str = '') -> PromptTable:
         """Return the prompts of an image, found by its id or by the end of its path; an empty table without any."""
         rows = self._rows.get(image_id) if image_id is not None else None
         if rows is None:
-            parts = path.replace(os.sep, '/').split('/')
-            names = ('/'.join(parts[start:]) for start in range(len(parts)))
-            rows = next((self._rows[name] for name in names if name in self._rows), np.arange(0))
+            name = self.name_of(path)
+            rows = np.arange(0) if name is None else self._named[name]
         return self.table[rows]
 
 
@@ -150,6 +167,19 @@ def _numbers(values: Any, number: int) -> bool:
     if not isinstance(values, (list, tuple)) or len(values) != number:
         return False
     return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+
+
+def _annotated_rows(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Boxes of a COCO annotation file as a list of prompts would have them."""
+    files = {image['id']: image.get('file_name') for image in data['images']}
+    names = {category['id']: category.get('name', '') for category in data['categories']}
+    kept = [one for one in data['annotations'] if not one.get('iscrowd')]
+    fields = ('id', 'image_id', 'category_id', 'bbox')
+    return [
+        {key: one[key] for key in fields if key in one}
+        | dict(file_name=files[one['image_id']], phrase=names[one['category_id']], score=1.0)
+        for one in kept
+    ]
 
 
 def _csv_rows(path: str) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -24,12 +26,14 @@ class BoxesFromFile(BoxSource):
         objects: The same for objects; None: no object is found.
 
     Raises:
-        FileNotFoundError, ValueError: see :class:`PromptFile`.
+        FileNotFoundError, ValueError: see :class:`PromptFile`; or the two files name no image in common.
     """
 
     def __init__(self, defects: str, objects: str | None = None) -> None:
         super().__init__()
         self.files = dict(defect=PromptFile(defects), object=None if objects is None else PromptFile(objects))
+        if objects is not None:
+            _check_same_images(self.files['defect'], self.files['object'])
 
     def find(self, image: Tensor, captions: Sequence[str], kind: str, sample: Any) -> TextBoxes:
         """Return the boxes of the file, whatever the captions; see :class:`BoxSource`."""
@@ -45,3 +49,25 @@ class BoxesFromFile(BoxSource):
             phrases=tuple(table.phrases.tolist()),
             captions=torch.full((len(table),), -1),
         )
+
+
+def _check_same_images(defects: PromptFile, objects: PromptFile) -> None:
+    """Raise an error if two files are of different images, and log where some are."""
+    only = sorted(map(str, defects.images - objects.images))
+    if len(only) == len(defects.images):
+        raise ValueError(
+            f'{defects.path} and {objects.path}: none of the {len(only)} images of the first ({_few(only)}) is among '
+            f'the {len(objects.images)} of the second ({_few(sorted(map(str, objects.images)))}); expected boxes of '
+            'defects and of objects in the same images, named alike'
+        )
+    if only:
+        print_log(
+            f'{objects.path} has no object for {len(only)} of {len(defects.images)} images in {defects.path}: '
+            f'{_few(only)}',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

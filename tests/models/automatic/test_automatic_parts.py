@@ -11,6 +11,7 @@ import torch
 
 from mmsam_ext.models.automatic import AnomalyPrompt, BoxesFromFile, SaliencyRescorer, fuse_masks, normalise_caption
 from mmsam_ext.models.automatic.saliency_rescorer import unlike_all_tokens, unlike_other_objects
+from tests.naming import raises_naming
 
 
 def test_fusion_by_hand() -> None:
@@ -110,6 +111,18 @@ def test_boxes_from_files(tmp_path: Path) -> None:
     assert len(source.find(image, ['anything'], 'defect', dict(img_path='other.jpg'))) == 0
     with pytest.raises(FileNotFoundError, match='nothing.json'):
         BoxesFromFile(str(tmp_path / 'nothing.json'))
+
+
+def test_boxes_of_objects_and_defects_in_different_images(tmp_path: Path) -> None:
+    def write(name: str, *images: str) -> str:
+        rows = [dict(file_name=image, bbox=[1, 2, 3, 4], score=0.5) for image in images]
+        (tmp_path / name).write_text(json.dumps(rows))
+        return str(tmp_path / name)
+
+    defects = write('defects.json', 'a.png', 'b.png')
+    with raises_naming(ValueError, 'defects.json', 'objects.json', 'a.png', 'c.png'):
+        BoxesFromFile(defects, write('objects.json', 'c.png'))
+    assert BoxesFromFile(defects, write('some.json', 'a.png', 'c.png')).files['object'] is not None
 
 
 def test_captions() -> None:
