@@ -58,7 +58,7 @@ FOREGROUND = {
     'EMeasure': {'mE', 'maxE', 'adpE'},
     'MAE': {'MAE'},
     'DiceIoU': {'Dice', 'IoU'},
-    'IoUMetric': {'mDice'},  # MMSegmentation's own
+    'IoUMetric': {'aAcc'},  # MMSegmentation's own
 }
 
 
@@ -73,7 +73,7 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
         if metric['type'] == 'StabilityMetric' or metric.get('stability'):
             keys |= {'ST', *(f'ST/{mode}' for mode, fields in modes.items() if fields.get('draws', 1) > 1)}
         elif metric['type'] in FOREGROUND:
-            keys |= FOREGROUND[metric['type']]
+            keys |= {f'{metric.get("prefix", "")}/{key}'.strip('/') for key in FOREGROUND[metric['type']]}
         elif metric['type'] == 'CocoMaskAP':
             modes = next(step.get('modes', ['box']) for step in pipeline if step['type'] == 'LoadPrompts')
             keys |= {'AP', 'AP50', *(f'AP/{mode}' for mode in modes)}

@@ -19,9 +19,16 @@ from tests.shrink import CONFIGS, REPO
 
 PAGES = [REPO / 'README.md', REPO / 'CONTRIBUTING.md', *sorted(CONFIGS.rglob('*.md'))]
 #: Folders that a page may take for granted.
-ROOTS = (REPO, REPO / 'mmsam_ext', CONFIGS)
+ROOTS = (REPO, REPO / 'mmsam_ext', CONFIGS, Path(mmseg.__file__).parent / '.mim' / 'tools')
 #: Files that a reader is to write.
-EXAMPLES = {'my_plugin.py', 'my_config.py', 'configs/channel_gate_tiny_mtd.py', 'configs/results/STUDY.md'}
+EXAMPLES = {
+    'my_plugin.py',
+    'my_config.py',
+    'my_model.py',
+    'my_data.py',
+    'configs/channel_gate_tiny_mtd.py',
+    'configs/results/STUDY.md',
+}
 OWN = {
     name: made
     for registry in vars(mmseg.registry).values()

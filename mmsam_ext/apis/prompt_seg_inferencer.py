@@ -201,6 +201,7 @@ class PromptSegInferencer:
             sets = outside_prompts(prompts, sources, boxes, points, masks)
         else:
             sets = prompt_sets(len(sources), boxes, points, point_labels, masks, box_format, mask_format)
+        sets = [given.by_class(self.model.num_classes) for given in sets]
         for source, given in zip(sources, sets, strict=True):
             check_given(self.model, given, source.name)
         numbers = [prompts.number for prompts in sets]
@@ -328,13 +329,12 @@ class PromptSegInferencer:
         Raises:
             InferenceError: no image was set, no prompt given, or a prompt that is malformed or outside the image.
         """
-        encoded = self.encoded  # another thread may set another image meanwhile
-        if encoded is None:
+        if (encoded := self.encoded) is None:  # kept, as another thread may set another image meanwhile
             raise InferenceError('no image is set; call set_image first')
         given = PromptSet.create(boxes, points, point_labels, masks, encoded.name, box_format, mask_format)
+        given = given.by_class(self.model.num_classes)
         check_given(self.model, given, encoded.name)
-        height, width = encoded.meta['ori_shape'][:2]
-        self._in_pixels(given, width, height, encoded.name)
+        self._in_pixels(given, *encoded.meta['ori_shape'][1::-1], encoded.name)
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
         limit = self.chunk_bytes
         result = low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit).masks

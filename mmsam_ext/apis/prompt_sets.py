@@ -40,6 +40,7 @@ class PromptSet:
         phrases: What each prompt is said to show, for tables; empty where nobody says.
         clip: Whether boxes are clipped to the image, and those without an area there left out and logged, as boxes of a
             detector; otherwise they are an error.
+        num_classes: K, the classes that a set without prompts asks for, one prompt each; 0 for a single empty prompt.
     """
 
     boxes: np.ndarray | None = None
@@ -51,6 +52,7 @@ class PromptSet:
     kinds: np.ndarray | None = None
     phrases: tuple[str, ...] = ()
     clip: bool = False
+    num_classes: int = 0
 
     @classmethod
     def create(
@@ -91,6 +93,10 @@ class PromptSet:
         """Return a set without prompts, which is answered with no masks: for an image in which nothing was found."""
         return cls(boxes=np.zeros((0, 4), np.float32))
 
+    def by_class(self, num_classes: int | None) -> PromptSet:
+        """Return a set that, without prompts, asks for each class of a model with `num_classes`."""
+        return self if num_classes is None else replace(self, num_classes=num_classes)
+
     def __bool__(self) -> bool:
         return any(field is not None for field in (self.boxes, self.points, self.masks))
 
@@ -120,6 +126,9 @@ class PromptSet:
         Raises:
             InferenceError: a prompt that is malformed or outside the image; names the image, the prompt and the size.
         """
+        if not self and self.num_classes:
+            kinds, labels = np.zeros(self.num_classes), np.arange(self.num_classes) + 1
+            return Prompts.create(kinds=kinds, class_ids=labels, target_ids=labels - 1, modes=('none',), sample=name)
         if not self:
             return Prompts.empty()
         fields: dict[str, Any] = dict(point_labels=self.point_labels, kinds=self._kinds())
@@ -148,8 +157,9 @@ class PromptSet:
 
     @property
     def number(self) -> int:
-        """P; 1 without any prompt, since models then get the empty one."""
-        return next((len(field) for field in (self.boxes, self.points, self.masks) if field is not None), 1)
+        """P; without any prompt 1, since models then get the empty one, or one for each class."""
+        given = [field for field in (self.boxes, self.points, self.masks) if field is not None]
+        return len(given[0]) if given else max(1, self.num_classes)
 
     @property
     def kind(self) -> str:
@@ -160,7 +170,7 @@ class PromptSet:
     def describe(self) -> list[str]:
         """Each prompt in words, for tables."""
         if not self:
-            return ['none']
+            return [f'class {label}' for label in range(1, self.num_classes + 1)] or ['none']
         return [' + '.join(self._parts(row)).replace(': + ', ': ') for row in range(self.number)]
 
     def _parts(self, row: int) -> list[str]:

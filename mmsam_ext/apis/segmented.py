@@ -13,7 +13,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.structures import PromptBatch
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import with_fitted_masks
@@ -109,7 +108,7 @@ def segment_packed(
     features, size = model.extract_feat(inputs), tuple(inputs.shape[-2:])
     for sample in samples:
         sample.prompts = with_fitted_masks(sample.prompts, features, size, sample.metainfo)
-    batch = PromptBatch.from_samples(samples, inputs)
+    batch = model.prompt_batch(samples, inputs)
     logits, scores = model.predict_low_res(features, batch, samples, multimask)
     return [
         Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample)

@@ -14,12 +14,15 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmsam_ext.structures.samples import IGNORE_LABEL
 from mmsam_ext.utils import printable, read_text
 
+from .class_labels import FOLDERS, Classes, ClassLabels
 from .file_checks import FileCheck, bit_depth_message, bit_depth_of, foreground_message
+from .transforms.class_masks import read_sample_mask
 from .transforms.image_files import check_image_file, inspect_image_file
 from .transforms.loading import size_error
-from .transforms.mask_values import Values, check_values, read_binary_mask
+from .transforms.mask_values import Values, check_values
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 _THREADS = 4
@@ -54,11 +57,14 @@ class BinaryDefectDataset(BaseSegDataset):
         foreground: Mask value or values that mark the defect; all others are background. None: 1 in masks of 0 and 1,
             values above 127 in masks of 0 to 255.
         ignore: Mask value or values whose pixels are ignored, such as MMSegmentation's 255; None for no value.
+        classes: Makes a set of several classes: 'folders' (each first sub-folder of the images is a class), a list of
+            such folders, or name -> value or values in masks that hold numbers of classes (255 is ignored unless
+            `ignore` says otherwise). Labels follow this order, from 1; set `num_classes` of the model. None: one class.
         kwargs: See ``BaseSegDataset``. With `backend_args`, files are not local and are only checked when loaded.
 
     Raises:
         FileNotFoundError: A folder, an image or a mask is missing, or no pair is found.
-        ValueError: A file cannot be read, is not a binary mask, or has the wrong size.
+        ValueError: A file cannot be read, is not a binary mask, or has the wrong size, or `classes` does not fit.
 
     Example:
         >>> dataset = BinaryDefectDataset(data_root='data/industrial')
@@ -79,6 +85,7 @@ class BinaryDefectDataset(BaseSegDataset):
         drop_empty: bool = True,
         foreground: Values = None,
         ignore: Values = None,
+        classes: Classes = None,
         **kwargs,
     ) -> None:
         check_values(foreground, ignore)
@@ -91,7 +98,21 @@ class BinaryDefectDataset(BaseSegDataset):
         self.foreground, self.ignore = foreground, ignore
         if data_prefix is None:
             data_prefix = dict(img_path='images', seg_map_path='masks')
-        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+        lazy_init = kwargs.pop('lazy_init', False)
+        # Lazily, since the names of class folders are known only when the paths are.
+        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, lazy_init=True, **kwargs)
+        self.classes = None
+        if classes is not None:
+            folders = self.class_folders() if classes == FOLDERS else ()
+            self.classes = ClassLabels.of(classes, folders, self.dataset_name)
+            self.METAINFO = self.classes.meta()  # MMSegmentation's tools read it
+            self._metainfo.update(self.METAINFO)
+        if not lazy_init:
+            self.full_init()
+
+    def class_folders(self) -> list[str]:
+        """Return the first sub-folders of the images, sorted."""
+        return sorted({name.split('/')[0] for name in image_files(self.data_prefix['img_path']) if '/' in name})
 
     def load_data_list(self) -> list[dict]:
         """Pair images and masks.
@@ -149,13 +170,15 @@ class BinaryDefectDataset(BaseSegDataset):
     def _info(self, name: str, image: str, mask: str | None) -> dict:
         """Return the dict that the pipeline receives for a sample."""
         read = dict(mask_foreground=self.foreground, mask_ignore=self.ignore)
+        defect_class = name.split('/')[0] if '/' in name else 'defect'
         return dict(
+            **({} if self.classes is None else self.classes.info(defect_class)),
             **{key: values for key, values in read.items() if values is not None},
             img_path=image,
             seg_map_path=mask,
             sample_id=name,
             dataset_name=self.dataset_name,
-            defect_class=name.split('/')[0] if '/' in name else 'defect',
+            defect_class=defect_class,
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
             seg_fields=[],
@@ -171,6 +194,7 @@ class BinaryDefectDataset(BaseSegDataset):
             if message:
                 print_log(f'{self.dataset_name}: {message}', logger='current', level=logging.WARNING)
         self._set_bit_depth(bit_depth_of(checks), checks)
+        self._log_missing_classes(checks)
         dropped = [info['sample_id'] for info, check in zip(self.data_list, checks, strict=True) if not check.keep]
         if dropped:
             total = len(checks)
@@ -194,10 +218,12 @@ class BinaryDefectDataset(BaseSegDataset):
         path = info['seg_map_path']
         if path is None:
             return FileCheck(True, largest)
-        if self.drop_empty:
+        if self.drop_empty or self.classes is not None:
             mask = self._read_mask(info)
-            foreground = mask == 1
-            check, mask_shape = FileCheck(bool(foreground.any()), largest, float(foreground.mean())), mask.shape
+            foreground = (mask > 0) & (mask != IGNORE_LABEL)
+            keep = bool(foreground.any()) or not self.drop_empty
+            labels = frozenset(np.unique(mask[foreground]).tolist())
+            check, mask_shape = FileCheck(keep, largest, float(foreground.mean()), labels), mask.shape
         else:
             check, mask_shape = FileCheck(True, largest), check_image_file(path)
         if mask_shape != shape:
@@ -206,10 +232,14 @@ class BinaryDefectDataset(BaseSegDataset):
 
     def _read_mask(self, info: dict) -> np.ndarray:
         """Read the mask of a sample, (H, W) uint8, as the pipeline loads it."""
-        path = info['seg_map_path']
-        return read_binary_mask(
-            fileio.get(path), path, info.get('mask_labels', False), info.get('mask_foreground'), info.get('mask_ignore')
-        )
+        return read_sample_mask(fileio.get(info['seg_map_path']), info)
+
+    def _log_missing_classes(self, checks: Sequence[FileCheck]) -> None:
+        if self.classes is None:
+            return
+        missing = self.classes.without_samples({label for check in checks for label in check.labels})
+        if missing:
+            self._log(f'{len(missing)} of {len(self.classes.names)} classes have no sample', missing)
 
     def _log(self, message: str, names: list[str]) -> None:
         print_log(f'{self.dataset_name}: {message}: {some(names)}', logger='current', level=logging.WARNING)

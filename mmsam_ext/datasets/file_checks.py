@@ -20,11 +20,13 @@ class FileCheck(NamedTuple):
         keep: Whether the sample stays in the dataset.
         largest: Largest value of an image with 16 bits a channel, None for 8 bits.
         share: Share of the mask's pixels that are foreground, in [0, 1]; None where the mask was not read.
+        labels: The labels of the classes in the mask.
     """
 
     keep: bool
     largest: int | None = None
     share: float | None = None
+    labels: frozenset[int] = frozenset()
 
 
 def bit_depth_of(checks: Sequence[FileCheck]) -> int | None:

@@ -73,6 +73,10 @@ class MTDDataset(BinaryDefectDataset):
         ]
         return [self._info(*pair) for pair in self._with_masks(pairs)]
 
+    def class_folders(self) -> list[str]:
+        """Return the folders of defects, those of `defect_classes` if given."""
+        return [name for name in self.defect_classes or CLASSES if name != 'MT_Free']
+
     def _listed_names(self) -> list[str]:
         """Return the names in `ann_file` that are of `defect_classes`."""
         if not os.path.isfile(self.ann_file):

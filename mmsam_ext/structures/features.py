@@ -77,6 +77,7 @@ class PromptEmbedding:
         order: (P,) place of each prompt among all prompts of the batch; the segmentor restores their order by it.
         padding: (P, K) bool, the tokens that stand for no point (SAM's "not a point"); None if there are none. A stage
             that changes the number of tokens changes it too, or sets it to None.
+        class_ids: (P,) the label of the class that each prompt asks for, 0 where none is given; None if there are none.
         dense_is_shared: Whether `dense` is the same for all of several prompts, so that what is computed from it and
             the image embedding is computed once per image.
     """
@@ -87,6 +88,7 @@ class PromptEmbedding:
     image_pe: Tensor
     order: Tensor
     padding: Tensor | None = None
+    class_ids: Tensor | None = None
     dense_is_shared: bool = False
 
     def __len__(self) -> int:
@@ -101,6 +103,7 @@ class PromptEmbedding:
             image_index=self.image_index[rows],
             order=self.order[rows],
             padding=None if self.padding is None else self.padding[rows],
+            class_ids=None if self.class_ids is None else self.class_ids[rows],
         )
 
     def with_dense(self, dense: Tensor) -> PromptEmbedding:

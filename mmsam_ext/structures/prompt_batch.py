@@ -13,6 +13,11 @@ from torch import Tensor
 from .prompts import PromptKind, Prompts
 from .samples import sample_name
 
+#: Fields with a row for each prompt that need no padding when prompts of several images are joined.
+ID_FIELDS = ('kinds', 'target_ids', 'draw_ids', 'mode_ids', 'class_ids')
+#: All fields with a row for each prompt.
+PROMPT_FIELDS = ('points', 'point_labels', 'boxes', 'masks', *ID_FIELDS)
+
 
 @dataclass(frozen=True)
 class PromptBatch:
@@ -29,6 +34,7 @@ class PromptBatch:
         target_ids: (P,) int64, the target mask of its image that each prompt asks for.
         draw_ids: (P,) int64, the random draw that each prompt comes from.
         mode_ids: (P,) int64, index into the prompt modes of its image.
+        class_ids: (P,) int64, the label of the class that each prompt asks for, 0 where none is given.
         image_index: (P,) int64 from 0 to B - 1, the image of each prompt; never decreases.
         numbers: The number of prompts of each image; length B.
         input_size: (H, W) of the padded network input.
@@ -43,6 +49,7 @@ class PromptBatch:
     target_ids: Tensor
     draw_ids: Tensor
     mode_ids: Tensor
+    class_ids: Tensor
     image_index: Tensor
     numbers: tuple[int, ...]
     input_size: tuple[int, int]
@@ -72,7 +79,6 @@ class PromptBatch:
         gaps = [longest - p.points.shape[1] for p in prompts]
         numbers = tuple(len(p) for p in prompts)
         device = prompts[0].kinds.device
-        plain = ('boxes', 'kinds', 'target_ids', 'draw_ids', 'mode_ids')
         return cls(
             points=torch.cat([F.pad(p.points, (0, 0, 0, gap)) for p, gap in zip(prompts, gaps, strict=True)]),
             point_labels=torch.cat(
@@ -83,7 +89,7 @@ class PromptBatch:
             numbers=numbers,
             input_size=(int(input_size[0]), int(input_size[1])),
             names=names,
-            **{name: torch.cat([p[name] for p in prompts]) for name in plain},
+            **{name: torch.cat([p[name] for p in prompts]) for name in ('boxes', *ID_FIELDS)},
         )
 
     @classmethod
@@ -129,12 +135,43 @@ class PromptBatch:
         image_index = self.image_index[rows]
         if numbers is None:
             numbers = image_index.bincount(minlength=len(self.numbers)).tolist()
-        fields = ('points', 'point_labels', 'boxes', 'masks', 'kinds', 'target_ids', 'draw_ids', 'mode_ids')
         return replace(
             self,
             image_index=image_index,
             numbers=tuple(numbers),
-            **{name: getattr(self, name)[rows] for name in fields},
+            **{name: getattr(self, name)[rows] for name in PROMPT_FIELDS},
+        )
+
+    def by_class(self, num_classes: int) -> PromptBatch:
+        """Repeat the empty prompts that name no class for each class, and check the classes of the others.
+
+        Args:
+            num_classes: K, number of classes without the background; their labels are 1 to K.
+
+        Returns:
+            The prompts; those repeated ask for the targets 0 to K - 1 of their image.
+
+        Raises:
+            ValueError: A prompt asks for a class beyond K; the error names its image.
+        """
+        if len(self) and int(self.class_ids.max()) > num_classes:
+            row = int(self.class_ids.argmax())
+            raise ValueError(
+                f'{self.names[int(self.image_index[row])]}: field `class_ids` holds {int(self.class_ids[row])}, '
+                f'expected at most {num_classes}, the number of classes of the model'
+            )
+        free = (self.kinds == int(PromptKind.NONE)) & (self.class_ids == 0)
+        if not free.any():
+            return self
+        repeats = torch.where(free, num_classes, 1)
+        rows = torch.arange(len(self), device=free.device).repeat_interleave(repeats)
+        first = repeats.cumsum(0) - repeats
+        label = torch.arange(len(rows), device=free.device) - first[rows] + 1  # 1 to K within each repeated prompt
+        batch = self.select(rows)
+        return replace(
+            batch,
+            class_ids=torch.where(free[rows], label, batch.class_ids),
+            target_ids=torch.where(free[rows], label - 1, batch.target_ids),
         )
 
 

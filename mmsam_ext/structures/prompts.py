@@ -30,6 +30,7 @@ FIELDS: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
     'target_ids': ((), torch.int64),
     'draw_ids': ((), torch.int64),
     'mode_ids': ((), torch.int64),
+    'class_ids': ((), torch.int64),
 }
 
 
@@ -49,6 +50,8 @@ class Prompts(InstanceData):
         target_ids (Tensor): (P,) int64, the row of ``gt_masks`` that a prompt asks for.
         draw_ids (Tensor): (P,) int64, the random draw a prompt comes from. Noise draws are simply more prompts.
         mode_ids (Tensor): (P,) int64, index into the meta field ``modes`` (tuple[str, ...], names of prompt modes).
+        class_ids (Tensor): (P,) int64, the label of the class that a prompt asks for, as in ``gt_sem_seg``; 0 where no
+            class is given, as always with one class.
 
     Prompts with the same mode, draw and target ask for that target together ("one box per defect"): their predicted
     masks are united before they are compared with it.
@@ -69,6 +72,7 @@ class Prompts(InstanceData):
         target_ids: Tensor | np.ndarray | Sequence | None = None,
         draw_ids: Tensor | np.ndarray | Sequence | None = None,
         mode_ids: Tensor | np.ndarray | Sequence | None = None,
+        class_ids: Tensor | np.ndarray | Sequence | None = None,
         modes: Sequence[str] = ('prompt',),
         sample: str = 'prompts',
     ) -> Prompts:
@@ -83,6 +87,7 @@ class Prompts(InstanceData):
             target_ids: None: 0.
             draw_ids: None: 0.
             mode_ids: None: 0.
+            class_ids: None: 0.
             modes: Names of the prompt modes that `mode_ids` index.
             sample: Name used in error messages.
 
@@ -91,7 +96,7 @@ class Prompts(InstanceData):
         """
         given = dict(
             points=points, point_labels=point_labels, boxes=boxes, masks=masks,
-            kinds=kinds, target_ids=target_ids, draw_ids=draw_ids, mode_ids=mode_ids,
+            kinds=kinds, target_ids=target_ids, draw_ids=draw_ids, mode_ids=mode_ids, class_ids=class_ids,
         )  # fmt: skip
         given = {name: _tensor(name, value, sample) for name, value in given.items() if value is not None}
         if not given:
@@ -190,7 +195,7 @@ class Prompts(InstanceData):
             raise ValueError(
                 f'{sample}: field `mode_ids` holds {sorted(set(self.mode_ids.tolist()))}, but `modes` names {modes}'
             )
-        for name in ('target_ids', 'draw_ids'):
+        for name in ('target_ids', 'draw_ids', 'class_ids'):
             if (self[name] < 0).any():
                 raise ValueError(f'{sample}: field `{name}` holds {int(self[name].min())}, expected 0 or more')
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .prompt_batch import PromptBatch
+from .prompt_batch import PROMPT_FIELDS, PromptBatch
 from .prompts import PromptKind
 
 #: Tiles begin at multiples of this many pixels, so that mask prompts, a quarter of the input's size, can be cut too.
@@ -168,14 +168,13 @@ def extents(batch: PromptBatch) -> Tensor:
 def join_tiles(parts: Sequence[PromptBatch]) -> PromptBatch:
     """Join the prompts of several tiles of one image, cut by :func:`crop_prompts`, into one batch of T images."""
     numbers = tuple(len(part) for part in parts)
-    fields = ('points', 'point_labels', 'boxes', 'masks', 'kinds', 'target_ids', 'draw_ids', 'mode_ids')
     device = parts[0].kinds.device
     return replace(
         parts[0],
         image_index=torch.arange(len(parts), device=device).repeat_interleave(torch.tensor(numbers, device=device)),
         numbers=numbers,
         names=tuple(name for part in parts for name in part.names),
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in fields},
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in PROMPT_FIELDS},
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import PromptGroup, PromptKind, Prompts, prompt_groups
-from mmsam_ext.structures.samples import sample_key, sample_labels, target_field, target_masks
+from mmsam_ext.structures.samples import predicted_classes, sample_key, sample_labels, target_field, target_masks
 
 from . import drawing
 
@@ -136,7 +136,8 @@ class PromptVisualizer(SegLocalVisualizer):
         prompts = _image_prompts(data_sample, image)
         groups = list(prompt_groups(sample)) if draw_pred and 'pred_instances' in sample else []
         # Ignored pixels are drawn as background.
-        truth = target_masks(sample) if draw_gt and target_field(sample) else None
+        classes = predicted_classes(sample)
+        truth = target_masks(sample, num_classes=classes) if draw_gt and target_field(sample) else None
 
         rows = []
         # A mode without a prompt in this sample has no panels; a sample without any prompt has one row.
@@ -148,7 +149,7 @@ class PromptVisualizer(SegLocalVisualizer):
             if own:
                 panels.append(self._prediction_panel(ground, own, truth))
             elif draw_pred and 'pred_sem_seg' in sample:
-                mask = sample['pred_sem_seg']['data'][0] == 1
+                mask = sample['pred_sem_seg']['data'][0] > 0
                 panels.append(self._mask_panel(ground, [mask], PREDICTION, 'prediction'))
             if truth is not None:
                 targets = sorted({group.target for group in own}) or [0]

@@ -13,10 +13,11 @@ from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import PromptKind, Prompts
-from mmsam_ext.structures.samples import IGNORE_LABEL, sample_key
+from mmsam_ext.structures.samples import IGNORE_LABEL, check_num_classes, sample_key
 
 from . import geometry_probe
 from .background_prompts import clear_box
+from .class_targets import class_targets
 from .prompt_rng import prompt_rng
 
 KINDS = {
@@ -83,12 +84,15 @@ class GeneratePrompts(BaseTransform):
     Prompts on the background teach a model to answer with an empty mask, and with :class:`IoUPredictionLoss` at
     ``empty=0`` to score it 0. In evaluation their IoU is 1 where the predicted mask is empty, too, and 0 otherwise.
 
-    Required keys: img, gt_seg_map (0 background, 1 foreground, 255 ignored; other labels are an error), optionally
-    gt_masks (T, H, W), the parts. A sample without ground truth passes through (MMSegmentation's inferencer removes
-    LoadAnnotations), and so does one that has prompts already.
+    With `num_classes`, everything is done for each class: its whole, its parts. A prompt carries the label of its class
+    (`class_ids`); a class that is not in the image gets prompts of the kind 'none' only, whose target is empty.
 
-    Added keys: prompts; gt_masks (T, H, W) uint8, row 0 the whole foreground, then the parts (or the empty mask) that
-        prompts ask for.
+    Required keys: img, gt_seg_map (0 background, 1 foreground, or 1 to K with `num_classes`, 255 ignored; other labels
+    are an error), optionally gt_masks (T, H, W), the parts. A sample without ground truth passes through
+    (MMSegmentation's inferencer removes LoadAnnotations), and so does one that has prompts already.
+
+    Added keys: prompts; gt_masks (T, H, W) uint8, row 0 the whole foreground (rows 0 to K - 1 that of each class),
+    then the parts (or the empty mask) that prompts ask for.
 
     Args:
         modes: Name -> fields of :class:`PromptMode`.
@@ -98,6 +102,7 @@ class GeneratePrompts(BaseTransform):
         min_area: Parts with fewer pixels are not targets of their own, but they still belong to the whole.
         replace: Whether points repeat if a target has fewer pixels than points, which is logged; otherwise it is an
             error. None: only in training.
+        num_classes: K, number of classes without the background; None: one class, the foreground.
         training: True for training, False for evaluation. None: evaluation if there is a `seed`, else training.
 
     Raises:
@@ -119,7 +124,9 @@ class GeneratePrompts(BaseTransform):
         min_area: int = 1,
         replace: bool | None = None,
         training: bool | None = None,
+        num_classes: int | None = None,
     ) -> None:
+        self.num_classes = check_num_classes('GeneratePrompts', num_classes)
         if not modes:
             raise ValueError('GeneratePrompts: modes is empty, expected name -> dict(kind=...)')
         self.training = seed is None if training is None else training
@@ -141,78 +148,79 @@ class GeneratePrompts(BaseTransform):
                 self._freeze_frame(results)
             return results
         self._check_labels(results)
-        whole = (results['gt_seg_map'] == 1).astype(np.uint8)
-        if not whole.any():
+        labels, count = results['gt_seg_map'], self.num_classes or 1
+        if not ((labels > 0) & (labels != IGNORE_LABEL)).any():
             return self._nothing_to_draw(results, 'foreground')
-        parts = self._parts(results, whole) if any(mode.targets == 'parts' for mode in self.modes) else ()
-        background = (results['gt_seg_map'] == 0).astype(np.uint8)
+        background = (labels == 0).astype(np.uint8)
         if not background.any() and any(mode.targets == 'background' for mode in self.modes):
             return self._nothing_to_draw(results, 'background')
-        rows = [whole]
+        with_parts = any(mode.targets == 'parts' for mode in self.modes)
+        targets = class_targets(labels, count, results.get('gt_masks'), self.min_area, with_parts, sample_key(results))
+        rows = list(targets.wholes)
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
-        for mode, part, draw in self._choose(len(parts)):
-            target = 0
-            # One box of several cannot ask for the whole: in training, where nothing is united, it asks for its part.
-            if part is not None and (self.training or not self.modes[mode].united):
-                if part not in row_of:
-                    row_of[part] = len(rows)
-                    rows.append(np.zeros_like(whole) if part == BACKGROUND else parts[part])
-                target = row_of[part]
-            number = BACKGROUND_SEED if part == BACKGROUND else 0 if part is None else part + 1
-            rng = prompt_rng(self.seed, results, number, draw, STREAM)
-            if part == BACKGROUND:
+        for mode, key, draw in self._choose(targets.wholes.any((1, 2)), len(targets.parts)):
+            rng = prompt_rng(self.seed, results, BACKGROUND_SEED if key == BACKGROUND else key, draw, STREAM)
+            if key == BACKGROUND:
                 mask = clear_box(background, rng) if 'box' in self.modes[mode].kind else background
+                label = int(rng.integers(count)) if count > 1 else 0  # what is looked for, and is not there
             else:
-                mask = whole if part is None else parts[part]
-            prompts.append(dict(mode=mode, target=target, draw=draw) | self._draw(self.modes[mode], mask, rng, results))
+                label = key if key < count else targets.part_classes[key - count]
+                mask = targets.wholes[key] if key < count else targets.parts[key - count]
+            target = label
+            # One box of several cannot ask for the whole: in training, where nothing is united, it asks for its part.
+            if not 0 <= key < count and (self.training or not self.modes[mode].united):
+                if key not in row_of:
+                    row_of[key] = len(rows)
+                    rows.append(np.zeros_like(background) if key == BACKGROUND else mask)
+                target = row_of[key]
+            drawn = self._draw(self.modes[mode], mask, rng, results)
+            label = 0 if self.num_classes is None else label + 1  # the class as in gt_seg_map
+            prompts.append(dict(mode=mode, target=target, draw=draw, label=label) | drawn)
         results['prompts'] = self._assemble(prompts, sample_key(results))
         results['gt_masks'] = np.stack(rows)
         self._freeze_frame(results)
         return results
 
-    @staticmethod
-    def _check_labels(results: dict) -> None:
-        labels = results['gt_seg_map']
-        others = labels[(labels != 0) & (labels != 1) & (labels != IGNORE_LABEL)]
-        if others.size:
+    def _check_labels(self, results: dict) -> None:
+        labels, count = results['gt_seg_map'], self.num_classes or 1
+        wrong = ((labels < 0) | (labels > count)) & (labels != IGNORE_LABEL)
+        if not wrong.any():
+            return
+        found = f'{sample_key(results)}: field `gt_seg_map` holds the labels {np.unique(labels).tolist()}, expected 0'
+        if self.num_classes is not None:
             raise ValueError(
-                f'{sample_key(results)}: field `gt_seg_map` holds the labels {np.unique(labels).tolist()}, expected 0 '
-                f'(background), 1 (foreground) and {IGNORE_LABEL} (ignored). Prompts ask for one class: load the masks '
-                'with LoadBinaryMask(foreground=[...]), which takes the classes named there as the foreground, or map '
-                'the labels with the `label_map` of the dataset'
+                f'{found} (background), 1 to {count} (num_classes={count}) and {IGNORE_LABEL} (ignored); set '
+                'num_classes in GeneratePrompts and in the model to the number of classes without the background'
             )
+        raise ValueError(
+            f'{found} (background), 1 (foreground) and {IGNORE_LABEL} (ignored). Without num_classes, prompts ask for '
+            'one class: set num_classes in GeneratePrompts and in the model, or load the masks with '
+            'LoadBinaryMask(foreground=[...]), which takes the classes named there as the foreground, or map the '
+            'labels with the `label_map` of the dataset'
+        )
 
     def _freeze_frame(self, results: dict) -> None:
         if not self.training:
             results['seg_fields'] = []  # the ground truth stays at the original size, as in MMSegmentation's tests
         geometry_probe.plant(results)
 
-    def _parts(self, results: dict, whole: np.ndarray) -> np.ndarray:
-        """Return (T, H, W) uint8 masks of the parts that are large enough, or of the whole if none is."""
-        if 'gt_masks' not in results:
-            _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
-            large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= self.min_area)  # 0 is the background
-            parts = (labels[None] == large[:, None, None]).astype(np.uint8)
-        else:
-            parts = results['gt_masks']
-            if parts.shape[1:] != whole.shape or (parts > whole).any():
-                raise ValueError(
-                    f'{sample_key(results)}: field `gt_masks` of shape {parts.shape} does not lie within the '
-                    f'foreground of gt_seg_map {whole.shape}: a transform before GeneratePrompts has moved only one of '
-                    "them (MMSegmentation's own transforms move gt_seg_map only)"
-                )
-            parts = parts[parts.sum((1, 2)) >= self.min_area]
-        return parts if len(parts) else whole[None]
+    def _choose(self, present: np.ndarray, parts: int) -> list[tuple[int, int, int]]:
+        """Return (mode, key of the target, draw) of each prompt.
 
-    def _choose(self, number: int) -> list[tuple[int, int | None, int]]:
-        """Return (mode, one of `number` parts, BACKGROUND, or None for the whole, draw) of each prompt."""
+        Args:
+            present: (K,) bool, the classes that are in the image.
+            parts: Number of parts; their keys follow those of the K classes, 0 to K - 1.
+        """
         options = []
-        parts_of = dict(whole=(None,), parts=range(number), background=(BACKGROUND,))
         for index, mode in enumerate(self.modes):
-            parts = parts_of[mode.targets]
+            keys = dict(
+                whole=np.flatnonzero(present | (mode.kind == 'none')).tolist(),
+                parts=range(len(present), len(present) + parts),
+                background=(BACKGROUND,),
+            )[mode.targets]
             draws = (0,) if self.training else range(mode.draws)
-            options.append([(index, part, draw) for draw in draws for part in parts])
+            options.append([(index, key, draw) for draw in draws for key in keys])
         if self.num_prompts is None:
             return [option for group in options for option in group]
         weights = np.array([mode.weight for mode in self.modes], dtype=float)
@@ -261,6 +269,7 @@ class GeneratePrompts(BaseTransform):
             target_ids=np.array([prompt['target'] for prompt in prompts]),
             draw_ids=np.array([prompt['draw'] for prompt in prompts]),
             mode_ids=np.array([prompt['mode'] for prompt in prompts]),
+            class_ids=np.array([prompt['label'] for prompt in prompts]),
             modes=[mode.name for mode in self.modes],
             sample=sample,
         )

@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 
+from .class_masks import read_sample_mask
 from .image_files import check_image_file
 from .mask_values import Values, check_values, read_binary_mask
 
@@ -20,7 +21,7 @@ class LoadBinaryMask(BaseTransform):
     MMSegmentation's inferencer has no ground truth.
 
     Optional keys: `mask_labels`, `mask_foreground` and `mask_ignore`, by which a dataset says how its masks are to be
-    read; see :func:`read_binary_mask`.
+    read, and `mask_class` or `mask_values`, which give several classes; see :func:`read_sample_mask`.
 
     Added keys: gt_seg_map (H, W) uint8, and its name in seg_fields. Ignored pixels are 255 there, which neither losses
     nor metrics count.
@@ -55,9 +56,7 @@ class LoadBinaryMask(BaseTransform):
         return results
 
     def _read(self, content: bytes, results: dict) -> np.ndarray:
-        foreground = results.get('mask_foreground') if self.foreground is None else self.foreground
-        ignore = results.get('mask_ignore') if self.ignore is None else self.ignore
-        return read_binary_mask(content, results['seg_map_path'], results.get('mask_labels', False), foreground, ignore)
+        return read_sample_mask(content, results, self.foreground, self.ignore)
 
     def __repr__(self) -> str:
         return (

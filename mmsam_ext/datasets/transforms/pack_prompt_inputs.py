@@ -13,7 +13,7 @@ from mmsam_ext.structures.samples import sample_key
 
 from . import geometry_probe
 
-META_KEYS = ('sample_id', 'dataset_name', 'defect_class', 'img_id', 'ann_file', 'bit_depth')
+META_KEYS = ('sample_id', 'dataset_name', 'defect_class', 'img_id', 'ann_file', 'bit_depth', 'sample_idx')
 
 
 @TRANSFORMS.register_module()

@@ -14,7 +14,13 @@ from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch import Tensor
 
-from mmsam_ext.structures.samples import ignored_pixels, sample_labels, sample_name, target_masks
+from mmsam_ext.structures.samples import (
+    ignored_pixels,
+    predicted_classes,
+    sample_labels,
+    sample_name,
+    target_masks,
+)
 
 GROUPINGS = ('dataset', 'category')
 
@@ -25,7 +31,8 @@ def foreground_logits(sample: Mapping[str, Any]) -> Tensor:
     Args:
         sample: ``SegDataSample.to_dict()`` of a prediction. `seg_logits` are (1, H, W) logits where there are
             `pred_instances` too, (1, H, W) probabilities where there are none (so MMSegmentation leaves them), or
-            (2, H, W) logits of background and foreground.
+            (2, H, W) logits of background and foreground. Of K classes of this package's segmentors, (K + 1, H, W), the
+            foreground is the highest.
 
     Raises:
         ValueError: no `seg_logits`, another number of channels, or NaN.
@@ -34,16 +41,18 @@ def foreground_logits(sample: Mapping[str, Any]) -> Tensor:
     if 'seg_logits' not in sample:
         raise ValueError(f'{name}: no `seg_logits`; expected the output of a segmentor')
     logits: Tensor = sample['seg_logits']['data'].float()
-    if logits.ndim != 3 or len(logits) not in (1, 2):
+    ours = 'pred_instances' in sample
+    classes = ours and 'class_ids' in sample['pred_instances']
+    if logits.ndim != 3 or not (len(logits) in (1, 2) or (classes and len(logits) > 2)):
         raise ValueError(
             f'{name}: field `seg_logits` has shape {tuple(logits.shape)}, expected (1, H, W) or (2, H, W) of a binary '
             'segmentation'
         )
     if logits.isnan().any():
         raise ValueError(f'{name}: field `seg_logits` holds NaN, expected numbers')
-    if len(logits) == 2:
-        return logits[1] - logits[0]
-    return logits[0] if 'pred_instances' in sample else logits[0].logit()
+    if len(logits) > 1:
+        return logits[1:].amax(0) - logits[0]
+    return logits[0] if ours else logits[0].logit()
 
 
 def foreground_target(sample: Mapping[str, Any], like: Tensor) -> Tensor:
@@ -52,7 +61,7 @@ def foreground_target(sample: Mapping[str, Any], like: Tensor) -> Tensor:
     Raises:
         ValueError: The target is not binary, or its size is not that of `like` (H, W).
     """
-    target = target_masks(sample, check_values=True).any(0)
+    target = target_masks(sample, check_values=True, num_classes=predicted_classes(sample)).any(0)
     if target.shape != like.shape:
         raise ValueError(
             f'{sample_name(sample)}: prediction of {tuple(like.shape)} and target of {tuple(target.shape)} (H, W), '

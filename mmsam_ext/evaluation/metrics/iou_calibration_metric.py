@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
-from mmsam_ext.structures.samples import ignored_pixels, sample_name, target_masks
+from mmsam_ext.structures.samples import ignored_pixels, predicted_classes, sample_name, target_masks
 
 from ..functional import mask_iou
 
@@ -52,7 +52,7 @@ class IoUCalibrationMetric(BaseMetric):
                 raise ValueError(
                     f'{name}: no `pred_instances.iou_scores`; expected the output of a PromptableSegmentor'
                 )
-            targets = target_masks(sample, check_values=True)
+            targets = target_masks(sample, check_values=True, num_classes=predicted_classes(sample))
             ignored = ignored_pixels(sample, targets)
             modes = tuple(sample['prompts']['modes']) if 'prompts' in sample else ('none',)
             keys = list(zip(*(found[key].tolist() for key in ('mode_ids', 'target_ids', 'draw_ids')), strict=True))

@@ -15,6 +15,7 @@ from mmsam_ext.structures import prompt_groups
 from mmsam_ext.structures.samples import (
     IGNORE_LABEL,
     ignored_pixels,
+    predicted_classes,
     sample_labels,
     sample_name,
     target_masks,
@@ -100,7 +101,7 @@ class PromptIoUMetric(BaseMetric):
     def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         name = sample_name(sample)
         dataset, defect_class = sample_labels(sample)
-        targets = target_masks(sample, check_values=True)  # (T, H, W)
+        targets = target_masks(sample, check_values=True, num_classes=predicted_classes(sample))  # (T, H, W)
         ignored = ignored_pixels(sample, targets)
         if ignored is not None:
             if self.boundary:
@@ -110,6 +111,7 @@ class PromptIoUMetric(BaseMetric):
                 )
             targets = targets & ~ignored
         scores: list[Score] = []
+        class_of = self._classes_of_targets(sample)
         empty: set[int] = set()
         for mode, target, masks in prompt_groups(sample):
             if not 0 <= target < len(targets):
@@ -133,13 +135,23 @@ class PromptIoUMetric(BaseMetric):
             means = tuple(math.fsum(value.tolist()) / len(masks) for value in values)
             if self.stability:
                 means += (float(stability(masks)) if len(masks) > 1 else None,)
-            scores.append(Score(dataset, defect_class, mode, means))
+            scores.append(Score(dataset, class_of.get(target, defect_class), mode, means))
         unprompted = not scores and not empty
         return dict(
             scores=scores,
             empty=len(empty) + int(unprompted and not targets.any()),
             unprompted=unprompted and bool(targets.any()),
         )
+
+    def _classes_of_targets(self, sample: Mapping[str, Any]) -> dict[int, str]:
+        """Return the names of the classes of the targets of a sample; empty if its prompts carry no classes."""
+        names, predictions = (self.dataset_meta or {}).get('classes', ()), sample['pred_instances']
+        labels = predictions['class_ids'].tolist() if 'class_ids' in predictions else ()
+        return {
+            target: names[label]
+            for target, label in zip(predictions['target_ids'].tolist(), labels, strict=False)
+            if 0 < label < len(names)
+        }
 
     def compute_metrics(self, results: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Average the records, log the tables and write the CSV file.

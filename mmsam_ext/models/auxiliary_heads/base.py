@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -31,3 +33,21 @@ class PromptAuxiliaryHead(BaseModule):
             Scalars by name; mmengine adds up those with "loss" in their names.
         """
         raise NotImplementedError
+
+
+def check_heads(heads: Iterable[PromptAuxiliaryHead], multimask: bool | str) -> None:
+    """Check that auxiliary heads learn from masks that are trained.
+
+    Args:
+        heads: The heads.
+        multimask: ``train_cfg.multimask`` of the segmentor.
+
+    Raises:
+        ValueError: One learns from the single-mask output, which is not trained.
+    """
+    for index, head in enumerate(heads):
+        if head.needs_single_mask and multimask is True:
+            raise ValueError(
+                f'auxiliary_heads[{index}] ({type(head).__name__}) learns from the single-mask output, which '
+                "train_cfg.multimask=True does not train; expected multimask False or 'both'"
+            )

@@ -84,6 +84,7 @@ class SAMPromptEncoder(PartOfSAM, PromptEncoder, BaseModule):
                     image_pe=image_pe,
                     order=order,
                     padding=kept == PAD,
+                    class_ids=batch.class_ids[order],
                     dense_is_shared=shared,
                 )
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mmengine.model import BaseModule
+from mmseg.registry import MODELS
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 
@@ -22,10 +23,29 @@ class PromptStage(BaseModule):
     added_to_sam = True
     #: Whether it makes a prompt from the image alone, so that a user does not need to give one. Adapters do not.
     creates_prompt = False
+    #: Whether it takes the segmentor's `num_classes`, to write a prompt for each class.
+    takes_num_classes = False
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """Edit prompts: sparse (P, K, C), dense (P, C, h, w) -> sparse (P, K', C), dense (P, C, h, w)."""
         raise NotImplementedError
+
+
+def build_stage(config: dict, num_classes: int | None) -> PromptStage:
+    """Build a prompt stage; one that writes a prompt for each class gets the segmentor's number of classes.
+
+    Raises:
+        ValueError: The config of the stage names another number of classes.
+    """
+    kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
+    if num_classes is None or not getattr(kind, 'takes_num_classes', False):
+        return MODELS.build(config)
+    if config.get('num_classes', num_classes) != num_classes:
+        raise ValueError(
+            f'prompt_stages: {kind.__name__} has num_classes={config["num_classes"]}, but the segmentor has '
+            f'{num_classes}; leave it out, and the stage takes that of the segmentor'
+        )
+    return MODELS.build(dict(config, num_classes=num_classes))
 
 
 def apply_stages(stages: Iterable[PromptStage], features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
+from mmsam_ext.structures.samples import check_num_classes
 
 from ..layers import OmniDimensionalConv, OmniDirectionalSSM
 from .base import PromptStage
@@ -37,15 +38,20 @@ class SSMODCPromptHead(PromptStage):
         num_ssm: Number of OD-SSM in sequence; 0 for none (Tables 4 and 6).
         dilations: Of the ODConv in sequence, each with batch norm and SiLU; () for none (Tables 4 and 5).
         num_kernels: Kernels that an ODConv mixes.
+        num_classes: K, number of classes without the background. With it the last projection writes K prompts, and each
+            prompt of the batch gets that of its class. None: one prompt, whatever the class. A segmentor with classes
+            sets it.
         num_directions, d_state, dt_rank, scan_backend, scan_chunk_size: Of :class:`OmniDirectionalSSM`.
         init_cfg: See ``BaseModule``.
 
     Raises:
         ValueError: A number is out of its range; in `forward`, the encoder's maps do not fit `in_channels`, the image
-            is too small for it, or the embedding does not have `embed_dim` channels.
+            is too small for it, the embedding does not have `embed_dim` channels, or a prompt has no class where there
+            are several.
     """
 
     creates_prompt = True
+    takes_num_classes = True
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class SSMODCPromptHead(PromptStage):
         dt_rank: int = 16,
         scan_backend: str = 'auto',
         scan_chunk_size: int = 64,
+        num_classes: int | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -72,6 +79,7 @@ class SSMODCPromptHead(PromptStage):
                 'the channels of at least one map'
             )
         self.in_channels, self.embed_dim, self.stride = tuple(in_channels), embed_dim, stride
+        self.num_classes = check_num_classes('SSMODCPromptHead', num_classes) or 1
         self.input_size = None if input_size is None else tuple(input_size)
         if self.input_size is not None:
             self._check_size(self.input_size)
@@ -98,17 +106,33 @@ class SSMODCPromptHead(PromptStage):
                 for dilation in dilations
             )
         )
-        self.proj = nn.Conv2d(dim, embed_dim, 1)
+        self.proj = nn.Conv2d(dim, self.num_classes * embed_dim, 1)
         nn.init.zeros_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
-        """Add the prompt of its image to each dense embedding (P, C, h, w); sparse stays as it is."""
-        written = features.once('SSMODC prompt', lambda: self.write(features), weights=self)  # (B, C, h, w)
-        return prompts.with_dense(prompts.dense + written[prompts.image_index].to(prompts.dense.dtype))
+        """Add the prompt of its image (and class) to each dense embedding (P, C, h, w); sparse stays as it is."""
+        written = features.once('SSMODC prompt', lambda: self.write(features), weights=self)  # (B, K * C, h, w)
+        if self.num_classes == 1:
+            written = written[prompts.image_index]
+        else:
+            by_class = written.unflatten(1, (self.num_classes, self.embed_dim))  # (B, K, C, h, w)
+            written = by_class[prompts.image_index, self._classes(prompts)]
+        return prompts.with_dense(prompts.dense + written.to(prompts.dense.dtype))
+
+    def _classes(self, prompts: PromptEmbedding) -> Tensor:
+        """Return the class of each prompt, (P,) from 0 to K - 1."""
+        labels = torch.zeros_like(prompts.image_index) if prompts.class_ids is None else prompts.class_ids
+        if len(labels) and not bool(((labels >= 1) & (labels <= self.num_classes)).all()):
+            raise ValueError(
+                f'SSMODCPromptHead: prompts with the class_ids {labels.unique().tolist()} (0: not given), expected '
+                f'labels from 1 to {self.num_classes}; give class_ids with the prompts, or set num_classes of the '
+                'segmentor, which then asks for each class'
+            )
+        return labels - 1
 
     def write(self, features: SAMFeatures) -> Tensor:
-        """Return what is added to the dense embedding of each image, (B, C, h, w)."""
+        """Return what is added to the dense embeddings of each image, class after class, (B, K * C, h, w)."""
         if features.image is None or features.embedding.shape[1] != self.embed_dim:
             came = None if features.image is None else tuple(features.image.shape)
             raise ValueError(

@@ -73,13 +73,15 @@ class InteractiveSegmentor(PromptableSegmentor):
         """
         dtype = self.compute_dtype if self.training else None
         features = self.extract_feat(inputs, dtype)
-        batch = PromptBatch.from_samples(data_samples, inputs)
+        batch = self.prompt_batch(data_samples, inputs)
         losses: list[dict[str, Tensor]] = []
         rounds = _number_of_rounds(*self._limits)
         for index in range(rounds):
             prediction = self.decode(features, batch, dtype=dtype)
             if not losses:
-                targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:])
+                targets, ignored = prompt_targets(
+                    data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1
+                )
             losses.append(self.mask_losses(prediction, targets, ignored))
             if index + 1 < rounds:
                 if not index and self.corrected < 1:

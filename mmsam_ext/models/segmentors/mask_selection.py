@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import MaskPrediction, PromptBatch
-from mmsam_ext.structures.samples import sample_name, target_masks
+from mmsam_ext.structures.samples import class_logits, sample_name, target_masks
 
 from .original_size import to_original
 
@@ -53,6 +53,23 @@ def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool
     if multimask == 'ambiguous':
         return prediction.pick(torch.where(batch.is_one_point, preferred, 0))
     return prediction.pick(preferred if multimask else torch.zeros_like(preferred))
+
+
+def united_logits(logits: Tensor, batch: PromptBatch, num_classes: int | None) -> Tensor:
+    """Unite the masks of all prompts of each image, or of each class.
+
+    Args:
+        logits: (P, h, w).
+        batch: The P prompts of B images.
+        num_classes: K, None for one class.
+
+    Returns:
+        (B, 1, h, w), or (B, K + 1, h, w) with the background first, see :func:`class_logits`.
+    """
+    if num_classes is None:
+        return torch.stack([part.amax(0, keepdim=True) for part in batch.split(logits)])
+    parts = zip(batch.split(logits), batch.split(batch.class_ids), batch.names, strict=True)
+    return torch.stack([class_logits(part, labels, num_classes, name) for part, labels, name in parts])
 
 
 def select_by_truth(

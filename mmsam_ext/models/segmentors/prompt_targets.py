@@ -14,27 +14,28 @@ from mmsam_ext.structures.samples import ignored_mask, sample_name, target_field
 
 
 def prompt_targets(
-    samples: Sequence[SegDataSample], batch: PromptBatch, size: tuple[int, int]
+    samples: Sequence[SegDataSample], batch: PromptBatch, size: tuple[int, int], num_classes: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Return the targets of all P prompts of a batch.
 
     Args:
         samples: One data sample per image, with `gt_masks` (T, H, W) in {0, 1}, or with `gt_sem_seg` (1, H, W) alone,
-            whose label 1 is then the only target.
+            whose labels 1 to K are then the targets 0 to K - 1.
         batch: The prompts; `target_ids` say which of the T masks each prompt asks for.
         size: (h, w) of the predicted logits.
+        num_classes: K, number of classes without the background.
 
     Returns:
         targets (P, h, w) float in [0, 1], area averages of the masks, and ignored (P, h, w) bool, True where more than
         half of the area has the label 255; targets are 0 there.
 
     Raises:
-        ValueError: A sample has neither target, its `gt_sem_seg` holds other classes than the foreground, or a target
+        ValueError: A sample has neither target, its `gt_sem_seg` holds classes beyond K, or a target
             id is beyond its masks; the error names the sample.
     """
     targets, ignored = [], []
     for sample, target_ids in zip(samples, batch.split(batch.target_ids), strict=True):
-        masks = target_masks(sample, check_values=target_field(sample) == 'gt_sem_seg')  # (T, H, W)
+        masks = target_masks(sample, target_field(sample) == 'gt_sem_seg', num_classes)  # (T, H, W)
         skip = ignored_mask(sample)  # (1, H, W)
         largest = int(target_ids.max())
         if largest >= len(masks):

@@ -38,8 +38,10 @@ class PromptTTAModel(SegTTAModel):
             merged,
             torch.stack([view.pred_instances.mask_logits for view in views]).mean(0),  # (P, H, W)
             torch.stack([view.pred_instances.iou_scores for view in views]).mean(0),
+            None if len(merged.seg_logits.data) == 1 else len(merged.seg_logits.data) - 1,
             target_ids=first.target_ids,
             draw_ids=first.draw_ids,
             mode_ids=first.mode_ids,
+            class_ids=first.class_ids,
         )
         return merged

@@ -16,11 +16,12 @@ from torch import Tensor
 from mmsam_ext.checkpoints.base import load_base_state
 from mmsam_ext.checkpoints.keys import adapt_state, check_state, forgive_missing, rename_official_keys, untrained_parts
 from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
-from mmsam_ext.structures.samples import write_prediction
+from mmsam_ext.structures.samples import check_num_classes, write_prediction
 
+from ..auxiliary_heads import check_heads
 from ..losses import best_mask_losses
 from ..peft import inject_peft
-from ..prompt_stages import apply_stages
+from ..prompt_stages import apply_stages, build_stage
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .mask_selection import (
@@ -31,6 +32,7 @@ from .mask_selection import (
     check_choice,
     select_by_truth,
     select_masks,
+    united_logits,
 )
 from .original_size import to_original
 from .prompt_targets import prompt_targets
@@ -52,6 +54,9 @@ class PromptableSegmentor(BaseSegmentor):
         neck: Brings the backbone's outputs to (B, C, h, w) if the backbone does not end there.
         prompt_stages: Configs of :class:`PromptStage`, applied in this order.
         auxiliary_heads: Configs of :class:`PromptAuxiliaryHead`; used in training only.
+        num_classes: K, number of classes without the background: prompts then carry a class, an image without prompts
+            gets one for each class, and predictions are label maps of K + 1 labels. Prompt stages that write prompts
+            get the number, too. None: one class, the foreground.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
         peft: Rules of :func:`inject_peft`, applied to the model as built from the configs above.
         trainable: Patterns of the parameters to train; None trains all, () none. Frozen modules stay in eval mode.
@@ -66,7 +71,6 @@ class PromptableSegmentor(BaseSegmentor):
             even if the checkpoint has no weights for parts that this config adds to SAM.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
-            ``untrained=True`` predicts even if the checkpoint has no weights for parts that this config adds to SAM.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
         pretrained: None, which MMSegmentation's tools set.
@@ -92,18 +96,19 @@ class PromptableSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
         pretrained: None = None,
+        num_classes: int | None = None,
     ) -> None:
         if pretrained is not None:
             raise ValueError(f'{type(self).__name__}: pretrained={pretrained!r}, expected None; use init_cfg')
         preprocessor = data_preprocessor or dict(type='PromptDataPreprocessor', size_divisor=16)
-        # Built here, in MMSegmentation's registry: mmengine would look it up in the default scope, which only a Runner
-        # sets.
+        # Built here: mmengine would look it up in the default scope, which only a Runner sets.
         super().__init__(data_preprocessor=MODELS.build(preprocessor), init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.prompt_encoder = MODELS.build(prompt_encoder)
-        self.prompt_stages = ModuleList([MODELS.build(stage) for stage in prompt_stages])
+        self.num_classes = check_num_classes(type(self).__name__, num_classes)
+        self.prompt_stages = ModuleList([build_stage(stage, num_classes) for stage in prompt_stages])
         self.mask_decoder = MODELS.build(mask_decoder)
         self.auxiliary_heads = ModuleList([MODELS.build(head) for head in auxiliary_heads])
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
@@ -111,20 +116,12 @@ class PromptableSegmentor(BaseSegmentor):
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
-        self._check_heads()
+        check_heads(self.auxiliary_heads, self.train_cfg.get('multimask', False))
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         self.unloaded_parts: tuple[str, ...] = ()
         self.register_load_state_dict_post_hook(forgive_missing)
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
-
-    def _check_heads(self) -> None:
-        for index, head in enumerate(self.auxiliary_heads):
-            if head.needs_single_mask and self.train_cfg.get('multimask') is True:
-                raise ValueError(
-                    f'auxiliary_heads[{index}] ({type(head).__name__}) learns from the single-mask output, which '
-                    "train_cfg.multimask=True does not train; expected multimask False or 'both'"
-                )
 
     # ---------------------------------------------------------------- encode and decode
 
@@ -170,20 +167,23 @@ class PromptableSegmentor(BaseSegmentor):
             return predictions[0]
         return MaskPrediction.joined(predictions, torch.cat([group.order for group in groups]).argsort())
 
+    def prompt_batch(self, samples: list[SegDataSample] | None, inputs: Tensor) -> PromptBatch:
+        """Return the prompts of a batch (B, 3, H, W); with classes, an image without any gets one for each class."""
+        batch = PromptBatch.from_samples(samples, inputs)
+        return batch if self.num_classes is None else batch.by_class(self.num_classes)
+
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[SegDataSample]) -> Tensor:
-        """Return (B, 1, H, W) logits of the union of all prompts of each image (B, 3, H, W)."""
-        batch = PromptBatch.from_samples(batch_data_samples, inputs)
+        """Return (B, 1, H, W) logits of the union of all prompts of each image, or (B, K + 1, H, W) with K classes."""
+        batch = self.prompt_batch(batch_data_samples, inputs)
         prediction = self.decode(self.extract_feat(inputs), batch)
         logits, _ = select_masks(prediction, batch, self.test_cfg.get('multimask', False))
-        union = torch.stack([part.amax(0) for part in batch.split(logits)])
-        return F.interpolate(union[:, None], inputs.shape[-2:], mode='bilinear', align_corners=False)
+        union = united_logits(logits, batch, self.num_classes)
+        return F.interpolate(union, inputs.shape[-2:], mode='bilinear', align_corners=False)
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> MaskPrediction:
         """Run the tensor mode: (B, 3, H, W) -> logits (P, M, 4h, 4w) and iou (P, M), nothing resized or selected."""
         dtype = self.compute_dtype if self.training else None
-        return self.decode(
-            self.extract_feat(inputs, dtype), PromptBatch.from_samples(data_samples, inputs), dtype=dtype
-        )
+        return self.decode(self.extract_feat(inputs, dtype), self.prompt_batch(data_samples, inputs), dtype=dtype)
 
     # ---------------------------------------------------------------- training
 
@@ -199,10 +199,10 @@ class PromptableSegmentor(BaseSegmentor):
             losses of the auxiliary heads, prefixed ``aux<i>.``.
         """
         dtype = self.compute_dtype if self.training else None
-        batch = PromptBatch.from_samples(data_samples, inputs)
+        batch = self.prompt_batch(data_samples, inputs)
         features = self.extract_feat(inputs, dtype)
         prediction = self.decode(features, batch, need_upscaled=len(self.auxiliary_heads) > 0, dtype=dtype)
-        targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:])
+        targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1)
         losses = self.mask_losses(prediction, targets, ignored)
         for index, draft in enumerate(prediction.drafts):
             drafted = self.mask_losses(draft, targets, ignored)
@@ -244,10 +244,7 @@ class PromptableSegmentor(BaseSegmentor):
 
     @torch.no_grad()
     def predict(
-        self,
-        inputs: Tensor,
-        data_samples: list[SegDataSample] | None = None,
-        multimask: bool | str | None = None,
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None, multimask: bool | str | None = None
     ) -> list[SegDataSample]:
         """Predict masks at the original size: encode the images, then :meth:`predict_from_features`.
 
@@ -261,7 +258,7 @@ class PromptableSegmentor(BaseSegmentor):
         """
         self.check_trained()
         samples = data_samples or [SegDataSample(metainfo=dict(img_shape=i.shape[-2:])) for i in inputs]
-        batch = PromptBatch.from_samples(samples, inputs)
+        batch = self.prompt_batch(samples, inputs)
         if self.slide_settings is not None:
             choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
             return predict_tiles(self, inputs, batch, samples, self.slide_settings, choice)
@@ -286,18 +283,20 @@ class PromptableSegmentor(BaseSegmentor):
             keep_low_res: Add `low_res_logits` (P, 4h, 4w), the selected masks as the decoder predicts them.
 
         Returns:
-            The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids, mode_ids
-            (P,)) and the union over prompts as MMSegmentation's `seg_logits` and `pred_sem_seg` (1, H0, W0).
+            The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids,
+            mode_ids, class_ids (P,)) and MMSegmentation's fields, see :func:`write_prediction`.
         """
         logits, iou = self.predict_low_res(features, batch, samples, multimask)
-        fields = dict(target_ids=batch.target_ids, draw_ids=batch.draw_ids, mode_ids=batch.mode_ids)
+        fields = {name: getattr(batch, name) for name in ('target_ids', 'draw_ids', 'mode_ids', 'class_ids')}
         if keep_low_res:
             fields['low_res_logits'] = logits
         parts = {name: batch.split(value) for name, value in fields.items()}
         images = zip(samples, batch.split(logits), batch.split(iou), strict=True)
         for image, (sample, low_res, scores) in enumerate(images):
             masks = to_original(low_res, batch.input_size, sample.metainfo)
-            write_prediction(sample, masks, scores, **{name: values[image] for name, values in parts.items()})
+            write_prediction(
+                sample, masks, scores, self.num_classes, **{name: values[image] for name, values in parts.items()}
+            )
         return samples
 
     @torch.no_grad()

@@ -132,8 +132,8 @@ def predict_tiles(
         masks = torch.cat(
             [to_original(tiled.logits(row)[None], batch.input_size, sample.metainfo) for row in range(len(prompts))]
         )
-        fields = {name: getattr(prompts, name) for name in ('target_ids', 'draw_ids', 'mode_ids')}
-        write_prediction(sample, masks, tiled.iou, **fields)
+        fields = {name: getattr(prompts, name) for name in ('target_ids', 'draw_ids', 'mode_ids', 'class_ids')}
+        write_prediction(sample, masks, tiled.iou, model.num_classes, **fields)
     return samples
 
 
