@@ -15,7 +15,7 @@ from mmsam_ext.apis import PromptSegInferencer
 from mmsam_ext.cli.mmseg_tool import run_mmseg_tool
 from mmsam_ext.structures import PromptBatch, Prompts
 from tests.conftest import free_port
-from tests.models.small import SIZE, config, disc, images, randomise, sample, segmentor
+from tests.models.small import SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
 from tests.run_tool import run_forked, run_here, test_results
 from tests.shrink import CONFIGS, shrink, spare_formatting
@@ -141,10 +141,10 @@ def test_a_folder_of_mmsegmentation_trains_with_two_changed_lines(tmp_path: Path
 
 def test_inferencer_answers_with_a_mask_for_each_class(tmp_path: Path) -> None:
     """Called, and on an encoded image; the files are named as the masks of prompts are."""
-    model = dict(config(num_classes=3, prompt_stages=[HEAD]), test_cfg=dict(untrained=True))
+    torch.save(segmentor(num_classes=3, prompt_stages=[HEAD]).state_dict(), tmp_path / 'weights.pth')
     test = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
-    inferencer = PromptSegInferencer(Config(dict(model=model, test_dataloader=test)), device='cpu', untrained=True)
-    randomise(inferencer.model)
+    settings = Config(dict(model=config(num_classes=3, prompt_stages=[HEAD]), test_dataloader=test))
+    inferencer = PromptSegInferencer(settings, tmp_path / 'weights.pth', device='cpu')
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     (prediction,) = inferencer(image, out_dir=tmp_path / 'out')['predictions']
     assert prediction['masks'].shape == (3, 90, 120) and prediction['prompts'] == ['class 1', 'class 2', 'class 3']
