@@ -105,6 +105,8 @@ def _shrink_model(model: dict) -> None:
             stage['feature_encoder'].update(
                 model_name='efficientvit_b0', widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1)
             )
+    if 'presence_head' in model:
+        model['presence_head']['embed_dim'] = CHANNELS
     if 'scene_head' in model:
         model['scene_head']['in_channels'] = CHANNELS
 
@@ -183,8 +185,11 @@ def write_mtd(folder: Path) -> Path:
         name = f'{("MT_Blowhole", "MT_Crack")[index % 2]}/Imgs/exp_{index}'
         write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index)
         names.append(name)
-    for split in ('train', 'val', 'normal'):
-        (folder / f'{split}.txt').write_text('\n'.join(names) + '\n')
+    normal = [f'MT_Free/Imgs/exp_free_{index}' for index in range(2)]
+    for index, name in enumerate(normal):
+        write_pair(folder / f'{name}.jpg', folder / f'{name}.png', index, value=0)
+    for split, listed in (('train', names), ('val', names), ('normal', normal)):
+        (folder / f'{split}.txt').write_text('\n'.join(listed) + '\n')
     return folder
 
 

@@ -78,7 +78,8 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
             modes = next(step.get('modes', ['box']) for step in pipeline if step['type'] == 'LoadPrompts')
             keys |= {'AP', 'AP50', *(f'AP/{mode}' for mode in modes)}
         elif metric['type'] == 'AnomalyMetric':
-            keys |= {'pixel_AUROC', 'pixel_AP', 'pixel_F1Max'}
+            names = ('pixel_AUROC', 'pixel_AP', 'pixel_F1Max', *['image_false_alarms'] * ('recall' in metric))
+            keys |= {f'{metric.get("prefix", "")}/{name}'.strip('/') for name in names}
         elif metric['type'] == 'NoCMetric':
             keys |= {'NoC80', 'NoC85', 'NoC90', 'IoU@1'}
     return keys
@@ -99,9 +100,14 @@ def test_runs(path: Path, tmp_path: Path) -> None:
         assert {'train/loss', *(f'train/loss_{loss}' for loss in cfg.model.losses)} <= set(losses)
         assert all(len(scalars[key].data[0]) == 2 and math.isfinite(scalars[key].current()) for key in losses)
         validated = {key.removeprefix('val/'): value.current() for key, value in scalars.items() if key[:4] == 'val/'}
-        check_results(validated, expected_keys(cfg.val_evaluator, cfg.val_dataloader.dataset.pipeline))
+        check_results(validated, expected_keys(cfg.val_evaluator, pipeline_of(cfg.val_dataloader.dataset)))
         assert (tmp_path / 'work' / 'iter_2.pth').is_file()
-    check_results(runner.test(), expected_keys(cfg.test_evaluator, cfg.test_dataloader.dataset.pipeline))
+    check_results(runner.test(), expected_keys(cfg.test_evaluator, pipeline_of(cfg.test_dataloader.dataset)))
+
+
+def pipeline_of(dataset: Config) -> list[dict]:
+    """Of a dataset, or of the first of several."""
+    return dataset.pipeline if 'pipeline' in dataset else dataset.datasets[0].pipeline
 
 
 def check_results(results: dict[str, float], expected: set[str]) -> None:

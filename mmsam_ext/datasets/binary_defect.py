@@ -234,6 +234,14 @@ class BinaryDefectDataset(BaseSegDataset):
         """Read the mask of a sample, (H, W) uint8, as the pipeline loads it."""
         return read_sample_mask(fileio.get(info['seg_map_path']), info)
 
+    def has_defect(self, index: int) -> bool:
+        """Return whether the mask of a sample has foreground."""
+        info = self.get_data_info(index)
+        if info['seg_map_path'] is None:
+            return False
+        mask = self._read_mask(info)
+        return bool(((mask > 0) & (mask != IGNORE_LABEL)).any())
+
     def _log_missing_classes(self, checks: Sequence[FileCheck]) -> None:
         if self.classes is None:
             return

@@ -111,6 +111,10 @@ class PromptEmbedding:
         return replace(self, dense=dense, dense_is_shared=False)
 
 
+#: The masks of a decoder: the single-mask output, and those for ambiguous prompts.
+SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
+
+
 @dataclass
 class MaskPrediction:
     """The masks that a mask decoder predicts for P prompts.
@@ -121,12 +125,14 @@ class MaskPrediction:
         iou: (P, M) the IoU head's estimate of each mask's IoU.
         drafts: Earlier predictions of the same prompts, first to last (self-draft decoders); supervised too.
         upscaled: (P, C/8, 4h, 4w) the decoder's upscaled image features; None unless they were requested.
+        presence: (P,) logits of the presence head; None without one.
     """
 
     logits: Tensor
     iou: Tensor
     drafts: list[MaskPrediction] = field(default_factory=list)
     upscaled: Tensor | None = None
+    presence: Tensor | None = None
 
     @classmethod
     def joined(cls, predictions: Sequence[MaskPrediction], order: Tensor) -> MaskPrediction:

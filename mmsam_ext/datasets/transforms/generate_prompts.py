@@ -39,7 +39,8 @@ class PromptMode:
         name: Name of the mode in tables.
         kind: 'box', 'points', 'box+points' or 'none'.
         targets: 'whole' (all foreground), 'parts' (each connected region, or each mask of a dataset with instances) or
-            'background': points on pixels with label 0, boxes that hold only such pixels, and an empty target.
+            'background': points on pixels with label 0, boxes that hold only such pixels, and an empty target; or
+            'image': a box around the image, or the kind 'none', which ask for all foreground, if there is any.
         num_points: Number of foreground points of a prompt.
         draws: Number of random draws of each prompt in evaluation.
         united: Whether the prompts of all parts together ask for the whole, as in "one box per defect". Only with
@@ -59,12 +60,16 @@ class PromptMode:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        expected = dict(kind=tuple(KINDS), targets=('whole', 'parts', 'background'))
+        expected = dict(kind=tuple(KINDS), targets=('whole', 'parts', 'background', 'image'))
         for field, values in expected.items():
             if getattr(self, field) not in values:
                 raise ValueError(
                     f'prompt mode {self.name!r}: {field}={getattr(self, field)!r}, expected one of {values}'
                 )
+        if self.targets == 'image' and self.kind not in ('box', 'none'):
+            raise ValueError(
+                f"prompt mode {self.name!r}: targets='image' with kind={self.kind!r}, expected 'box' or 'none'"
+            )
         if self.num_points < 1 or self.draws < 1 or self.weight < 0:
             raise ValueError(f'prompt mode {self.name!r}: num_points and draws must be 1 or more, weight 0 or more')
 
@@ -149,7 +154,7 @@ class GeneratePrompts(BaseTransform):
             return results
         self._check_labels(results)
         labels, count = results['gt_seg_map'], self.num_classes or 1
-        if not ((labels > 0) & (labels != IGNORE_LABEL)).any():
+        if not ((labels > 0) & (labels != IGNORE_LABEL)).any() and not any(map(self._suits_normal, self.modes)):
             return self._nothing_to_draw(results, 'foreground')
         background = (labels == 0).astype(np.uint8)
         if not background.any() and any(mode.targets == 'background' for mode in self.modes):
@@ -167,6 +172,8 @@ class GeneratePrompts(BaseTransform):
             else:
                 label = key if key < count else targets.part_classes[key - count]
                 mask = targets.wholes[key] if key < count else targets.parts[key - count]
+            if self.modes[mode].targets == 'image':
+                mask = np.ones_like(background)
             target = label
             # One box of several cannot ask for the whole: in training, where nothing is united, it asks for its part.
             if not 0 <= key < count and (self.training or not self.modes[mode].united):
@@ -181,6 +188,10 @@ class GeneratePrompts(BaseTransform):
         results['gt_masks'] = np.stack(rows)
         self._freeze_frame(results)
         return results
+
+    def _suits_normal(self, mode: PromptMode) -> bool:
+        """Return whether a mode makes prompts for images without foreground."""
+        return mode.targets in ('background', 'image') and (mode.weight > 0 or self.num_prompts is None)
 
     def _check_labels(self, results: dict) -> None:
         labels, count = results['gt_seg_map'], self.num_classes or 1
@@ -218,12 +229,15 @@ class GeneratePrompts(BaseTransform):
                 whole=np.flatnonzero(present | (mode.kind == 'none')).tolist(),
                 parts=range(len(present), len(present) + parts),
                 background=(BACKGROUND,),
+                image=range(len(present)),
             )[mode.targets]
             draws = (0,) if self.training else range(mode.draws)
             options.append([(index, key, draw) for draw in draws for key in keys])
         if self.num_prompts is None:
             return [option for group in options for option in group]
-        weights = np.array([mode.weight for mode in self.modes], dtype=float)
+        weights = np.array(
+            [mode.weight * bool(own) for mode, own in zip(self.modes, options, strict=True)], dtype=float
+        )
         modes = np.random.choice(len(self.modes), self.num_prompts, p=weights / weights.sum())
         # Each prompt of a training sample has a draw id of its own, so that metrics on training data stay meaningful.
         return [

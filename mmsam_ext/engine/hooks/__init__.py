@@ -1,6 +1,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
 from .kernel_temperature_hook import KernelTemperatureHook
+from .normal_images_hook import NormalImagesHook
 from .prompt_visualization_hook import PromptVisualizationHook
 from .random_state_hook import RandomStateHook
 from .recipe_hook import RecipeHook
@@ -10,6 +11,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'InvalidLossHook',
     'KernelTemperatureHook',
+    'NormalImagesHook',
     'PromptVisualizationHook',
     'RandomStateHook',
     'RecipeHook',

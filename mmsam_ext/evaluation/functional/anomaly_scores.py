@@ -94,6 +94,25 @@ def f1_max(positive: Tensor, negative: Tensor) -> Tensor | None:
     return (2 * hits / (hits + alarms + positive.sum())).max()
 
 
+def false_alarm_rate(positive: Tensor, negative: Tensor, recall: float = 0.95) -> Tensor | None:
+    """Compute the share of negatives that score as high as the threshold at which `recall` of the positives are found.
+
+    Args:
+        positive: (BINS,) histogram of the scores of defects.
+        negative: (BINS,) histogram of the scores of normal images.
+        recall: Share of the positives to find, in (0, 1]; the threshold is the highest that finds as many.
+
+    Returns:
+        Scalar in [0, 1]; None if one histogram is empty.
+    """
+    if not (positive.any() and negative.any()):
+        return None
+    found = positive.flip(0).cumsum(0)
+    # A relative step of 1e-9 forgives the rounding of recall * number.
+    place = int((found >= recall * positive.sum() * (1 - 1e-9)).nonzero()[0])
+    return negative.flip(0).cumsum(0)[place] / negative.sum()
+
+
 def aupro(regions: Tensor, number: int, negative: Tensor, limit: float = 0.3) -> Tensor | None:
     """Compute the area under the curve of per-region overlap over the false positive rate, up to `limit`, normalised.
 

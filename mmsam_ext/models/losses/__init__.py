@@ -1,4 +1,12 @@
-from .best_mask import best_mask_losses
+from .best_mask import best_mask_losses, losses_of_masks
 from .mask_losses import IoUPredictionLoss, MaskBCELoss, MaskDiceLoss, MaskFocalLoss, MaskLoss
 
-__all__ = ['IoUPredictionLoss', 'MaskBCELoss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss', 'best_mask_losses']
+__all__ = [
+    'IoUPredictionLoss',
+    'MaskBCELoss',
+    'MaskDiceLoss',
+    'MaskFocalLoss',
+    'MaskLoss',
+    'best_mask_losses',
+    'losses_of_masks',
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mmsam_ext.structures import MaskPrediction
+from mmsam_ext.structures import AMBIGUOUS, SINGLE, MaskPrediction
 
 
 def best_mask_losses(
@@ -34,3 +34,31 @@ def best_mask_losses(
         f'loss_{name}': (value.gather(1, best) if losses[name].judges_mask else value).mean()
         for name, value in values.items()
     }
+
+
+def losses_of_masks(
+    losses: nn.ModuleDict, prediction: MaskPrediction, targets: Tensor, ignored: Tensor, multimask: bool | str
+) -> dict[str, Tensor]:
+    """Compute the losses of those masks of a prediction that ``train_cfg.multimask`` trains.
+
+    Args:
+        losses: Name -> :class:`MaskLoss`.
+        prediction: logits (P, M, h, w), iou (P, M), all masks.
+        targets: (P, h, w) in [0, 1].
+        ignored: (P, h, w) bool, pixels without a label.
+        multimask: False for the single-mask output, True for the masks for ambiguous prompts, 'both'.
+
+    Returns:
+        ``loss_<name>`` -> scalar; with 'both', those of the masks for ambiguous prompts end in ``_multi``.
+
+    Raises:
+        ValueError: There are no losses.
+    """
+    if not losses:
+        raise ValueError('PromptableSegmentor: `losses` is empty, expected name -> config of a MaskLoss to train')
+    parts = {False: {'': SINGLE}, True: {'': AMBIGUOUS}, 'both': {'': SINGLE, '_multi': AMBIGUOUS}}
+    found = {}
+    for suffix, which in parts[multimask].items():
+        part = best_mask_losses(losses, prediction.masks(which), targets, ignored)
+        found.update({name + suffix: value for name, value in part.items()})
+    return found

@@ -9,13 +9,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.evaluation.functional import mask_iou
-from mmsam_ext.structures import MaskPrediction, PromptBatch
-from mmsam_ext.structures.samples import class_logits, sample_name, target_masks
+from mmsam_ext.structures import AMBIGUOUS, MaskPrediction, PromptBatch
+from mmsam_ext.structures.samples import OUTSIDE, class_logits, sample_name, target_masks
 
 from .original_size import to_original
 
-#: The masks of a decoder: the single-mask output, and those for ambiguous prompts.
-SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)
 #: Values of ``train_cfg.multimask`` and ``test_cfg.multimask``.
 TRAIN_CHOICES = (False, True, 'both')
 TEST_CHOICES = (False, True, 'ambiguous', 'oracle')
@@ -53,6 +51,28 @@ def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool
     if multimask == 'ambiguous':
         return prediction.pick(torch.where(batch.is_one_point, preferred, 0))
     return prediction.pick(preferred if multimask else torch.zeros_like(preferred))
+
+
+def empty_absent(logits: Tensor, presence: Tensor | None, threshold: float | None) -> Tensor:
+    """Empty the masks of prompts whose object is not in the image.
+
+    Args:
+        logits: (P, h, w).
+        presence: (P,) logits of a presence head, None without one.
+        threshold: The least probability of a mask that is kept, in [0, 1]; None keeps all.
+
+    Raises:
+        ValueError: A threshold without a presence head, or one beyond [0, 1].
+    """
+    if threshold is None:
+        return logits
+    if presence is None or not 0 <= threshold <= 1:
+        raise ValueError(
+            f'PromptableSegmentor: test_cfg.presence_threshold is {threshold}, expected a probability from 0 to 1 in a '
+            'model with a presence_head, or None'
+        )
+    absent = presence.sigmoid() < threshold
+    return torch.where(absent[:, None, None], logits.clamp(max=OUTSIDE), logits)
 
 
 def united_logits(logits: Tensor, batch: PromptBatch, num_classes: int | None) -> Tensor:
@@ -105,3 +125,29 @@ def select_by_truth(
         best = mask_iou(masks.unflatten(0, candidates.shape[:2]), truth[:, None]).argmax(1).to(one_point.device)
         chosen.append(torch.where(one_point, best + 1, 0))
     return prediction.pick(torch.cat(chosen))
+
+
+def select_by_config(
+    prediction: MaskPrediction,
+    batch: PromptBatch,
+    samples: Sequence[SegDataSample],
+    multimask: bool | str,
+    presence_threshold: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Select one mask for each prompt, with ground truth where `multimask` is 'oracle', and empty those not there.
+
+    Args:
+        prediction: logits (P, M, h, w), iou (P, M), presence (P,) or None.
+        batch: The P prompts.
+        samples: One data sample per image; read for 'oracle' only.
+        multimask: As in `test_cfg`.
+        presence_threshold: As in `test_cfg`, see :func:`empty_absent`.
+
+    Returns:
+        Logits (P, h, w), estimated IoU (P,), and presence (P,) as logits, None without a presence head.
+    """
+    if multimask == 'oracle':
+        logits, iou = select_by_truth(prediction, batch, samples)
+    else:
+        logits, iou = select_masks(prediction, batch, multimask)
+    return empty_absent(logits, prediction.presence, presence_threshold), iou, prediction.presence

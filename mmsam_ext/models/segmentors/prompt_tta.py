@@ -34,6 +34,9 @@ class PromptTTAModel(SegTTAModel):
                 'GeneratePrompts before TestTimeAug'
             )
         merged, first = views[0], views[0].pred_instances
+        extra = {}
+        if 'presence' in first:
+            extra['presence'] = torch.stack([view.pred_instances.presence for view in views]).mean(0)
         write_prediction(
             merged,
             torch.stack([view.pred_instances.mask_logits for view in views]).mean(0),  # (P, H, W)
@@ -43,5 +46,6 @@ class PromptTTAModel(SegTTAModel):
             draw_ids=first.draw_ids,
             mode_ids=first.mode_ids,
             class_ids=first.class_ids,
+            **extra,
         )
         return merged

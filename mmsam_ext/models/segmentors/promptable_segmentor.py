@@ -19,18 +19,16 @@ from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import check_num_classes, write_prediction
 
 from ..auxiliary_heads import check_heads
-from ..losses import best_mask_losses
+from ..losses import losses_of_masks
 from ..peft import inject_peft
 from ..prompt_stages import apply_stages, build_stage
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
 from .mask_selection import (
-    AMBIGUOUS,
-    SINGLE,
     TEST_CHOICES,
     TRAIN_CHOICES,
     check_choice,
-    select_by_truth,
+    select_by_config,
     select_masks,
     united_logits,
 )
@@ -57,6 +55,7 @@ class PromptableSegmentor(BaseSegmentor):
         num_classes: K, number of classes without the background: prompts then carry a class, an image without prompts
             gets one for each class, and predictions are label maps of K + 1 labels. Prompt stages that write prompts
             get the number, too. None: one class, the foreground.
+        presence_head: Config of a :class:`PresenceHead`, which scores whether what a prompt asks for is in the image.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
         peft: Rules of :func:`inject_peft`, applied to the model as built from the configs above.
         trainable: Patterns of the parameters to train; None trains all, () none. Frozen modules stay in eval mode.
@@ -69,6 +68,7 @@ class PromptableSegmentor(BaseSegmentor):
             for others; 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
             evaluation (section 7.1): an upper bound, for testing with ground truth only. ``untrained``: True predicts
             even if the checkpoint has no weights for parts that this config adds to SAM.
+            ``presence_threshold``: masks with a lower probability of the presence head are emptied; None for none.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
@@ -97,6 +97,7 @@ class PromptableSegmentor(BaseSegmentor):
         init_cfg: dict | list | None = None,
         pretrained: None = None,
         num_classes: int | None = None,
+        presence_head: dict | None = None,
     ) -> None:
         if pretrained is not None:
             raise ValueError(f'{type(self).__name__}: pretrained={pretrained!r}, expected None; use init_cfg')
@@ -111,6 +112,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.prompt_stages = ModuleList([build_stage(stage, num_classes) for stage in prompt_stages])
         self.mask_decoder = MODELS.build(mask_decoder)
         self.auxiliary_heads = ModuleList([MODELS.build(head) for head in auxiliary_heads])
+        self.presence_head = None if presence_head is None else MODELS.build(presence_head)
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
@@ -163,9 +165,12 @@ class PromptableSegmentor(BaseSegmentor):
         for group in groups:
             arguments = features, apply_stages(self.prompt_stages, features, group), self.prompt_encoder, need_upscaled
             predictions.append(call_in(self.mask_decoder, dtype, *arguments))
-        if len(groups) == 1:
-            return predictions[0]
-        return MaskPrediction.joined(predictions, torch.cat([group.order for group in groups]).argsort())
+        prediction = predictions[0]
+        if len(groups) > 1:
+            prediction = MaskPrediction.joined(predictions, torch.cat([group.order for group in groups]).argsort())
+        if self.presence_head is not None:
+            prediction.presence = self.presence_head(features, batch.image_index, prediction)
+        return prediction
 
     def prompt_batch(self, samples: list[SegDataSample] | None, inputs: Tensor) -> PromptBatch:
         """Return the prompts of a batch (B, 3, H, W); with classes, an image without any gets one for each class."""
@@ -195,8 +200,8 @@ class PromptableSegmentor(BaseSegmentor):
             data_samples: With `prompts`, and `gt_masks` (T, H, W) or `gt_sem_seg` (1, H, W).
 
         Returns:
-            ``loss_<name>`` for each of `losses`, on the prediction and, prefixed ``draft<i>.``, on each draft, and the
-            losses of the auxiliary heads, prefixed ``aux<i>.``.
+            ``loss_<name>`` for each of `losses`, on the prediction and, prefixed ``draft<i>.``, on each draft, those of
+            the auxiliary heads, prefixed ``aux<i>.``, and ``loss_presence``.
         """
         dtype = self.compute_dtype if self.training else None
         batch = self.prompt_batch(data_samples, inputs)
@@ -204,6 +209,8 @@ class PromptableSegmentor(BaseSegmentor):
         prediction = self.decode(features, batch, need_upscaled=len(self.auxiliary_heads) > 0, dtype=dtype)
         targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1)
         losses = self.mask_losses(prediction, targets, ignored)
+        if self.presence_head is not None:
+            losses.update(self.presence_head.loss(prediction.presence, targets))
         for index, draft in enumerate(prediction.drafts):
             drafted = self.mask_losses(draft, targets, ignored)
             losses.update({f'draft{index}.{name}': value for name, value in drafted.items()})
@@ -213,24 +220,8 @@ class PromptableSegmentor(BaseSegmentor):
         return losses
 
     def mask_losses(self, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> dict[str, Tensor]:
-        """Compute the losses of those masks of a prediction that ``train_cfg.multimask`` trains.
-
-        Args:
-            prediction: logits (P, M, h, w), iou (P, M), all masks.
-            targets: (P, h, w) in [0, 1].
-            ignored: (P, h, w) bool, pixels without a label.
-
-        Raises:
-            ValueError: The model has no losses.
-        """
-        if not self.losses:
-            raise ValueError('PromptableSegmentor: `losses` is empty, expected name -> config of a MaskLoss to train')
-        parts = {False: {'': SINGLE}, True: {'': AMBIGUOUS}, 'both': {'': SINGLE, '_multi': AMBIGUOUS}}
-        losses = {}
-        for suffix, which in parts[self.train_cfg.get('multimask', False)].items():
-            part = best_mask_losses(self.losses, prediction.masks(which), targets, ignored)
-            losses.update({name + suffix: value for name, value in part.items()})
-        return losses
+        """Compute the losses of the masks that ``train_cfg.multimask`` trains; see :func:`losses_of_masks`."""
+        return losses_of_masks(self.losses, prediction, targets, ignored, self.train_cfg.get('multimask', False))
 
     def train(self, mode: bool = True) -> PromptableSegmentor:
         """Set the training mode as in any module, except that frozen parts stay in eval mode."""
@@ -286,8 +277,10 @@ class PromptableSegmentor(BaseSegmentor):
             The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids,
             mode_ids, class_ids (P,)) and MMSegmentation's fields, see :func:`write_prediction`.
         """
-        logits, iou = self.predict_low_res(features, batch, samples, multimask)
+        logits, iou, presence = self._select(features, batch, samples, multimask)
         fields = {name: getattr(batch, name) for name in ('target_ids', 'draw_ids', 'mode_ids', 'class_ids')}
+        if presence is not None:
+            fields['presence'] = presence
         if keep_low_res:
             fields['low_res_logits'] = logits
         parts = {name: batch.split(value) for name, value in fields.items()}
@@ -318,12 +311,15 @@ class PromptableSegmentor(BaseSegmentor):
         Returns:
             Logits (P, 4h, 4w) and estimated IoU (P,).
         """
+        return self._select(features, batch, samples, multimask)[:2]
+
+    def _select(
+        self, features: SAMFeatures, batch: PromptBatch, samples: list[SegDataSample], multimask: bool | str | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         self.check_trained()
-        multimask = self.test_cfg.get('multimask', False) if multimask is None else multimask
-        prediction = self.decode(features, batch)
-        if multimask == 'oracle':
-            return select_by_truth(prediction, batch, samples)
-        return select_masks(prediction, batch, multimask)
+        choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
+        threshold = self.test_cfg.get('presence_threshold')
+        return select_by_config(self.decode(features, batch), batch, samples, choice, threshold)
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -1,0 +1,3 @@
+from .presence_head import PresenceHead
+
+__all__ = ['PresenceHead']
