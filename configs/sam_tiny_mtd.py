@@ -14,7 +14,7 @@ model = dict(
 train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=50, end=800),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50 / 800),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=50 / 800, end=1.0),
 ]
 train_cfg = dict(max_iters=800, val_interval=200)

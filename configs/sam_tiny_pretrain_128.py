@@ -9,7 +9,7 @@ train_dataloader = dict(batch_size=16, dataset=dict(size=(128, 128), seed=1))
 val_dataloader = dict(dataset=dict(size=(128, 128)))
 test_dataloader = dict(dataset=dict(size=(128, 128)))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100)]
+param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100 / 1250)]
 train_cfg = dict(max_iters=1250, val_interval=250)
 default_hooks = dict(checkpoint=dict(interval=250))
 load_from = None

@@ -5,8 +5,8 @@ _base_ = './sam_tiny_pretrain_scenes.py'
 model = dict(init_cfg=dict(checkpoint='work_dirs/sam_tiny_pretrain_scenes/iter_2000.pth'))
 train_dataloader = dict(dataset=dict(seed=12))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=20, end=400),
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20 / 400),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=20 / 400, end=1.0),
 ]
 train_cfg = dict(max_iters=400)
 custom_hooks = [dict(type='InvalidLossHook'), dict(type='RandomStateHook'), dict(type='RecipeHook')]

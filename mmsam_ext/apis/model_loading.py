@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmseg.registry import MODELS
 from mmsam_ext.checkpoints.base import base_file
 from mmsam_ext.checkpoints.loaders import CheckpointError
 from mmsam_ext.config_files import PREFIX, known_configs, packaged_config, suggestion
+from mmsam_ext.config_settings import settle
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError
@@ -27,14 +29,18 @@ def load_config(model: str | Path | Config) -> Config:
         model: Name or path, as :func:`config_path` takes it, or a Config.
 
     Raises:
-        InferenceError: there is no such config (the message suggests the nearest names), or it has no `model`.
+        InferenceError: there is no such config (the message suggests the nearest names), it has no `model`, or a
+            setting that holds for all of it is wrong (:func:`~mmsam_ext.config_settings.settle`).
     """
-    config = model if isinstance(model, Config) else _read(config_path(model))
+    config = copy.deepcopy(model) if isinstance(model, Config) else _read(config_path(model))
     if not isinstance(config.get('model'), dict):
         raise InferenceError(
             f'{config.filename or "config"}: field `model` is {config.get("model")!r}, expected a dict'
         )
-    return config
+    try:
+        return settle(config)
+    except ValueError as error:
+        raise InferenceError(f'{config.filename or "config"}: {error}') from error
 
 
 def _read(path: Path) -> Config:

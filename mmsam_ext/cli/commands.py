@@ -13,19 +13,24 @@ class Command(NamedTuple):
             '.py').
         help: One line for ``--help``.
         standalone: Whether it runs without PyTorch and MMSegmentation; the package's components are not registered.
+        greeting: Printed to stderr before the seconds in which PyTorch and MMSegmentation are imported.
     """
 
     target: str
     help: str
     standalone: bool = False
+    greeting: str = ''
 
+
+LOADING = 'Loading PyTorch and MMSegmentation ...'
 
 #: Name -> command, in the order of ``--help``.
 COMMANDS: dict[str, Command] = {
-    'train': Command('train', "Train a model (MMSegmentation's own train.py)."),
+    'train': Command('train', "Train a model (MMSegmentation's own train.py).", greeting=LOADING),
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
     'mmseg': Command('mmseg_tool', 'Run another tool of MMSegmentation: mmseg analysis_tools/benchmark.py ARGUMENTS.'),
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
+    'inspect': Command('inspect_images', 'Decide for each image whether it has a defect, and list the defects.'),
     'everything': Command('everything', 'Segment everything in an image, without a prompt.'),
     'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),
     'model-cost': Command('model_cost', "Count the parameters and FLOPs of a config's model, and measure its speed."),

@@ -74,6 +74,8 @@ def run_command(name: str, arguments: Sequence[str]) -> int | None:
         SystemExit: A package that the command needs is not installed, its input is bad, or the command itself exits.
     """
     command = COMMANDS[name]
+    if command.greeting:
+        print(command.greeting, file=sys.stderr, flush=True)
     if not command.standalone:
         register()
     sys.argv[1:] = arguments

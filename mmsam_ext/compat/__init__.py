@@ -16,6 +16,8 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
 ``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
+``console``               mmengine fills the screen with its environment and warnings that nobody can act on
+``settled_configs``       `param_scheduler` cannot follow `max_iters`, and the input size stands in several places
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
 """
@@ -27,6 +29,7 @@ import logging
 from . import (
     amp,
     checkpoints,
+    console,
     cpu_distributed,
     evaluators,
     mmcv_lite,
@@ -35,6 +38,7 @@ from . import (
     package_configs,
     package_resources,
     resume,
+    settled_configs,
 )
 
 #: mmengine releases (major, minor) whose internals these fixes were written for.
@@ -67,6 +71,8 @@ def apply() -> None:
     evaluators.apply()
     pack_seg_inputs.apply()
     package_configs.apply()
+    console.apply()
+    settled_configs.apply()
 
 
 __all__ = ['MMENGINE_VERSIONS', 'apply']

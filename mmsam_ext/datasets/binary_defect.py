@@ -249,6 +249,10 @@ class BinaryDefectDataset(BaseSegDataset):
         if missing:
             self._log(f'{len(missing)} of {len(self.classes.names)} classes have no sample', missing)
 
+    def read_mask(self, info: dict) -> np.ndarray:
+        """Return the mask of a sample of :meth:`get_data_info` as the pipeline loads it, (H, W) uint8."""
+        return self._read_mask(info)
+
     def _log(self, message: str, names: list[str]) -> None:
         print_log(f'{self.dataset_name}: {message}: {some(names)}', logger='current', level=logging.WARNING)
 

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmsam_ext.checkpoints.base import file_hash
 from mmsam_ext.checkpoints.loaders import PACKAGED, asset_path
 from mmsam_ext.config_files import packaged_config
+from mmsam_ext.config_settings import settle
 from mmsam_ext.nearest import did_you_mean
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -236,6 +237,7 @@ def _hash_of(path: str, modified: int) -> str:
 
 def set_iterations(config: Config, iterations: int) -> None:
     """Set the number of training steps, stretch the learning rate's schedule, and keep one checkpoint at the end."""
+    settle(config)  # shares of the shipped number of iterations
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.update(max_iters=iterations, val_interval=iterations)
     config.default_hooks.checkpoint.interval = iterations

@@ -14,9 +14,11 @@ load_from = None
 resume = False
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    logger=dict(type='TimedLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=2),
+    checkpoint=dict(
+        type='AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=2, max_minutes=5, save_best='auto'
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='PromptVisualizationHook', interval=1),  # with --show-dir: every batch
 )

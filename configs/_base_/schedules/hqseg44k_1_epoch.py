@@ -4,7 +4,7 @@ optim_wrapper = dict(
     constructor='TrainableOptimWrapperConstructor',
     optimizer=dict(type='Adam', lr=1e-3),
 )
-param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
+param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50 / 1385)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1385, val_interval=1385)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

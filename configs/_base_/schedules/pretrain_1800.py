@@ -7,8 +7,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=1800),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50 / 1800),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50 / 1800, end=1.0),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1800, val_interval=300)
 val_cfg = dict(type='ValLoop')

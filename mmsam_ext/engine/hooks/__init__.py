@@ -5,6 +5,7 @@ from .normal_images_hook import NormalImagesHook
 from .prompt_visualization_hook import PromptVisualizationHook
 from .random_state_hook import RandomStateHook
 from .recipe_hook import RecipeHook
+from .timed_logger_hook import TimedLoggerHook
 from .trainable_checkpoint_hook import TrainableCheckpointHook
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'PromptVisualizationHook',
     'RandomStateHook',
     'RecipeHook',
+    'TimedLoggerHook',
     'TrainableCheckpointHook',
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,19 @@ from ..work_dir_lock import WorkDirLock
 
 #: How the name of a file ends while it is written.
 PARTIAL = '.partial'
+
+
+#: Parts of the names of metrics of which more, or less, is better; besides mmengine's own.
+GREATER, LESS = ('IoU', 'Dice', 'mE', 'maxE', 'AUROC', 'AP', 'ST', 'F1', 'PRO'), ('MAE', 'NoC', 'FNR', 'FPR', 'ECE')
+
+
+def with_direction(metrics: dict, greater: Sequence[str], less: Sequence[str]) -> str | None:
+    """Return the first metric that is a number and whose direction is known by its name."""
+    for name, value in metrics.items():
+        known = any(key.lower() in name.lower() for key in (*greater, *less))
+        if known and isinstance(value, (int, float)) and value == value:
+            return name
+    return None
 
 
 def write_atomically(content: bytes, path: str | Path) -> None:
@@ -77,17 +92,23 @@ class AtomicCheckpointHook(CheckpointHook):
 
     The differences: files and ``last_checkpoint`` are written atomically; an old checkpoint (also the old best one) is
     deleted after the new one is complete, not before; and the work folder is locked against a second training. The
-    Runner and the ``before_save_checkpoint`` hooks decide what goes into a checkpoint.
+    Runner and the ``before_save_checkpoint`` hooks decide what goes into a checkpoint. A checkpoint is also written
+    whenever `max_minutes` have passed since the last one. With ``save_best='auto'``, the best checkpoint is the one of
+    the first metric whose direction is known (:data:`GREATER`, :data:`LESS`).
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, -1 for all, otherwise 2 or more.
+        max_minutes: Longest time between two checkpoints of a training by iterations, in minutes; None for no limit.
 
     Raises:
-        ValueError: `max_keep_ckpts` is 0 or 1, or the deprecated `file_client_args` is given.
+        ValueError: `max_keep_ckpts` is 0 or 1, `max_minutes` is not positive, or the deprecated `file_client_args` is
+            given.
         RuntimeError: Before training, another process trains in the same work folder.
     """
 
-    def __init__(self, *args: Any, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_keep_ckpts: int = -1, max_minutes: float | None = None, **kwargs: Any) -> None:
+        if max_minutes is not None and max_minutes <= 0:
+            raise ValueError(f'AtomicCheckpointHook: max_minutes is {max_minutes}, expected None or a number above 0')
         if max_keep_ckpts in (0, 1):
             raise ValueError(
                 f'AtomicCheckpointHook: max_keep_ckpts is {max_keep_ckpts}, expected -1 (all) or at least 2: with only '
@@ -98,7 +119,11 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError('AtomicCheckpointHook: file_client_args is deprecated in mmengine; use backend_args')
         if kwargs.get('backend_args') is None:
             kwargs['backend_args'] = dict(backend='atomic_local')
+        kwargs.setdefault('greater_keys', [*self._default_greater_keys, *GREATER])
+        kwargs.setdefault('less_keys', [*self._default_less_keys, *LESS])
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
+        self.max_minutes = max_minutes
+        self._saved_at = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         """On the first rank, lock the work folder and remove the partial files of a killed training."""
@@ -116,6 +141,15 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process() and self.out_dir != runner.work_dir and osp.isdir(self.out_dir):
             remove_partial_files(self.out_dir)
+        self._saved_at = time.monotonic()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save as ``CheckpointHook`` does, or because `max_minutes` have passed (the first rank decides alone)."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        late = self.max_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.max_minutes
+        if late and not self.by_epoch and is_main_process():
+            runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations, {self.max_minutes} minutes passed')
+            self._save_checkpoint(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the last checkpoint and release the lock."""
@@ -146,6 +180,7 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
+        self._saved_at = time.monotonic()
         if is_main_process():
             write_atomically(self.last_ckpt.encode(), osp.join(runner.work_dir, 'last_checkpoint'))
             if outdated is not None:
@@ -155,6 +190,15 @@ class AtomicCheckpointHook(CheckpointHook):
         """Delete the old best checkpoint after saving the new one, where mmengine would delete it before."""
         if not self.save_best:
             return
+        if 'auto' in self.key_indicators:
+            known = with_direction(metrics, self.greater_keys, self.less_keys)
+            if known is None:
+                runner.logger.warning(
+                    f"save_best='auto': whether more or less is better is not known for any of {', '.join(metrics)}, "
+                    'so no best checkpoint is kept; set save_best and rule in default_hooks.checkpoint'
+                )
+                return
+            metrics = {known: metrics[known]}
         several = len(self.key_indicators) > 1
         old = dict(self.best_ckpt_path_dict) if several else {'': self.best_ckpt_path}
         if several:

@@ -26,8 +26,9 @@ class RandomStateHook(Hook):
         self.outside_validation: torch.Tensor | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the generator's state to the checkpoint."""
-        checkpoint[KEY] = torch.get_rng_state()
+        """Add the generator's state to the checkpoint; of one saved in a validation, the state before it."""
+        inside = self.outside_validation is not None
+        checkpoint[KEY] = self.outside_validation if inside else torch.get_rng_state()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the state if training resumes, to be set at the first step."""
@@ -47,3 +48,4 @@ class RandomStateHook(Hook):
         """Restore the state from before the validation."""
         if self.outside_validation is not None:
             torch.set_rng_state(self.outside_validation)
+            self.outside_validation = None

@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
-from mmsam_ext.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook, write_atomically
+from mmsam_ext.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook, with_direction, write_atomically
 from tests.naming import raises_naming
 from tests.toy import toy_runner
 
@@ -23,7 +23,7 @@ REPO = Path(__file__).resolve().parents[3]
 
 def hooks(**options: object) -> dict:
     return dict(
-        checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2, **options),
+        checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, **(dict(interval=2) | options)),
         logger=dict(type='LoggerHook', interval=1),
     )
 
@@ -138,3 +138,33 @@ def test_write_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with raises_naming(OSError, 'no space left'):
         write_atomically(b'second', path)
     assert path.read_bytes() == b'first'
+
+
+def test_a_checkpoint_whenever_the_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two minutes between iterations and a limit of five, every third iteration is saved, besides the last."""
+    clock = iter(range(0, 100_000, 60))
+    monkeypatch.setattr('mmsam_ext.engine.hooks.atomic_checkpoint_hook.time.monotonic', lambda: float(next(clock)))
+    settings = hooks(interval=1000, max_minutes=3, max_keep_ckpts=-1)
+    toy_runner(tmp_path, iterations=8, default_hooks=settings).train()
+    saved = {path.name for path in tmp_path.glob('iter_*.pth')}
+    assert 'iter_8.pth' in saved and 2 <= len(saved) < 8
+
+
+def test_max_minutes_out_of_range() -> None:
+    with pytest.raises(ValueError, match='max_minutes is 0'):
+        AtomicCheckpointHook(max_minutes=0)
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'best'),
+    [
+        (dict(count=3, mIoU=70.0), 'mIoU'),
+        ({'mE': 0.7, 'MAE': 0.1}, 'mE'),
+        (dict(MAE=0.1), 'MAE'),
+        ({'mIoU': float('nan'), 'mBIoU/box': 4.0}, 'mBIoU/box'),
+        (dict(count=3), None),
+    ],
+)
+def test_the_metric_of_the_best_checkpoint(metrics: dict, best: str | None) -> None:
+    hook = AtomicCheckpointHook(save_best='auto')
+    assert with_direction(metrics, hook.greater_keys, hook.less_keys) == best
