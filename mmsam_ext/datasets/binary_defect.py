@@ -249,6 +249,10 @@ class BinaryDefectDataset(BaseSegDataset):
         if missing:
             self._log(f'{len(missing)} of {len(self.classes.names)} classes have no sample', missing)
 
+    def all_images(self) -> dict[str, str]:
+        """Return the path of every image of the folder by its name, labelled or not."""
+        return image_files(self.data_prefix['img_path'])
+
     def read_mask(self, info: dict) -> np.ndarray:
         """Return the mask of a sample of :meth:`get_data_info` as the pipeline loads it, (H, W) uint8."""
         return self._read_mask(info)

@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmsam_ext.datasets.transforms.whole_image_prompt import whole_image_prompt
+
 from ..errors import InferenceError
+from ..failures import failure
 from ..image_inputs import Source, list_sources
 from ..prompt_seg_inferencer import PromptSegInferencer
+from ..segmented import segment_packed
 from .calibration import Platt
 from .decision import Decision
 from .regions import Extent, Region, extent, find_regions
@@ -130,11 +134,11 @@ class Inspector:
         return self.classes[label] if label < len(self.classes) else f'class {label}'
 
 
-def whole_image_prompt(inferencer: PromptSegInferencer, height: int, width: int) -> dict[str, Any]:
-    """Return the arguments of the inferencer that ask for all defects of an image."""
-    if any(getattr(stage, 'creates_prompt', False) for stage in inferencer.model.prompt_stages):
-        return {}
-    return dict(boxes=np.array([[0.0, 0.0, width - 1.0, height - 1.0]]), box_format='xyxy')
+def prompt_kind(inferencer: PromptSegInferencer) -> str:
+    """Return the kind of :class:`WholeImagePrompt` that a model takes: 'none' if it makes prompts or works on tiles."""
+    model = inferencer.model
+    creates = any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
+    return 'none' if creates or model.slide_settings is not None else 'box'
 
 
 def whole_image_logits(
@@ -142,11 +146,11 @@ def whole_image_logits(
 ) -> tuple[np.ndarray, np.ndarray] | dict[str, Any]:
     """Return logits (K, H, W) and the image (H, W, 3) uint8 BGR; or `path`, `name` and `error`."""
     try:
-        image = inferencer.pipeline.load(source)['img']
-        prompt = whole_image_prompt(inferencer, *image.shape[:2])
-        result = next(inferencer.iterate([source._replace(array=image, path=None)], return_logits=True, **prompt))
-    except (ValueError, OSError, MemoryError) as error:
-        return dict(path=source.path, name=source.name, error=str(error))
-    if 'error' in result:
-        return dict(path=source.path, name=source.name, error=result['error'])
-    return result['logits'], image
+        loaded = inferencer.pipeline.load(source)
+        image = loaded['img']
+        prompts = whole_image_prompt(*image.shape[:2], prompt_kind(inferencer), source.name)
+        packed = inferencer.pipeline.pack(loaded, prompts)
+        (segmented,) = segment_packed(inferencer.model, [packed], None)
+        return segmented.masks.full_logits(inferencer.chunk_bytes), image
+    except Exception as error:  # one image must not take the others along
+        return failure(source, error)

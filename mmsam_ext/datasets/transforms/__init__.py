@@ -10,6 +10,7 @@ from .pack_prompt_inputs import PackPromptInputs
 from .perturb_prompts import PerturbPrompts, box_iou, box_of_iou, noisy_box
 from .random_tile import RandomTile
 from .synthesize_occlusion import SynthesizeOcclusion
+from .whole_image_prompt import WholeImagePrompt
 
 __all__ = [
     'CropTile',
@@ -26,6 +27,7 @@ __all__ = [
     'PromptMode',
     'RandomTile',
     'SynthesizeOcclusion',
+    'WholeImagePrompt',
     'box_iou',
     'box_of_iou',
     'check_image_file',

@@ -2,6 +2,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
 from .kernel_temperature_hook import KernelTemperatureHook
 from .normal_images_hook import NormalImagesHook
+from .progress_file_hook import ProgressFileHook
 from .prompt_visualization_hook import PromptVisualizationHook
 from .random_state_hook import RandomStateHook
 from .recipe_hook import RecipeHook
@@ -13,6 +14,7 @@ __all__ = [
     'InvalidLossHook',
     'KernelTemperatureHook',
     'NormalImagesHook',
+    'ProgressFileHook',
     'PromptVisualizationHook',
     'RandomStateHook',
     'RecipeHook',

@@ -1,0 +1,157 @@
+"""What a folder of labelled images is like: sizes, defects, classes, and which images are for validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mmsam_ext.datasets import BinaryDefectDataset
+from mmsam_ext.datasets.transforms.image_files import inspect_image_file
+
+#: File of a dataset with the names of its classes; masks then hold their numbers, from 1.
+CLASSES = 'classes.json'
+#: One image in this number is for validation.
+_VALIDATION = 5
+
+
+class ImageFacts(NamedTuple):
+    """One labelled image: its name, (height, width), and the thickness in pixels of each of its defects."""
+
+    name: str
+    size: tuple[int, int]
+    thickness: tuple[float, ...]
+
+    @property
+    def defective(self) -> bool:
+        """Whether it has a defect."""
+        return bool(self.thickness)
+
+
+class FolderFacts(NamedTuple):
+    """A folder of labelled images.
+
+    Attributes:
+        root: The folder.
+        images: Those with a mask, sorted by name.
+        unlabelled: Number of images without a mask, which are left out.
+        classes: Names of the classes of defects.
+        train: Names to train on.
+        val: Names to validate on, and to choose thresholds on.
+    """
+
+    root: Path
+    images: tuple[ImageFacts, ...]
+    unlabelled: int
+    classes: tuple[str, ...]
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+
+    @property
+    def foreground(self) -> list[int] | None:
+        """Values of the masks that are defects, as BinaryDefectDataset takes them."""
+        return list(range(1, len(self.classes) + 1)) if (self.root / CLASSES).is_file() else None
+
+    @property
+    def normals(self) -> int:
+        """Number of images without a defect."""
+        return sum(not one.defective for one in self.images)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names for a model of one foreground: the class if there is one only, else 'defect'."""
+        return self.classes if len(self.classes) == 1 else ('defect',)
+
+
+def read_folder(folder: str | Path) -> FolderFacts:
+    """Read all masks of a folder, and split it.
+
+    The split is ``train.txt`` and ``val.txt`` if both exist; otherwise one image in five is for validation, chosen by
+    the hash of its name, among images with and without a defect alike.
+
+    Raises:
+        FileNotFoundError: ``images`` or ``masks`` is missing, or there is no pair.
+        ValueError: A file is damaged or has the wrong size, classes are malformed, or fewer than two images have a
+            defect; the message says what to do.
+    """
+    root = Path(folder).expanduser()
+    classes = read_classes(root)
+    foreground = list(range(1, len(classes) + 1)) if (root / CLASSES).is_file() else None
+    dataset = BinaryDefectDataset(
+        data_root=str(root), missing_mask='drop', drop_empty=False, foreground=foreground, serialize_data=False
+    )
+    images = [_image_facts(dataset, index) for index in range(len(dataset))]
+    defective = sum(one.defective for one in images)
+    if defective < 2:
+        raise ValueError(
+            f'{root}: {defective} of {len(images)} labelled images have a defect, expected at least 2, one to train on '
+            'and one to validate on. Label more, for example with `python -m mmsam_ext annotate`'
+        )
+    listed = [root / 'train.txt', root / 'val.txt']
+    if all(path.is_file() for path in listed):
+        train, val = (_listed(path, images) for path in listed)
+    else:
+        train, val = split(images)
+    found = len(dataset.all_images())
+    return FolderFacts(root, tuple(images), found - len(images), classes, train, val)
+
+
+def read_classes(root: Path) -> tuple[str, ...]:
+    """Return the names in the file of classes, ('defect',) without one.
+
+    Raises:
+        ValueError: It is not a list of different names.
+    """
+    path = root / CLASSES
+    if not path.is_file():
+        return ('defect',)
+    try:
+        names = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path}: cannot be read as JSON ({error}); expected a list of names') from error
+    good = isinstance(names, list) and names and all(isinstance(name, str) and name.strip() for name in names)
+    if not good or len(set(names)) < len(names) or len(names) > 254:
+        raise ValueError(f'{path}: {names!r}, expected a list of 1 to 254 different names')
+    return tuple(names)
+
+
+def split(images: Sequence[ImageFacts]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names to train and to validate on; both have at least one image with a defect."""
+    chosen: set[str] = set()
+    for defective in (True, False):
+        names = sorted((one.name for one in images if one.defective == defective), key=_hash)
+        number = round(len(names) / _VALIDATION)
+        chosen.update(names[: max(number, 1) if len(names) > 1 else 0])
+    names = [one.name for one in images]
+    return tuple(name for name in names if name not in chosen), tuple(name for name in names if name in chosen)
+
+
+def _listed(path: Path, images: Sequence[ImageFacts]) -> tuple[str, ...]:
+    from mmsam_ext.datasets.binary_defect import read_list
+
+    names, known = read_list(str(path)), {one.name: one for one in images}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(f'{path}: {len(missing)} of {len(names)} samples have no image with a mask: {missing[:5]}')
+    if not any(known[name].defective for name in names):
+        raise ValueError(f'{path}: none of its {len(names)} images has a defect, expected at least one')
+    return tuple(names)
+
+
+def _image_facts(dataset: BinaryDefectDataset, index: int) -> ImageFacts:
+    info = dataset.get_data_info(index)
+    mask = (dataset.read_mask(info) == 1).astype(np.uint8)
+    number, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    sides = np.maximum(stats[1:number, cv2.CC_STAT_WIDTH], stats[1:number, cv2.CC_STAT_HEIGHT])
+    size = inspect_image_file(info['img_path'])[0]
+    thickness = stats[1:number, cv2.CC_STAT_AREA] / sides
+    return ImageFacts(info['sample_id'], (int(size[0]), int(size[1])), tuple(float(one) for one in thickness))
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors='replace')).hexdigest()

@@ -1,0 +1,72 @@
+"""What `fit` can train: methods and models, and the shipped configs that each is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mmsam_ext.nearest import did_you_mean
+
+
+class Method(NamedTuple):
+    """A method.
+
+    Attributes:
+        base: Beginning of the name of its model config.
+        rate: Learning rate on the mini SAM.
+        rate_large: Learning rate on Meta's models.
+        prompts: Whether it is trained with prompts besides the whole image.
+        extra: Further lines of its config, as text.
+        bases: Further base configs.
+        runtime: Its runtime config.
+    """
+
+    base: str
+    rate: float
+    rate_large: float
+    prompts: bool = True
+    extra: str = ''
+    bases: tuple[str, ...] = ()
+    runtime: str = 'trained_part'
+
+
+class Model(NamedTuple):
+    """A model: how its configs end, its checkpoint, and the sizes of its input."""
+
+    suffix: str
+    checkpoint: str
+    smallest: int
+    largest: int
+    tile: int
+    batch: int
+
+
+METHODS = {
+    'spt': Method(
+        'spt', 1e-3, 1e-3, bases=('peft/lora',),
+        extra='model.update(peft={{_base_.peft}}, trainable={{_base_.trainable}})\n',
+    ),
+    'stable': Method(
+        'stable_sam', 1e-2, 1e-3,
+        extra="optim_wrapper.update(paramwise_cfg=dict(custom_keys={'routers': dict(lr_mult=0.1)}))\n",
+    ),
+    'plm': Method('plm', 1e-3, 1e-4),
+    'ods': Method('ods_sam', 1e-3, 1e-3, prompts=False, runtime='ods_sam'),
+    'decoder': Method('sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n"),
+}  # fmt: skip
+MODELS = {
+    'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8),
+    'sam_vit_b': Model('vitb', 'checkpoints/sam_vit_b_01ec64.pth', 512, 1024, 1024, 2),
+    'sam_vit_l': Model('vitl', 'checkpoints/sam_vit_l_0b3195.pth', 512, 1024, 1024, 2),
+    'sam_vit_h': Model('vith', 'checkpoints/sam_vit_h_4b8939.pth', 512, 1024, 1024, 1),
+}
+
+
+def known(kind: str, name: str, table: dict) -> str:
+    """Return `name` if it is a key of `table`.
+
+    Raises:
+        ValueError: It is not; the message suggests the nearest names.
+    """
+    if name not in table:
+        raise ValueError(f'unknown {kind} {name!r}; {did_you_mean(name, table)} Known: {", ".join(table)}')
+    return name
