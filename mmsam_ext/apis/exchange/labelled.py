@@ -78,7 +78,8 @@ def read_source(source: str | Path) -> Labelled:
         classes = read_classes(path)
         return Labelled(classes, _folder(path, classes, (path / CLASSES).is_file()))
     raise InferenceError(
-            raise InferenceError(f'{masks[name]}: value {labels.max()}, expected 0 to {len(classes)} (see {CLASSES})')
+        f'{path}: neither results of `inspect` ({FILE}) nor a labelled folder (images/ and masks/); expected one of '
+        'the two'
     )
 
 
