@@ -32,6 +32,8 @@ COMMANDS: dict[str, Command] = {
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
     'fit': Command('fit', 'Train on a folder of labelled images in a given time, without a config.', greeting=LOADING),
     'inspect': Command('inspect_images', 'Decide for each image whether it has a defect, and list the defects.'),
+    'export': Command('export', 'Export a model (ONNX, torch.export), or results and labels (COCO, labelme, YOLO).'),
+    'import-labels': Command('import_labels', 'Turn COCO, labelme or YOLO labels into a folder for `fit`.'),
     'everything': Command('everything', 'Segment everything in an image, without a prompt.'),
     'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),
     'model-cost': Command('model_cost', "Count the parameters and FLOPs of a config's model, and measure its speed."),

@@ -52,10 +52,12 @@ def _inverse_orders(height: int, width: int, number: int) -> np.ndarray:
     return _orders(height, width, number).argsort(1)
 
 
-def _on_device(table: Callable[[int, int, int], np.ndarray], *args: int | torch.device | str) -> Tensor:
+def _on_device(
+    table: Callable[[int, int, int], np.ndarray], height: int, width: int, number: int, device: torch.device | str
+) -> Tensor:
     """A table's tensor. Within a dispatch mode (fake tensors, tracing) a tensor belongs to that mode: not kept."""
     make = _tensor.__wrapped__ if is_in_torch_dispatch_mode() else _tensor
-    return make(table, *args)
+    return make(table, int(height), int(width), int(number), device)  # numbers are tensors while a graph is traced
 
 
 @lru_cache(maxsize=32)

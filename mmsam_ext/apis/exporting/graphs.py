@@ -1,0 +1,200 @@
+"""Parts of a model as modules of plain tensors, which exporters can trace."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmsam_ext.models.layers import FusedAttention
+from mmsam_ext.models.peft import merge_peft
+from mmsam_ext.models.prompt_stages import apply_stages
+from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
+
+from ..errors import InferenceError
+
+PAD = -1
+
+
+class _FoldedAttention(FusedAttention):
+    """The formulation of the attention without loops and buffers; equal up to rounding."""
+
+    def _masked(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
+        return self._folded(q, k, v, rel_h, rel_w)
+
+
+def prepared(model: PromptableSegmentor) -> PromptableSegmentor:
+    """Return a copy of a model on the CPU with PEFT merged, whose attention can be traced."""
+    model = copy.deepcopy(model).cpu().float().eval()
+    if any('lora_' in name or 'magnitude' in name for name, _ in model.named_parameters()):
+        merge_peft(model)
+    for module in model.modules():
+        if type(module) is FusedAttention:
+            module.__class__ = _FoldedAttention
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
+def check_splittable(model: PromptableSegmentor) -> None:
+    """Check that a decoder works from the image embedding alone.
+
+    Raises:
+        InferenceError: The model reads the image or inner features again; the message says which part.
+    """
+    for stage in model.prompt_stages:
+        if getattr(stage, 'creates_prompt', False):
+            raise InferenceError(
+                f'{type(stage).__name__} makes its prompt from the image, so encoder and decoder cannot be two files; '
+                'export it as one graph (--one-graph)'
+            )
+    if getattr(model.backbone, 'out_indices', ()):
+        raise InferenceError(
+            f'{type(model.mask_decoder).__name__} reads inner features of the encoder '
+            f"(out_indices={model.backbone.out_indices}), which the decoder's inputs do not have; export it as one "
+            'graph (--one-graph)'
+        )
+
+
+class EncoderGraph(nn.Module):
+    """Image encoder with normalisation and padding inside.
+
+    Args:
+        model: A :func:`prepared` model.
+        size: (H, W) of the network input.
+    """
+
+    def __init__(self, model: PromptableSegmentor, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+        preprocessor = model.data_preprocessor
+        self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1).float())
+        self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1).float())
+
+    def forward(self, input_image: Tensor) -> Tensor:
+        """Encode an image (h, w, 3), RGB from 0 to 255, at most as large as the network input -> (1, C, H/16, W/16)."""
+        image = (input_image.permute(2, 0, 1)[None] - self.mean) / self.std
+        image = F.pad(image, (0, self.size[1] - image.shape[3], 0, self.size[0] - image.shape[2]))
+        return self.model.extract_feat(image).embedding
+
+
+class DecoderGraph(nn.Module):
+    """Prompt encoder, prompt stages and mask decoder with the inputs and outputs of Meta's ONNX decoder.
+
+    Unlike Meta's, `mask_input` may have any size, so that tools that always pass 256 x 256 can use models of other
+    sizes.
+
+    Args:
+        model: A :func:`prepared` model.
+        size: (H, W) of the network input.
+        keep_ratio: Whether images were resized to the network input by their longer side and padded, as in SAM; else
+            both sides were resized.
+    """
+
+    def __init__(self, model: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool) -> None:
+        super().__init__()
+        self.model, self.size, self.keep_ratio = model, size, keep_ratio
+        self.ambiguous = model.test_cfg.get('multimask', False) in (True, 'ambiguous', 'oracle')
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode one prompt.
+
+        Args:
+            image_embeddings: (1, C, h, w).
+            point_coords: (1, N, 2) x, y in pixels of the network input; the corners of a box are two points.
+            point_labels: (1, N): 1 foreground, 0 background, 2 and 3 corners of a box, -1 for no point, which is
+                appended where there is no box.
+            mask_input: (1, 1, any, any) logits.
+            has_mask_input: (1,), 1 or 0.
+            orig_im_size: (2,) height and width of the image.
+
+        Returns:
+            masks (1, 1, height, width) logits, iou_predictions (1, 1), low_res_masks (1, 1, 4h, 4w).
+        """
+        prediction = self.predict(image_embeddings, point_coords, point_labels, mask_input, has_mask_input)
+        low_res, iou = prediction.logits[:, :1], prediction.iou[:, :1]
+        if self.ambiguous:  # Meta's rule: the masks for ambiguous prompts for one point and its -1, the single one else
+            weight = iou.new_zeros(1, prediction.iou.shape[1])
+            weight[:, 0] = 1000.0
+            best = (prediction.iou + (point_coords.shape[1] - 2.5) * weight).argmax(1)
+            low_res = prediction.logits[torch.arange(1), best][:, None]
+            iou = prediction.iou[torch.arange(1), best][:, None]
+        return to_image(low_res, self.size, orig_im_size, self.keep_ratio), iou, low_res
+
+    def predict(
+        self, embedding: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+    ) -> MaskPrediction:
+        """Return all masks of the prompt."""
+        encoder = self.model.prompt_encoder
+        codes = labels.long()  # (1, N)
+        table = torch.cat([encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings)])
+        scale = coords.new_tensor([self.size[1], self.size[0]])
+        position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
+        sparse = position * (codes != PAD)[..., None] + table[codes + 1]
+        height, width = embedding.shape[-2:]
+        mask_input = F.interpolate(mask_input, (4 * height, 4 * width), mode='bilinear', align_corners=False)
+        none = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        dense = has_mask_input * encoder.embed_masks(mask_input) + (1 - has_mask_input) * none
+        first = torch.zeros(1, dtype=torch.long)
+        image_pe = encoder.pe_layer((height, width))[None]
+        prompts = PromptEmbedding(sparse, dense, first, image_pe, first, padding=codes == PAD)
+        features = SAMFeatures(embedding)
+        prompts = apply_stages(self.model.prompt_stages, features, prompts)
+        return self.model.mask_decoder(features, prompts, encoder)
+
+
+class WholeGraph(nn.Module):
+    """A model without prompts in one graph: image in, masks out.
+
+    Args:
+        model: A :func:`prepared` model.
+        size: (H, W) of the network input.
+        keep_ratio: See :class:`DecoderGraph`.
+    """
+
+    def __init__(self, model: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool) -> None:
+        super().__init__()
+        self.encoder, self.keep_ratio = EncoderGraph(model, size), keep_ratio
+
+    def forward(self, input_image: Tensor, orig_im_size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment an image (h, w, 3), RGB from 0 to 255, resized to the network input.
+
+        Returns:
+            As :class:`DecoderGraph`.
+        """
+        part, model, size = self.encoder, self.encoder.model, self.encoder.size
+        image = (input_image.permute(2, 0, 1)[None] - part.mean) / part.std
+        image = F.pad(image, (0, size[1] - image.shape[3], 0, size[0] - image.shape[2]))
+        features = model.extract_feat(image)
+        height, width = features.embedding.shape[-2:]
+        encoder, first = model.prompt_encoder, torch.zeros(1, dtype=torch.long)
+        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, height, width)
+        prompts = PromptEmbedding(
+            sparse=dense.new_zeros(1, 0, dense.shape[1]), dense=dense, image_index=first,
+            image_pe=encoder.pe_layer((height, width))[None], order=first,
+        )  # fmt: skip
+        prediction = model.mask_decoder(features, apply_stages(model.prompt_stages, features, prompts), encoder)
+        low_res = prediction.logits[:, :1]
+        return to_image(low_res, size, orig_im_size, self.keep_ratio), prediction.iou[:, :1], low_res
+
+
+def to_image(low_res: Tensor, size: tuple[int, int], orig_im_size: Tensor, keep_ratio: bool) -> Tensor:
+    """Resize (1, 1, 4h, 4w) logits to the network input, cut off its padding, and resize to the image."""
+    masks = F.interpolate(low_res, size, mode='bilinear', align_corners=False)
+    if keep_ratio:
+        sides = orig_im_size.float()
+        inner = torch.floor(sides * (max(size) / sides.max()) + 0.5).long()
+        masks = masks[..., : inner[0], : inner[1]]
+    sides = orig_im_size.long()
+    return F.interpolate(masks, size=(sides[0], sides[1]), mode='bilinear', align_corners=False)

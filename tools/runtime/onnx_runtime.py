@@ -1,0 +1,132 @@
+"""Segment and inspect images with exported files: onnxruntime and numpy are all it needs. Copy it into your program.
+
+from onnx_runtime import Segmenter
+segmenter = Segmenter('exported/')          # the folder that `python -m mmsam_ext export --format onnx` wrote
+segmenter.set_image(image)                  # (H, W, 3) uint8 RGB
+logits, iou = segmenter.predict(box=[40, 52, 130, 201])          # or points=[[80, 90]], labels=[1]
+defective, probability, mask = segmenter.inspect(image)         # without a prompt, with the stored thresholds
+
+python onnx_runtime.py exported/ image.npy
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+
+def resize_weights(old: int, new: int) -> np.ndarray:
+    """Return (new, old) weights of bilinear interpolation along one axis, antialiased where it shrinks, as Pillow's."""
+    scale = old / new
+    support = max(scale, 1.0)
+    centers = (np.arange(new) + 0.5) * scale
+    distance = np.abs(np.arange(old)[None] + 0.5 - centers[:, None]) / support
+    weights = np.clip(1 - distance, 0, None)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (H, W, 3) to (height, width, 3) float32; whole numbers as images have them."""
+    rows, columns = resize_weights(image.shape[0], height), resize_weights(image.shape[1], width)
+    across = np.rint(np.einsum('wx,hxc->hwc', columns, image.astype(np.float32), optimize=True))  # Pillow rounds here
+    return np.clip(np.rint(np.einsum('hy,ywc->hwc', rows, across, optimize=True)), 0, 255)
+
+
+class Segmenter:
+    """The files of an export, ready to run.
+
+    Args:
+        folder: With encoder.onnx and decoder.onnx, or model.onnx.
+        providers: Of onnxruntime.
+    """
+
+    def __init__(self, folder: str | Path, providers: Sequence[str] = ('CPUExecutionProvider',)) -> None:
+        folder = Path(folder)
+        names = ['model'] if (folder / 'model.onnx').is_file() else ['encoder', 'decoder']
+        self.sessions = {
+            name: onnxruntime.InferenceSession(str(folder / f'{name}.onnx'), providers=list(providers))
+            for name in names
+        }
+        properties = self.sessions[names[-1]].get_modelmeta().custom_metadata_map
+        self.info = json.loads(properties['mmsam_ext'])
+        self.embedding = self.size = self.pixels = None
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Encode an image (H, W, 3) uint8 RGB, for any number of prompts."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f'image: {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3) RGB')
+        self.size = image.shape[:2]
+        height, width = self.info['input_size']
+        if self.info['keep_ratio']:
+            scale = max(height, width) / max(self.size)
+            height, width = (int(side * scale + 0.5) for side in self.size)
+        self.scale = np.array([width / self.size[1], height / self.size[0]], np.float32)
+        self.pixels = resize(image, height, width)
+        if 'encoder' in self.sessions:
+            (self.embedding,) = self.sessions['encoder'].run(None, {'input_image': self.pixels})
+
+    def predict(
+        self,
+        box: Sequence[float] | None = None,
+        points: Sequence[Sequence[float]] = (),
+        labels: Sequence[int] = (),
+        mask: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, float]:
+        """Segment the image of :meth:`set_image`.
+
+        Args:
+            box: x1 y1 x2 y2 in pixels of the image.
+            points: x y of each point.
+            labels: 1 on the object, 0 off it, of each point.
+            mask: Logits of an earlier prediction at low resolution.
+
+        Returns:
+            Logits (H, W), foreground above 0, and the estimated IoU.
+        """
+        height, width = self.size
+        original = np.array([height, width], np.float32)
+        if 'model' in self.sessions:
+            masks, iou, _ = self.sessions['model'].run(None, {'input_image': self.pixels, 'orig_im_size': original})
+            return masks[0, 0], float(iou[0, 0])
+        coords = [list(point) for point in points] + ([list(box[:2]), list(box[2:])] if box is not None else [[0, 0]])
+        codes = list(labels) + ([2, 3] if box is not None else [-1])
+        grid = self.embedding.shape[2] * 4, self.embedding.shape[3] * 4
+        inputs = {
+            'image_embeddings': self.embedding,
+            'point_coords': (np.array([coords], np.float32) * self.scale).astype(np.float32),
+            'point_labels': np.array([codes], np.float32),
+            'mask_input': np.zeros((1, 1, *grid), np.float32) if mask is None else mask.reshape(1, 1, *mask.shape[-2:]),
+            'has_mask_input': np.array([mask is not None], np.float32),
+            'orig_im_size': original,
+        }
+        used = {one.name for one in self.sessions['decoder'].get_inputs()}
+        found = self.sessions['decoder'].run(None, {name: value for name, value in inputs.items() if name in used})
+        return found[0][0, 0], float(found[1][0, 0])
+
+    def inspect(self, image: np.ndarray) -> tuple[bool, float, np.ndarray]:
+        """Decide whether an image has a defect, by the thresholds that `fit` chose.
+
+        Returns:
+            Whether it has one, the probability of it, and the mask (H, W) bool of pixels above the pixel threshold.
+        """
+        if 'threshold' not in self.info:
+            raise ValueError('the exported weights came without thresholds; export the best.pth of `fit`')
+        self.set_image(image)
+        height, width = self.size
+        logits, _ = self.predict(box=[0, 0, width - 1, height - 1])
+        slope, offset = self.info['platt'] or (1.0, 0.0)
+        peak = float(logits.max())
+        value = min(max(slope * peak + offset, -500.0), 500.0)
+        low = min(self.info['pixel_threshold'], self.info['threshold'])
+        return peak >= self.info['threshold'], 1 / (1 + math.exp(-value)), logits >= low
+
+
+if __name__ == '__main__':
+    defective, probability, mask = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
+    print(f'{"defect" if defective else "no defect"}, score {probability:.3f}, {int(mask.sum())} pixels')
