@@ -140,8 +140,8 @@ class Store:
                 inside = 0 <= x and 0 <= y and x + wide <= width and y + high <= height
                 if one.mask.shape != (high, wide) or not inside or not one.mask.any():
                     raise InferenceError(
-                        f'{name}: instances[{index}] has the box {one.box} and a mask of shape {one.mask.shape}, expected '
-                        f'a mask of the size of its box with at least one pixel, inside {width} x {height}'
+                        f'{name}: instances[{index}] has the box {one.box} and a mask of shape {one.mask.shape}, '
+                        f'expected a mask of the size of its box with at least one pixel, inside {width} x {height}'
                     )
                 if one.name not in self.classes:
                     raise InferenceError(f'{name}: instances[{index}] has the class {one.name!r}, which does not exist')
