@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 
 def resize_weights(old: int, new: int) -> np.ndarray:
@@ -47,6 +46,8 @@ class Segmenter:
     """
 
     def __init__(self, folder: str | Path, providers: Sequence[str] = ('CPUExecutionProvider',)) -> None:
+        import onnxruntime
+
         folder = Path(folder)
         names = ['model'] if (folder / 'model.onnx').is_file() else ['encoder', 'decoder']
         self.sessions = {
