@@ -105,8 +105,9 @@ def _shrink_model(model: dict) -> None:
             stage['feature_encoder'].update(
                 model_name='efficientvit_b0', widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1)
             )
-    if 'presence_head' in model:
-        model['presence_head']['embed_dim'] = CHANNELS
+    for part in ('presence_head', 'mask_refiner'):
+        if part in model:
+            model[part]['embed_dim'] = CHANNELS
     if 'scene_head' in model:
         model['scene_head']['in_channels'] = CHANNELS
 

@@ -69,6 +69,7 @@ def expected_keys(evaluator: Any, pipeline: list[dict]) -> set[str]:
     for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
         if metric['type'] == 'PromptIoUMetric':
             names = ('mIoU', 'mBIoU') if metric.get('boundary', True) else ('mIoU',)
+            names += ('clDice', 'BF1') if metric.get('thin') else ()
             keys |= {*names, *(f'{name}/{mode}' for name in names for mode in modes)}
         if metric['type'] == 'StabilityMetric' or metric.get('stability'):
             keys |= {'ST', *(f'ST/{mode}' for mode, fields in modes.items() if fields.get('draws', 1) > 1)}

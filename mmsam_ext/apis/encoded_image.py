@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -70,6 +71,13 @@ class EncodedImage(NamedTuple):
         except ValueError as error:
             raise InferenceError(name_error(error, self.name)) from error
         return LowResMasks(logits, self.input_size, self.meta), scores
+
+    def as_prompts(self, logits: Tensor) -> Tensor:
+        """Bring predicted logits (P, h, w) to the size of mask prompts, (P, 4h, 4w); those of a refiner are larger."""
+        size = tuple(4 * side for side in self.features.embedding.shape[-2:])
+        if logits.shape[-2:] == size:
+            return logits
+        return F.interpolate(logits[:, None], size, mode='area')[:, 0]
 
 
 def with_fitted_masks(

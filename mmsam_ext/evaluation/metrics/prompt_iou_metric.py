@@ -21,7 +21,7 @@ from mmsam_ext.structures.samples import (
     target_masks,
 )
 
-from ..functional import boundary_iou, mask_iou, stability
+from ..functional import boundary_f1, boundary_iou, cl_dice, mask_iou, stability
 from .breakdown import Breakdown, Score
 from .mask_writer import MaskWriter
 
@@ -58,6 +58,9 @@ class PromptIoUMetric(BaseMetric):
         keep_results: Accepted because MMSeg's test.py sets it; files in `output_dir` are always kept.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
+        thin: Whether to add clDice and the F1 score of contours as columns (``clDice``, ``BF1``), for thin structures,
+            where boundary IoU equals IoU: see :func:`cl_dice` and :func:`boundary_f1`.
+        tolerance: Of BF1, in pixels.
 
     Raises:
         ValueError: In :meth:`process`, prediction and ground truth do not match; names the sample and the field.
@@ -78,6 +81,8 @@ class PromptIoUMetric(BaseMetric):
         keep_results: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        thin: bool = False,
+        tolerance: float = 2.0,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 < dilation_ratio < 1:
@@ -87,6 +92,7 @@ class PromptIoUMetric(BaseMetric):
         self.dilation_ratio = dilation_ratio
         self.boundary = boundary
         self.stability = stability
+        self.thin, self.tolerance = thin, tolerance
         self.mode_groups = dict(mode_groups or {})
         self.csv_path = csv_path
         self.writer = None if output_dir is None else MaskWriter(output_dir, output_modes, output_draws, overwrite)
@@ -104,10 +110,11 @@ class PromptIoUMetric(BaseMetric):
         targets = target_masks(sample, check_values=True, num_classes=predicted_classes(sample))  # (T, H, W)
         ignored = ignored_pixels(sample, targets)
         if ignored is not None:
-            if self.boundary:
+            if self.boundary or self.thin:
                 raise ValueError(
-                    f'{name}: field `gt_sem_seg` holds {IGNORE_LABEL} (ignored pixels), and boundary IoU has no '
-                    'meaning next to them; expected only 0 and 1, or PromptIoUMetric(boundary=False)'
+                    f'{name}: field `gt_sem_seg` holds {IGNORE_LABEL} (ignored pixels), and boundary IoU, clDice and '
+                    'BF1 have no meaning next to them; expected only 0 and 1, or boundary=False and '
+                    'thin=False'
                 )
             targets = targets & ~ignored
         scores: list[Score] = []
@@ -131,6 +138,8 @@ class PromptIoUMetric(BaseMetric):
             values = [mask_iou(counted, truth)]
             if self.boundary:
                 values.append(boundary_iou(masks, truth, self.dilation_ratio))
+            if self.thin:
+                values += [cl_dice(masks, truth), boundary_f1(masks, truth, self.tolerance)]
             # exactly rounded, so that the number of draws that agree cannot shift the last digit
             means = tuple(math.fsum(value.tolist()) / len(masks) for value in values)
             if self.stability:
@@ -169,7 +178,7 @@ class PromptIoUMetric(BaseMetric):
         if not scores:
             print_log('PromptIoUMetric: no target to score', logger='current', level=logging.WARNING)
             return {}
-        names = ('mIoU', *['mBIoU'] * self.boundary, *['ST'] * self.stability)
+        names = ('mIoU', *['mBIoU'] * self.boundary, *['clDice', 'BF1'] * self.thin, *['ST'] * self.stability)
         breakdown = Breakdown(names, scores, self.mode_groups)
         print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
         if self.csv_path is not None:

@@ -128,26 +128,19 @@ def select_by_truth(
 
 
 def select_by_config(
-    prediction: MaskPrediction,
-    batch: PromptBatch,
-    samples: Sequence[SegDataSample],
-    multimask: bool | str,
-    presence_threshold: float | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Select one mask for each prompt, with ground truth where `multimask` is 'oracle', and empty those not there.
+    prediction: MaskPrediction, batch: PromptBatch, samples: Sequence[SegDataSample], multimask: bool | str
+) -> tuple[Tensor, Tensor]:
+    """Select one mask for each prompt, with ground truth where `multimask` is 'oracle'.
 
     Args:
-        prediction: logits (P, M, h, w), iou (P, M), presence (P,) or None.
+        prediction: logits (P, M, h, w), iou (P, M).
         batch: The P prompts.
         samples: One data sample per image; read for 'oracle' only.
         multimask: As in `test_cfg`.
-        presence_threshold: As in `test_cfg`, see :func:`empty_absent`.
 
     Returns:
-        Logits (P, h, w), estimated IoU (P,), and presence (P,) as logits, None without a presence head.
+        Logits (P, h, w) and estimated IoU (P,).
     """
     if multimask == 'oracle':
-        logits, iou = select_by_truth(prediction, batch, samples)
-    else:
-        logits, iou = select_masks(prediction, batch, multimask)
-    return empty_absent(logits, prediction.presence, presence_threshold), iou, prediction.presence
+        return select_by_truth(prediction, batch, samples)
+    return select_masks(prediction, batch, multimask)

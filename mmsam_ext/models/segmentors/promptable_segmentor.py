@@ -24,10 +24,12 @@ from ..peft import inject_peft
 from ..prompt_stages import apply_stages, build_stage
 from .compute_dtype import call_in, floating_dtype
 from .freezing import freeze_all_but, keep_frozen_in_eval
+from .losses_of_parts import losses_of_parts
 from .mask_selection import (
     TEST_CHOICES,
     TRAIN_CHOICES,
     check_choice,
+    empty_absent,
     select_by_config,
     select_masks,
     united_logits,
@@ -56,6 +58,7 @@ class PromptableSegmentor(BaseSegmentor):
             gets one for each class, and predictions are label maps of K + 1 labels. Prompt stages that write prompts
             get the number, too. None: one class, the foreground.
         presence_head: Config of a :class:`PresenceHead`, which scores whether what a prompt asks for is in the image.
+        mask_refiner: Config of a :class:`PointRefiner`, which corrects masks at the resolution of the network input.
         losses: Name -> config of a :class:`MaskLoss`; logged as ``loss_<name>``.
         peft: Rules of :func:`inject_peft`, applied to the model as built from the configs above.
         trainable: Patterns of the parameters to train; None trains all, () none. Frozen modules stay in eval mode.
@@ -98,6 +101,7 @@ class PromptableSegmentor(BaseSegmentor):
         pretrained: None = None,
         num_classes: int | None = None,
         presence_head: dict | None = None,
+        mask_refiner: dict | None = None,
     ) -> None:
         if pretrained is not None:
             raise ValueError(f'{type(self).__name__}: pretrained={pretrained!r}, expected None; use init_cfg')
@@ -113,6 +117,7 @@ class PromptableSegmentor(BaseSegmentor):
         self.mask_decoder = MODELS.build(mask_decoder)
         self.auxiliary_heads = ModuleList([MODELS.build(head) for head in auxiliary_heads])
         self.presence_head = None if presence_head is None else MODELS.build(presence_head)
+        self.mask_refiner = None if mask_refiner is None else MODELS.build(mask_refiner)
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
@@ -201,7 +206,7 @@ class PromptableSegmentor(BaseSegmentor):
 
         Returns:
             ``loss_<name>`` for each of `losses`, on the prediction and, prefixed ``draft<i>.``, on each draft, those of
-            the auxiliary heads, prefixed ``aux<i>.``, and ``loss_presence``.
+            the auxiliary heads, prefixed ``aux<i>.``, ``loss_presence`` and ``loss_refine``.
         """
         dtype = self.compute_dtype if self.training else None
         batch = self.prompt_batch(data_samples, inputs)
@@ -209,15 +214,10 @@ class PromptableSegmentor(BaseSegmentor):
         prediction = self.decode(features, batch, need_upscaled=len(self.auxiliary_heads) > 0, dtype=dtype)
         targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1)
         losses = self.mask_losses(prediction, targets, ignored)
-        if self.presence_head is not None:
-            losses.update(self.presence_head.loss(prediction.presence, targets))
         for index, draft in enumerate(prediction.drafts):
             drafted = self.mask_losses(draft, targets, ignored)
             losses.update({f'draft{index}.{name}': value for name, value in drafted.items()})
-        for index, head in enumerate(self.auxiliary_heads):
-            extra = head.loss(features, prediction, targets, batch)
-            losses.update({f'aux{index}.{name}': value for name, value in extra.items()})
-        return losses
+        return losses | losses_of_parts(self, features, batch, prediction, targets, data_samples)
 
     def mask_losses(self, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> dict[str, Tensor]:
         """Compute the losses of the masks that ``train_cfg.multimask`` trains; see :func:`losses_of_masks`."""
@@ -309,7 +309,7 @@ class PromptableSegmentor(BaseSegmentor):
             multimask: As in `test_cfg`, for this call only; None for the value of `test_cfg`.
 
         Returns:
-            Logits (P, 4h, 4w) and estimated IoU (P,).
+            Logits (P, 4h, 4w), or (P, H, W) with a mask refiner, and estimated IoU (P,).
         """
         return self._select(features, batch, samples, multimask)[:2]
 
@@ -318,8 +318,12 @@ class PromptableSegmentor(BaseSegmentor):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         self.check_trained()
         choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
-        threshold = self.test_cfg.get('presence_threshold')
-        return select_by_config(self.decode(features, batch), batch, samples, choice, threshold)
+        prediction = self.decode(features, batch)
+        logits, iou = select_by_config(prediction, batch, samples, choice)
+        if self.mask_refiner is not None:
+            logits = self.mask_refiner(features, batch.image_index, logits, batch.input_size)
+        logits = empty_absent(logits, prediction.presence, self.test_cfg.get('presence_threshold'))
+        return logits, iou, prediction.presence
 
     # ---------------------------------------------------------------- checkpoints
 

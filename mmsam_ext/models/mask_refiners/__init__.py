@@ -1,0 +1,3 @@
+from .point_refiner import PointRefiner
+
+__all__ = ['PointRefiner']
