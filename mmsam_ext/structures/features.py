@@ -126,6 +126,8 @@ class MaskPrediction:
         drafts: Earlier predictions of the same prompts, first to last (self-draft decoders); supervised too.
         upscaled: (P, C/8, 4h, 4w) the decoder's upscaled image features; None unless they were requested.
         presence: (P,) logits of the presence head; None without one.
+        object_logits: (P,) logits of the score that there is an object at all; None for decoders without it (SAM 2 has
+            it).
     """
 
     logits: Tensor
@@ -133,16 +135,19 @@ class MaskPrediction:
     drafts: list[MaskPrediction] = field(default_factory=list)
     upscaled: Tensor | None = None
     presence: Tensor | None = None
+    object_logits: Tensor | None = None
 
     @classmethod
     def joined(cls, predictions: Sequence[MaskPrediction], order: Tensor) -> MaskPrediction:
         """Concatenate predictions of several groups of prompts, and sort their P prompts by `order` (P,)."""
         upscaled = [prediction.upscaled for prediction in predictions]
+        objects = [prediction.object_logits for prediction in predictions]
         return cls(
             logits=torch.cat([prediction.logits for prediction in predictions])[order],
             iou=torch.cat([prediction.iou for prediction in predictions])[order],
             drafts=[cls.joined(drafts, order) for drafts in zip(*(p.drafts for p in predictions), strict=True)],
             upscaled=None if upscaled[0] is None else torch.cat(upscaled)[order],
+            object_logits=None if objects[0] is None else torch.cat(objects)[order],
         )
 
     def masks(self, which: slice) -> MaskPrediction:

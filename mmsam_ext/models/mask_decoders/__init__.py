@@ -1,3 +1,5 @@
+from .hq_mask_decoder import HQMaskDecoder
+from .hq_sam2_mask_decoder import HQSAM2MaskDecoder
 from .plugins import (
     DecoderContext,
     DecoderPlugin,
@@ -7,6 +9,7 @@ from .plugins import (
     MaskTokenPlugin,
     VRAAdapter,
 )
+from .sam2_mask_decoder import SAM2MaskDecoder
 from .sam_mask_decoder import SAMMaskDecoder
 from .self_draft_decoder import SelfDraftDecoder
 
@@ -16,7 +19,10 @@ __all__ = [
     'DeformableSamplingPlugin',
     'DynamicRouter',
     'DynamicRoutingPlugin',
+    'HQMaskDecoder',
+    'HQSAM2MaskDecoder',
     'MaskTokenPlugin',
+    'SAM2MaskDecoder',
     'SAMMaskDecoder',
     'SelfDraftDecoder',
     'VRAAdapter',

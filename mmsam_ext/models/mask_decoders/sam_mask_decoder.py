@@ -85,6 +85,8 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         if len(self.plugins):
             install_plugins(self)
         self.output_upscaling.register_forward_hook(self._take_upscaled)
+        if type(self).own_tokens is not SAMMaskDecoder.own_tokens:
+            self.transformer.register_forward_hook(self._take_tokens)
 
     def forward(
         self,
@@ -111,8 +113,25 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             size = self._chunk_size(prompts)
             starts = range(0, len(prompts), size)
             parts = [self._decode(features, prompts[start : start + size], need_upscaled) for start in starts]
-        logits, iou, upscaled = (list(part) for part in zip(*parts, strict=True))
-        return MaskPrediction(_join(logits), _join(iou), upscaled=_join(upscaled) if need_upscaled else None)
+        logits, iou, upscaled, objects = (_join(part) for part in zip(*parts, strict=True))
+        return MaskPrediction(logits, iou, upscaled=upscaled, object_logits=objects)
+
+    def own_tokens(self) -> Tensor | None:
+        """Return the tokens (E, C) that a subclass adds behind SAM's, before those of the prompts; None for none."""
+        return None
+
+    def complete(self, logits: Tensor, iou: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Complete SAM's prediction; subclasses do so with what became of their own tokens.
+
+        Args:
+            logits: (P, M, 4h, 4w).
+            iou: (P, M).
+            context: With `tokens_out` and `upscaled` if the decoder has tokens of its own.
+
+        Returns:
+            logits, iou, and the object score's logits (P,), None for a decoder that predicts none.
+        """
+        return logits, iou, None
 
     @property
     def context(self) -> DecoderContext | None:
@@ -129,8 +148,12 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
 
     def _decode(
         self, features: SAMFeatures, prompts: PromptEmbedding, need_upscaled: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         dtype = self.iou_token.weight.dtype
+        own = self.own_tokens()
+        sparse = prompts.sparse.to(dtype)
+        if own is not None:  # the order of tokens is of no importance to attention
+            sparse = torch.cat([own.expand(len(sparse), -1, -1), sparse], 1)
         dense = (prompts.dense + features.embedding[prompts.image_index]).to(dtype)  # (P, C, h, w)
         # A context per thread: hooks find it here, and threads that share a model do not meet.
         context = self._contexts[_thread()] = DecoderContext(
@@ -139,23 +162,28 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             size=tuple(dense.shape[-2:]),
             dense=prompts.dense,
             dense_is_shared=prompts.dense_is_shared,
-            need_upscaled=need_upscaled,
+            need_upscaled=need_upscaled or own is not None,
         )
         try:
             logits, iou = self.predict_masks(
                 image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
                 image_pe=prompts.image_pe.to(dtype),
-                sparse_prompt_embeddings=prompts.sparse.to(dtype),
+                sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
             )
+            logits, iou, objects = self.complete(logits, iou, context)
         finally:
             del self._contexts[_thread()]
-        return logits, iou, context.upscaled
+        return logits, iou, context.upscaled if need_upscaled else None, objects
 
     def _take_upscaled(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         context = self.context
         if context is not None and context.need_upscaled:
             context.upscaled = output
+
+    def _take_tokens(self, module: nn.Module, args: tuple, output: tuple[Tensor, Tensor]) -> None:
+        if self.context is not None:
+            self.context.tokens_out = output[0]
 
 
 def _thread() -> int:
@@ -163,5 +191,5 @@ def _thread() -> int:
     return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
-def _join(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    return parts[0] if len(parts) == 1 or parts[0] is None else torch.cat(parts)

@@ -1,3 +1,4 @@
+from .sam2_prompt_encoder import SAM2PromptEncoder
 from .sam_prompt_encoder import SAMPromptEncoder
 
-__all__ = ['SAMPromptEncoder']
+__all__ = ['SAM2PromptEncoder', 'SAMPromptEncoder']

@@ -94,11 +94,15 @@ class SAMPromptEncoder(PartOfSAM, PromptEncoder, BaseModule):
         """Embed mask logits (P, 1, 4h, 4w) -> dense embedding (P, C, h, w)."""
         return self._embed_masks(masks.to(self.no_mask_embed.weight.dtype))
 
+    def _takes_padding(self, batch: PromptBatch) -> Tensor:
+        """Return (P,) bool: prompts with the token that is "not a point", those of points without a box."""
+        return batch.uses(PromptKind.POINTS) & ~batch.uses(PromptKind.BOX)
+
     def _tokens(self, batch: PromptBatch) -> tuple[Tensor, Tensor]:
         """Return coordinates (P, K, 2) and codes (P, K) of the tokens of all prompts, absent ones last."""
         has_points, has_box = batch.uses(PromptKind.POINTS)[:, None], batch.uses(PromptKind.BOX)[:, None]
         labels = torch.where(has_points & (batch.point_labels >= 0), batch.point_labels, ABSENT)  # (P, N)
-        pad = torch.where(has_points & ~has_box, PAD, ABSENT)  # (P, 1)
+        pad = torch.where(self._takes_padding(batch)[:, None], PAD, ABSENT)  # (P, 1)
         corners = torch.where(has_box, labels.new_tensor([[2, 3]]), ABSENT)  # (P, 2)
         codes = torch.cat([labels, pad, corners], 1)
         points = F.pad(batch.points, (0, 0, 0, 1))  # (P, N + 1, 2)

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.checkpoints.base import load_base_state
+from mmsam_ext.checkpoints.base import load_base_state, rename_with_base
 from mmsam_ext.checkpoints.keys import adapt_state, check_state, forgive_missing, rename_official_keys, untrained_parts
 from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import check_num_classes, write_prediction
@@ -330,8 +330,9 @@ class PromptableSegmentor(BaseSegmentor):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args: Any) -> None:
         """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
         load_base_state(self, state_dict, prefix, local_metadata, rename_official_keys)
-        self.rename_state(state_dict, prefix)
-        self.unloaded_parts = check_state(self, state_dict, prefix)
+        source = rename_with_base(self, state_dict, prefix, rename_official_keys)
+        adapt_state(self, state_dict, prefix)
+        self.unloaded_parts = check_state(self, state_dict, prefix, source)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def check_trained(self) -> None:

@@ -40,7 +40,9 @@ class DecoderContext:
         dense_is_shared: Whether `dense` is the same for all of several prompts.
         need_upscaled: Whether the upscaled image features were requested.
         upscaled: (P, C/8, 4h, 4w) the upscaled image features; set at the end if `need_upscaled`.
-        tokens: (P, K, C) the decoder's input tokens: IoU, masks, sparse prompts. Set when the transformer starts.
+        tokens: (P, K, C) the decoder's input tokens: IoU, masks, those that HQ-SAM and SAM 2 add, sparse prompts. Set
+            when the transformer starts.
+        tokens_out: (P, K, C) what became of them. Set when the transformer ends, in decoders with tokens of their own.
         key_pe: (P, N, C) position code of the image tokens. Set when the transformer starts.
         values_by_image: Whether the values of the current attention are the same for all prompts of an image, namely
             ``features.embedding + dense[0]``. True before the first block, unless dense prompts differ or another
@@ -55,6 +57,7 @@ class DecoderContext:
     need_upscaled: bool = False
     upscaled: Tensor | None = None
     tokens: Tensor | None = None
+    tokens_out: Tensor | None = None
     key_pe: Tensor | None = None
     values_by_image: bool = False
 

@@ -1,0 +1,130 @@
+"""SAM 2's mask decoder: features of high resolution, an object score, and a choice by stability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from segment_anything.modeling.mask_decoder import MLP
+from torch import Tensor, nn
+
+from mmsam_ext.structures import SAMFeatures
+
+from .plugins import DecoderContext
+from .sam_mask_decoder import SAMMaskDecoder
+
+#: The single mask is stable if the masks at the thresholds +delta and -delta have at least this IoU.
+DELTA, STABLE = 0.05, 0.98
+
+
+@MODELS.register_module()
+class SAM2MaskDecoder(SAMMaskDecoder):
+    """Decode masks as SAM 2 does for images, with the parameter names of SAM 2.1 (4,215,109 parameters).
+
+    Differences to :class:`SAMMaskDecoder`:
+
+    - A token of its own gives the logits of the score that there is an object at all.
+    - Features of strides 4 and 8 of the image encoder are added while the image features are upscaled. They are
+      projected once for all prompts of an image.
+    - The estimates of the IoU head pass a sigmoid.
+    - In evaluation, where the single mask is unstable, the best of the three masks for ambiguous prompts takes its
+      place: `logits[:, 0]` and `iou[:, 0]` are the ones chosen.
+
+    The object token stands behind the mask tokens, so that plugins find SAM's tokens where they always are; attention
+    does not depend on the order.
+
+    Paper: SAM 2: Segment Anything in Images and Videos (arXiv:2408.00714), appendix D.1.
+
+    Args:
+        choose_stable: Whether to choose by stability in evaluation.
+        kwargs: As for :class:`SAMMaskDecoder`.
+
+    Raises:
+        ValueError: In the forward pass, the backbone does not return the features of strides 4 and 8.
+    """
+
+    PREFIXES = ('mask_decoder.', 'sam_mask_decoder.')
+
+    def __init__(self, *, choose_stable: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dim = self.transformer_dim
+        self.choose_stable = choose_stable
+        self.obj_score_token = nn.Embedding(1, dim)
+        self.pred_obj_score_head = MLP(dim, dim, 1, 3)
+        self.conv_s0 = nn.Conv2d(dim, dim // 8, 1)
+        self.conv_s1 = nn.Conv2d(dim, dim // 4, 1)
+        self.output_upscaling[0].register_forward_hook(_AddFeatures(self, level=1))
+        self.output_upscaling[3].register_forward_hook(_AddFeatures(self, level=0))
+
+    def own_tokens(self) -> Tensor:
+        """Return the token of the object score (1, C)."""
+        return self.obj_score_token.weight
+
+    def complete(self, logits: Tensor, iou: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor, Tensor]:
+        """Score objects, and choose the single mask by its stability; see :class:`SAMMaskDecoder`."""
+        token = context.tokens_out[:, 1 + self.num_mask_tokens]  # (P, C), behind those of IoU and masks
+        objects = self.pred_obj_score_head(token)[:, 0]  # (P,)
+        iou = iou.sigmoid()
+        if self.choose_stable and not self.training:
+            chosen = torch.where(stability(logits[:, 0]) >= STABLE, 0, iou[:, 1:].argmax(1) + 1)  # (P,)
+            rows = torch.arange(len(chosen), device=chosen.device)
+            logits = torch.cat([logits[rows, chosen][:, None], logits[:, 1:]], 1)
+            iou = torch.cat([iou[rows, chosen][:, None], iou[:, 1:]], 1)
+        return logits, iou, objects
+
+    def high_resolution(self, features: SAMFeatures, level: int) -> Tensor:
+        """Return the projected features of an image encoder.
+
+        Args:
+            features: Features of a batch; the last two stages are those of strides 4 and 8.
+            level: 0 for stride 4, 1 for stride 8.
+
+        Returns:
+            (B, C/8, 4h, 4w) for level 0, (B, C/4, 2h, 2w) for level 1.
+
+        Raises:
+            ValueError: The features have no such stages.
+        """
+        stages, (height, width) = features.stages[-2:], features.embedding.shape[-2:]
+        wanted = [(self.transformer_dim, scale * height, scale * width) for scale in (4, 2)]
+        found = [tuple(stage.shape[1:]) for stage in stages]
+        if found != wanted:
+            raise ValueError(
+                f'SAM2MaskDecoder: the last two stages of the backbone have the shapes {found} (channels, height, '
+                f'width), expected {wanted}. Use it with a SAM2ImageEncoder; the decoder of a SAMImageEncoder is the '
+                'SAMMaskDecoder'
+            )
+        conv = (self.conv_s0, self.conv_s1)[level]
+
+        def compute() -> Tensor:
+            return conv(stages[level].to(conv.weight.dtype))
+
+        if torch.is_grad_enabled():  # stored results would break activation checkpointing, which computes them again
+            return compute()
+        return features.once('high-resolution features', compute, level, weights=conv)
+
+
+class _AddFeatures:
+    """Add projected features to the output of a transposed convolution (hook)."""
+
+    def __init__(self, decoder: SAM2MaskDecoder, level: int) -> None:
+        self.decoder, self.level = decoder, level
+
+    def __call__(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        context = self.decoder.context
+        extra = self.decoder.high_resolution(context.features, self.level)[context.image_index]
+        return output + extra if torch.is_grad_enabled() else output.add_(extra)
+
+
+def stability(logits: Tensor) -> Tensor:
+    """Return the IoU of the masks at the thresholds +0.05 and -0.05; 1 where both are empty.
+
+    Args:
+        logits: (P, H, W).
+
+    Returns:
+        (P,), from 0 to 1.
+    """
+    inner, outer = ((logits > threshold).flatten(1).sum(1) for threshold in (DELTA, -DELTA))
+    return torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)
