@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from .contents import existing_file, file_kind
 from .download import download
 from .errors import CheckpointError, shown
+from .formats import Format
+from .hugging_face import HUB, hub_folder, weight_files
 from .loaders import PACKAGED, asset_path
 
 #: Where a state dict's metadata names its base: ``state_dict._metadata[''][KEY] = dict(file=..., sha256=...)``.
@@ -94,10 +96,26 @@ def _file_hash(path: str, modified: float, size: int) -> str:
 
 
 def local_path(name: str) -> str:
-    """Return a file path: of a path, of one of our ``mmsam_ext://`` names, or of the local copy of a URL."""
+    """Return a file path: of a path, of one of our ``mmsam_ext://`` names, or of the local copy of a URL.
+
+    Of a model of Hugging Face (a folder, or ``hf://owner/name``) it is that of its weights.
+
+    Raises:
+        CheckpointError: A model of Hugging Face has no weights, or its weights are in several files.
+    """
     if name.startswith(PACKAGED):
         return asset_path(name)
-    return download(name) if name.startswith(('http://', 'https://')) else os.path.expanduser(name)
+    if name.startswith(('http://', 'https://')):
+        return download(name)
+    path = hub_folder(name) if name.startswith(HUB) else os.path.expanduser(name)
+    if not os.path.isdir(path):
+        return path
+    files = weight_files(path)
+    if len(files) > 1:
+        raise CheckpointError(
+            f'{shown(name)}: its weights are in {len(files)} files; the base of a checkpoint must be one file'
+        )
+    return files[0]
 
 
 def read_state(name: str) -> dict[str, Tensor]:
@@ -111,7 +129,7 @@ def load_base_state(
     state_dict: dict[str, Tensor],
     prefix: str,
     local_metadata: dict,
-    rename: Callable[[dict[str, Tensor], str], None],
+    rename: Callable[[dict[str, Tensor], str], object],
 ) -> None:
     """Complete a trainable-only state dict, in place, with the base that its metadata names. Others are left alone.
 
@@ -154,6 +172,41 @@ def load_base_state(
         f'This checkpoint holds the trained part alone; its base {shown(file)} (SHA-256 {sha256[:12]}...) is '
         f'needed too. Tried: {"; ".join(tried)}. Put it there, or set model.init_cfg.checkpoint to where it is.'
     )
+
+
+def rename_with_base(
+    model: nn.Module,
+    state_dict: dict[str, Tensor],
+    prefix: str,
+    rename: Callable[[dict[str, Tensor], str], Format | None],
+) -> Format | None:
+    """Bring a state dict to the model's names, and complete a part of a model with its base, in place.
+
+    Such a part is the decoder that HQ-SAM's training writes; its base is the file that the model's ``init_cfg`` names.
+
+    Args:
+        model: The model.
+        state_dict: With any known key names.
+        prefix: Of the model's keys in it.
+        rename: Brings keys to the model's names, in place, and returns the format that they had.
+
+    Returns:
+        The format that the keys had, None where it is unknown.
+
+    Raises:
+        ValueError: The file is a part of a model, and the model names no base.
+    """
+    source = rename(state_dict, prefix)
+    if source is None or not source.needs_base:
+        return source
+    name = base_file(model)
+    if name is None:
+        raise ValueError(f'The file is {source.name}. {source.advice}.')
+    print_log(f'Loads {source.name} on the base {shown(name)}.', 'current')
+    whole = {prefix + key: value for key, value in read_state(name).items()}
+    rename(whole, prefix)
+    state_dict.update({key: value for key, value in whole.items() if key not in state_dict})
+    return source
 
 
 def _base_record(record: object) -> tuple[str, str, int | None]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from . import key_maps
+
 #: Keys under which training codes keep a state dict in their checkpoints, in this order.
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'net', 'network', 'weights')
 #: Written into keys by torch.compile.
@@ -46,6 +48,8 @@ class Format:
         key_map: Regular expression of their key -> our key, as for :func:`re.sub`; empty where the names are ours
             already, None where the format cannot be loaded without a converter.
         left_out: Regular expressions of keys that are dropped, because our model has no such part.
+        finish: What else is to be done after renaming, in place; takes the state dict and the prefix.
+        needs_base: Whether it is a part of a model, whose other weights are those that ``model.init_cfg`` names.
     """
 
     name: str
@@ -53,6 +57,8 @@ class Format:
     advice: str = ''
     key_map: Mapping[str, str] | None = None
     left_out: tuple[str, ...] = field(default=())
+    finish: Callable[[MutableMapping[str, Tensor], str], None] | None = None
+    needs_base: bool = False
 
 
 def _any(pattern: str) -> Callable[[Collection[str]], bool]:
@@ -72,7 +78,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "SAM with Meta's names",
         is_plain_sam,
-        key_map={r'^image_encoder\.': 'backbone.'},
+        key_map=key_maps.META,
         left_out=(r'^pixel_(mean|std)$',),
     ),
     Format(
@@ -81,24 +87,64 @@ FORMATS: tuple[Format, ...] = (
         'Convert it with tools/converters/spt_official.py CHECKPOINT SAM_BASE OUT',
     ),
     Format(
+        'the video memory of SAM 2, without its image model',
+        lambda keys: all(any(re.search(part, key) for part in key_maps.VIDEO_PARTS) for key in keys),
+        'It segments no images: take the whole file, such as sam2.1_hiera_small.pt',
+    ),
+    Format(
+        'HQ-SAM 2',
+        _any(r'^sam_mask_decoder\.(hf_token|hf_mlp)\.'),
+        'It has a token that SAM 2 does not have: take a config with an HQSAM2MaskDecoder',
+        key_map=key_maps.SAM2,
+        left_out=key_maps.VIDEO_PARTS,
+    ),
+    Format(
         'SAM 2',
-        _any(r'^((image_encoder|backbone)\.trunk\.|memory_attention\.|sam_mask_decoder\.)'),
-        'It is another architecture than SAM: take a config of SAM 2, or a checkpoint of SAM (sam_vit_b_01ec64.pth)',
+        _any(r'^(image_encoder\.trunk\.|sam_prompt_encoder\.|sam_mask_decoder\.)'),
+        'Take a config of SAM 2 of the same size, such as stable_sam2_hiera_l_hqseg44k.py, or --model sam2.1_hiera_l',
+        key_map=key_maps.SAM2,
+        left_out=key_maps.VIDEO_PARTS,
+    ),
+    Format(
+        'MobileSAM',
+        _any(r'^image_encoder\.(patch_embed\.seq|layers\.\d+\.blocks)\.'),
+        'Its image encoder is a TinyViT: take a config with a TinyViTImageEncoder, or --model mobile_sam',
+        key_map=key_maps.MOBILE_SAM,
+        left_out=key_maps.MOBILE_LEFT_OUT,
     ),
     Format(
         'HQ-SAM',
         _any(r'^mask_decoder\.(hf_token|hf_mlp|compress_vit_feat)\b'),
-        'It has output tokens that SAM does not have: take a config of HQ-SAM, or a checkpoint of SAM',
+        'It has a token that SAM does not have: take a config with an HQMaskDecoder, or --model sam_hq_vit_b',
+        key_map=key_maps.META,
+        left_out=(r'^pixel_(mean|std)$',),
     ),
     Format(
-        'MobileSAM',
-        _any(r'^(image_encoder|backbone)\.(patch_embed\.seq|layers\.\d+\.blocks)\.'),
-        'Its image encoder is a TinyViT: take a config of MobileSAM, or a checkpoint of SAM',
+        'the decoder of HQ-SAM alone',
+        _any(r'^(hf_token|hf_mlp|compress_vit_feat)\.'),
+        'It needs the SAM that it was trained on: set model.init_cfg.checkpoint to its file',
+        key_map={r'^': 'mask_decoder.'},
+        needs_base=True,
+    ),
+    Format(
+        'HQ-SAM of Hugging Face transformers',
+        _any(r'^mask_decoder\.hq_(token|mask_mlp)\.'),
+        'Take a config with an HQMaskDecoder, or --model sam_hq_vit_b',
+        key_map=key_maps.HF_SAM_HQ,
+    ),
+    Format(
+        'SAM 2 of Hugging Face transformers',
+        _any(r'^(vision_encoder\.backbone\.|no_memory_embedding$)'),
+        'Take a config of SAM 2 of the same size, or --model sam2.1_hiera_l',
+        key_map=key_maps.HF_SAM2,
+        left_out=key_maps.VIDEO_PARTS,
+        finish=key_maps.split_points,
     ),
     Format(
         'SAM of Hugging Face transformers',
         _any(r'^(vision_encoder\.|shared_image_embedding\.)'),
-        "Its key names are not Meta's: take Meta's file of the same model (sam_vit_b_01ec64.pth)",
+        'Take a config of SAM of the same size, or --model sam_vit_b',
+        key_map=key_maps.HF_SAM,
     ),
     Format(
         'a model of this project',
@@ -132,14 +178,20 @@ def dataset_meta(keys: Collection[str]) -> dict:
 
     ``mmseg.apis.init_model`` looks for them, and would otherwise ask the model for its number of classes.
     """
-    if not is_plain_sam({key.replace('backbone.', 'image_encoder.', 1) for key in keys}):
+    found = recognise(keys)
+    foreign = found is not None and bool(found.key_map)  # a SAM of someone else, which can be loaded
+    if not (foreign or is_plain_sam({key.replace('backbone.', 'image_encoder.', 1) for key in keys})):
         return {}
     return dict(dataset_meta=dict(classes=('background', 'foreground'), palette=[[0, 0, 0], [255, 0, 0]]))
 
 
-def describe(keys: Collection[str]) -> str:
-    """Return one sentence on what a state dict is and what to do with it, '' where its format is unknown."""
-    found = recognise(keys)
+def describe(keys: Collection[str] | Format) -> str:
+    """Return one sentence on what a state dict is and what to do with it, '' where its format is unknown.
+
+    Args:
+        keys: Its key names, or its format.
+    """
+    found = keys if isinstance(keys, Format) else recognise(keys)
     if found is None:
         return ''
     return f'The file is {found.name}. {found.advice}.' if found.advice else f'The file is {found.name}.'
@@ -170,11 +222,15 @@ def strip_wrapping(state_dict: MutableMapping[str, Tensor], prefix: str = '') ->
         _rename(state_dict, {key: prefix + key[len(prefix + outer) :] for key in keys})
 
 
-def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> None:
-    """Bring the keys below `prefix` to our names, in place, where their format is known and can be loaded."""
+def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> Format | None:
+    """Bring the keys below `prefix` to our names, in place, where their format is known and can be loaded.
+
+    Returns:
+        The format of the file, None where it is unknown.
+    """
     found = recognise({key[len(prefix) :] for key in state_dict if key.startswith(prefix)})
     if found is None or found.key_map is None:
-        return
+        return found
     names: dict[str, str | None] = {}
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key[len(prefix) :]
@@ -185,12 +241,15 @@ def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> None
             name = re.sub(pattern, ours, name)
         names[key] = prefix + name
     _rename(state_dict, names)
+    if found.finish is not None:
+        found.finish(state_dict, prefix)
+    return found
 
 
 def _rename(state_dict: MutableMapping[str, Tensor], names: Mapping[str, str | None]) -> None:
     """Rename keys in place; those renamed to None are dropped, those that stay keep their place."""
-    for key, name in names.items():
-        if name != key:
-            value = state_dict.pop(key)
-            if name is not None:
-                state_dict[name] = value
+    # All are taken out first: the new name of one key may be the old name of another.
+    moved = {key: state_dict.pop(key) for key, name in names.items() if name != key}
+    for key, value in moved.items():
+        if (name := names[key]) is not None:
+            state_dict[name] = value

@@ -9,7 +9,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .formats import COMPILED, describe, strip_wrapping, translate
+from .families import family
+from .formats import COMPILED, Format, describe, strip_wrapping, translate
 
 #: Modules that have a part in training alone: a model without them takes a checkpoint that has them.
 TRAINING_ONLY = ('auxiliary_heads.', 'scene_head.')
@@ -17,16 +18,21 @@ TRAINING_ONLY = ('auxiliary_heads.', 'scene_head.')
 LISTED = 5
 
 
-def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> None:
-    """Take wrappers' names off the keys, and rename those of ``segment_anything`` to ours, in place."""
+def rename_official_keys(state_dict: dict[str, Tensor], prefix: str = '') -> Format | None:
+    """Take wrappers' names off the keys, and rename those of other implementations to ours, in place.
+
+    Returns:
+        The format that the keys had, None where it is unknown.
+    """
     strip_wrapping(state_dict, prefix)
-    translate(state_dict, prefix)
+    source = translate(state_dict, prefix)
     theirs, ours = f'{prefix}image_encoder.', f'{prefix}backbone.'
     for key in list(state_dict):  # parts of a SAM, or a SAM with additions
         if key in (f'{prefix}pixel_mean', f'{prefix}pixel_std'):
             del state_dict[key]
         elif key.startswith(theirs):
             state_dict[ours + key.removeprefix(theirs)] = state_dict.pop(key)
+    return source
 
 
 def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '') -> None:
@@ -70,11 +76,19 @@ def added_keys(model: nn.Module) -> dict[str, set[str]]:
     return added
 
 
-def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> tuple[str, ...]:
+def check_state(
+    model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '', source: Format | None = None
+) -> tuple[str, ...]:
     """Check that a state dict (with our key names) fits the model.
 
     Modules that SAM does not have may be missing as a whole, never in part. They are left at their initial values: fine
     where a training starts, and an error where a model is used (see :func:`untrained_parts`).
+
+    Args:
+        model: The model.
+        state_dict: With our key names.
+        prefix: Of the model's keys in it.
+        source: The format that the file had, for the error.
 
     Returns:
         The names of the modules that are missing.
@@ -106,7 +120,10 @@ def check_state(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     lines += _listing('of another shape (another architecture?)', shapes)
     lines += _listing('missing from the checkpoint', sorted(missing))
     lines += _listing('unknown to the model', unknown)
-    known = describe([key.removeprefix(prefix) for key in given])
+    came, expected = family(given, prefix), family(wanted, prefix)
+    if came and expected and came != expected:
+        lines.append(f'The file is {came}; the model is {expected}.')
+    known = describe([key.removeprefix(prefix) for key in given] if source is None else source)
     if known or not set(given) & set(wanted):
         lines.append(known or 'No key fits: this is not a checkpoint of a SAM, nor one of this project.')
     raise ValueError('\n'.join(lines))
@@ -133,10 +150,18 @@ def untrained_parts(model: nn.Module, missing: Sequence[str]) -> str:
         if creating
         else 'they start as identities, so the masks would be those of the plain SAM'
     )
+    random = [name for name in needed if _untrained_effect(model, name)]
+    if random:
+        effect = f'{_named(random)} {_untrained_effect(model, random[0])}'
     return (
         f'the checkpoint has no weights for {_named(needed)}, which this config adds to SAM and which training brings: '
         f'{effect}'
     )
+
+
+def _untrained_effect(model: nn.Module, name: str) -> str:
+    """Return what the decoder around a part that it adds to SAM says of an untrained one; '' where it says nothing."""
+    return getattr(model.get_submodule(name.rpartition('.')[0]), 'untrained_effect', '')
 
 
 def forgive_missing(model: nn.Module, keys: Any) -> None:

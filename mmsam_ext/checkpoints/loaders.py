@@ -20,6 +20,7 @@ from mmsam_ext.nearest import did_you_mean
 from .contents import ZIP_START, check_headers, checked_content, existing_file, file_kind
 from .errors import EXPECTED, CheckpointError, shown
 from .formats import dataset_meta
+from .hugging_face import HUB, hub_folder, weight_files
 
 ASSETS = Path(__file__).resolve().parents[1] / 'assets'
 PACKAGED = 'mmsam_ext://'
@@ -32,8 +33,10 @@ __all__ = ['ASSETS', 'EXPECTED', 'PACKAGED', 'CheckpointError', 'asset_path', 'l
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a file that ``torch.save`` wrote, with ``weights_only=True``, after a check of its headers.
 
+    A folder is loaded as one that Hugging Face's ``save_pretrained`` wrote.
+
     Args:
-        filename: Path of the file; ``~`` is expanded.
+        filename: Path of the file or folder; ``~`` is expanded.
         map_location: As for :func:`torch.load`.
 
     Returns:
@@ -44,6 +47,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         CheckpointError: it is truncated, not a checkpoint, holds something that would run code, or would take far more
             memory than its size.
     """
+    if osp.isdir(folder := osp.expanduser(str(filename))):
+        return load_folder(folder, map_location)
     path = existing_file(filename)
     try:
         check_headers(path)
@@ -87,6 +92,30 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
     if not state_dict:
         raise CheckpointError(f'{shown(path)}: no weights in it; {EXPECTED}')
     return dict(state_dict=state_dict, meta={**dataset_meta(state_dict), **meta})
+
+
+def load_folder(folder: str, map_location: Any = None) -> dict[str, Any]:
+    """Load all weights in a folder that Hugging Face's ``save_pretrained`` wrote.
+
+    Args:
+        folder: The folder.
+        map_location: As for :func:`load_from_safetensors`.
+
+    Returns:
+        dict with ``state_dict`` and ``meta``.
+
+    Raises:
+        CheckpointError: As :func:`weight_files`, or a file is truncated.
+    """
+    parts = [load_from_safetensors(path, map_location) for path in weight_files(folder)]
+    state_dict = {key: value for part in parts for key, value in part['state_dict'].items()}
+    return dict(state_dict=state_dict, meta={**dataset_meta(state_dict), **parts[0]['meta']})
+
+
+@CheckpointLoader.register_scheme(prefixes=HUB)
+def load_from_hugging_face(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load ``hf://owner/name``; arguments and errors are those of :func:`hub_folder` and :func:`load_folder`."""
+    return load_folder(hub_folder(filename), map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=PACKAGED)

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from .formats import describe, strip_wrapping
-from .keys import adapt_state, check_state
+from .keys import adapt_state, check_state, rename_official_keys
 
 
 class PartOfSAM:
@@ -28,6 +28,8 @@ class PartOfSAM:
 
     #: What the keys of this part begin with in a checkpoint of the whole model.
     PREFIXES: tuple[str, ...]
+    #: Keys of this part that stand at the top level of a checkpoint of the whole model, too.
+    TOP_LEVEL: tuple[str, ...] = ()
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Move the keys of this part to `prefix`, unless they are there already.
@@ -35,7 +37,7 @@ class PartOfSAM:
         Raises:
             ValueError: The part is loaded by itself, and the checkpoint has none of its weights, or not all of them.
         """
-        own = [prefix + key for key in self.state_dict()]
+        own = [prefix + key for key in self.state_dict() if key not in self.TOP_LEVEL]
         if own and not any(key in state_dict for key in own):
             self._take_part(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -43,9 +45,10 @@ class PartOfSAM:
     def _take_part(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         if not prefix:
             strip_wrapping(state_dict)
-        if not prefix and any(key in state_dict for key in self.state_dict()):
+        if not prefix and any(key in state_dict for key in self.state_dict() if key not in self.TOP_LEVEL):
             return
-        known = describe(list(state_dict))
+        source = rename_official_keys(state_dict) if not prefix else None
+        known = describe(list(state_dict) if source is None else source)
         found = next((part for part in self.PREFIXES if any(key.startswith(part) for key in state_dict)), None)
         if found is None:
             if prefix:  # mmengine passes only keys with this prefix, so that those of a whole SAM cannot be seen here
@@ -66,5 +69,5 @@ class PartOfSAM:
         if not prefix:
             state_dict.clear()  # the other parts of SAM
         adapt_state(self, part)
-        check_state(self, part)
+        check_state(self, part, source=source)
         state_dict.update({prefix + key: value for key, value in part.items()})

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
+from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
+from mmsam_ext.checkpoints import CheckpointError
+from mmsam_ext.checkpoints.families import family
 from mmsam_ext.checkpoints.formats import is_plain_sam, recognise
 from mmsam_ext.checkpoints.spt_official import convert
-from tests.models.small import config, segmentor, stock_sam
+from tests.models.families.golden import golden
+from tests.models.small import ARCH, CHANNELS, DECODER, config, segmentor, stock_sam
 from tests.naming import raises_naming
 
 
@@ -107,8 +113,100 @@ def test_converter_rejects_a_base_that_is_not_plain_sam(foreign) -> None:
 
 
 def test_shapes_of_another_size_are_still_said(tmp_path) -> None:
-    from tests.models.small import ARCH
-
     other = MODELS.build(config(backbone=dict(type='SAMImageEncoder', arch=dict(ARCH, embed_dim=96))))
     with raises_naming(ValueError, 'backbone.pos_embed', 'a model of this project'):
         load(segmentor(), other.state_dict(), tmp_path)
+
+
+def test_a_folder_of_hugging_face(tmp_path) -> None:
+    """In one file, in several with an index, and with a file missing."""
+    weights, _ = golden('sam_hf')
+    whole, sharded = tmp_path / 'whole', tmp_path / 'sharded'
+    names = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors']
+    for folder in (whole, sharded):
+        folder.mkdir()
+    save_file(weights, whole / 'model.safetensors')
+    parts = [dict(list(weights.items())[:50]), dict(list(weights.items())[50:])]
+    for name, part in zip(names, parts, strict=True):
+        save_file(part, sharded / name)
+    index = dict(weight_map={key: name for name, part in zip(names, parts, strict=True) for key in part})
+    (sharded / 'model.safetensors.index.json').write_text(json.dumps(index))
+    models = []
+    for path in (whole, sharded, whole / 'model.safetensors'):
+        models.append(segmentor(seed=5))
+        load_checkpoint(models[-1], str(path), map_location='cpu')
+    expected = weights['vision_encoder.pos_embed']
+    assert all(torch.equal(model.backbone.pos_embed, expected) for model in models)
+    assert models[0].unloaded_parts == ()
+    (sharded / names[1]).unlink()
+    with raises_naming(CheckpointError, str(sharded), names[1]):
+        load_checkpoint(models[0], str(sharded))
+    (whole / 'model.safetensors').unlink()
+    with raises_naming(CheckpointError, str(whole), 'model.safetensors'):
+        load_checkpoint(models[0], str(whole))
+    (sharded / 'model.safetensors.index.json').write_text('{"weight_map": {"a": "../outside.safetensors"}}')
+    with raises_naming(CheckpointError, 'weight_map', '../outside.safetensors'):
+        load_checkpoint(models[0], str(sharded))
+
+
+def test_a_name_of_the_hub(monkeypatch, tmp_path) -> None:
+    """Its files come from huggingface_hub's cache; a wrong name and a failed download are named."""
+    weights, _ = golden('sam_hf')
+    save_file(weights, tmp_path / 'model.safetensors')
+    hub = pytest.importorskip('huggingface_hub')
+    monkeypatch.setattr(hub, 'snapshot_download', lambda name, **options: str(tmp_path))
+    model = segmentor(seed=5)
+    load_checkpoint(model, 'hf://someone/sam', map_location='cpu')
+    assert torch.equal(model.backbone.pos_embed, weights['vision_encoder.pos_embed'])
+    with raises_naming(CheckpointError, 'hf://sam', 'hf://owner/name'):
+        load_checkpoint(model, 'hf://sam')
+
+    def fail(name, **options):
+        raise OSError('no network')
+
+    monkeypatch.setattr(hub, 'snapshot_download', fail)
+    with raises_naming(CheckpointError, 'hf://someone/sam', 'no network'):
+        load_checkpoint(model, 'hf://someone/sam')
+
+
+def test_another_family_is_named_both_ways() -> None:
+    """The file and the model by their families; also half-converted, and another size."""
+    sam2_file = dict(golden('sam2_hf')[0])
+    with raises_naming(ValueError, 'SAM 2 (16 channels, 7 blocks)', 'SAM (48 channels)', '--model sam2.1_hiera_l'):
+        segmentor().load_state_dict(dict(sam2_file))
+    wider = MODELS.build(config(backbone=dict(type='SAMImageEncoder', arch=dict(ARCH, embed_dim=96))))
+    with raises_naming(ValueError, 'SAM (96 channels)', 'SAM (48 channels)'):
+        segmentor().load_state_dict(wider.state_dict())
+    with raises_naming(ValueError, 'HQ-SAM (48 channels)', 'SAM (48 channels)'):
+        segmentor().load_state_dict(dict(golden('hq_sam')[0]))
+    half = {key.replace('vision_encoder.', 'image_encoder.'): value for key, value in golden('sam_hf')[0].items()}
+    with raises_naming(ValueError, 'SAM of Hugging Face transformers', 'backbone.blocks.0.attn.proj.bias'):
+        segmentor().load_state_dict(half)
+
+
+@pytest.mark.parametrize(
+    ('width', 'blocks', 'name'), [(96, 12, 'Hiera-T'), (96, 16, 'Hiera-S'), (112, 24, 'Hiera-B+'), (144, 48, 'Hiera-L')]
+)
+def test_sizes_of_sam2(width, blocks, name) -> None:
+    keys = {f'backbone.trunk.blocks.{index}.norm1.weight': torch.zeros(1) for index in range(blocks)}
+    keys['backbone.trunk.pos_embed_window'] = torch.zeros(1, width, 8, 8)
+    assert family({**keys, 'mask_decoder.obj_score_token.weight': torch.zeros(1)}) == f'SAM 2 {name}'
+    mixed = family({**keys, 'mask_decoder.mask_tokens.weight': torch.zeros(1)})
+    assert mixed == f'SAM 2 {name} with the mask decoder of SAM'
+
+
+def test_the_decoder_of_hq_sam_alone(tmp_path) -> None:
+    """As its training writes it, on the SAM that the config names."""
+    weights = golden('hq_sam')[0]
+    torch.save({k: v for k, v in weights.items() if 'hf_' not in k and 'compress' not in k}, tmp_path / 'sam.pth')
+    alone = {k.removeprefix('mask_decoder.'): v for k, v in weights.items() if k.startswith('mask_decoder.')}
+    backbone = dict(type='SAMImageEncoder', arch=ARCH, out_indices=(1,))
+    decoder = dict(type='HQMaskDecoder', early_dim=48, transformer_dim=CHANNELS, **DECODER)
+    settings = config(backbone=backbone, mask_decoder=decoder)
+    with raises_naming(ValueError, 'HQ-SAM', 'model.init_cfg.checkpoint'):
+        MODELS.build(settings).load_state_dict(dict(alone))
+    settings['init_cfg'] = dict(type='Pretrained', checkpoint=str(tmp_path / 'sam.pth'))
+    model = MODELS.build(settings)
+    model.load_state_dict(dict(alone), strict=True)
+    assert torch.equal(model.backbone.pos_embed, weights['image_encoder.pos_embed'])
+    assert torch.equal(model.mask_decoder.hf_token.weight, weights['mask_decoder.hf_token.weight'])
