@@ -26,6 +26,15 @@ CHANNELS = 32
 ARCH = dict(
     img_size=SIZE, embed_dim=32, depth=2, num_heads=2, window_size=4, out_chans=CHANNELS, global_attn_indexes=(1,)
 )
+OTHER_ARCHS = dict(
+    SAM2ImageEncoder=dict(
+        embed_dim=8, num_heads=1, stages=(1, 1, 2, 1), window_spec=(8, 4, 4, 2), global_att_blocks=(3,),
+        global_pos_size=(2, 2),
+    ),
+    TinyViTImageEncoder=dict(
+        embed_dims=(8, 16, 16, 16), depths=(1, 1, 1, 1), num_heads=(2, 2, 2, 2), window_sizes=(7, 7, 14, 7)
+    ),
+)  # fmt: skip
 #: Settings of components, wherever they stand.
 SMALLER = dict(embed_dim=CHANNELS, transformer_dim=CHANNELS)
 SAMPLES = 4
@@ -79,10 +88,18 @@ def _shrink_model(model: dict) -> None:
         model['test_cfg'].update(crop_size=(SIZE, SIZE), stride=(SIZE // 2, SIZE // 2))
     if model['data_preprocessor']['size'] is not None:
         model['data_preprocessor']['size'] = (SIZE, SIZE)
-    model['backbone'].update(arch=ARCH, conv_stem=model['backbone'].get('arch') == 'tiny')
+    backbone = model['backbone']
+    if backbone['type'] == 'SAMImageEncoder':
+        backbone.update(arch=ARCH, conv_stem=backbone.get('arch') == 'tiny')
+        if backbone.get('out_indices'):
+            backbone['out_indices'] = ARCH['global_attn_indexes']
+    else:
+        backbone.update(arch=OTHER_ARCHS[backbone['type']], out_channels=CHANNELS)
     for node in _dicts(model['mask_decoder']):
-        if node.get('type') == 'SAMMaskDecoder':
+        if node.get('type') in ('SAMMaskDecoder', 'SAM2MaskDecoder', 'HQMaskDecoder'):
             node.update(mlp_dim=64, transformer_dim=CHANNELS)
+            if 'early_dim' in node:
+                node['early_dim'] = ARCH['embed_dim']
         elif node.get('type') in (
             'VRAAdapter',
             'DeformableSamplingPlugin',

@@ -20,19 +20,24 @@ from mmsam_ext.config_settings import settle
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError
+from .model_names import NAMED_MODELS, named_config
 
 
 def load_config(model: str | Path | Config) -> Config:
     """Find and read a config.
 
     Args:
-        model: Name or path, as :func:`config_path` takes it, or a Config.
+        model: A short name of :data:`~mmsam_ext.apis.model_names.NAMED_MODELS` ('sam2.1_hiera_s'), a name or path, as
+            :func:`config_path` takes it, or a Config.
 
     Raises:
         InferenceError: there is no such config (the message suggests the nearest names), it has no `model`, or a
             setting that holds for all of it is wrong (:func:`~mmsam_ext.config_settings.settle`).
     """
-    config = copy.deepcopy(model) if isinstance(model, Config) else _read(config_path(model))
+    if isinstance(model, str) and model in NAMED_MODELS:
+        config = named_config(model)
+    else:
+        config = copy.deepcopy(model) if isinstance(model, Config) else _read(config_path(model))
     if not isinstance(config.get('model'), dict):
         raise InferenceError(
             f'{config.filename or "config"}: field `model` is {config.get("model")!r}, expected a dict'
@@ -74,7 +79,8 @@ def config_path(model: str | Path) -> Path:
     if os.path.isfile(path):
         return path
     what = f'there is no config file {name!r}' if path.suffix == '.py' else f'unknown model name {name!r}'
-    raise InferenceError(f'{what}; {suggestion(path.stem)}')
+    short = f' Short names of models: {", ".join(NAMED_MODELS)}.' if path.suffix != '.py' else ''
+    raise InferenceError(f'{what}; {suggestion(path.stem)}{short}')
 
 
 def load_model(

@@ -44,6 +44,9 @@ COMMANDS: dict[str, Command] = {
     'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
     'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
     'tiles-demo': Command('analysis/tiles_demo.py', 'Show what overlapping tiles gain on small defects.'),
+    'family-goldens': Command(
+        'analysis/family_goldens.py', 'Keep what public implementations of other SAMs predict, for the tests.'
+    ),
     'kill-and-resume': Command(
         'analysis/kill_and_resume.py', 'Kill and resume a training many times; compare the end.'
     ),

@@ -1,6 +1,7 @@
 """Segment an image, or a folder of images, by boxes and points.
 
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --box X1 Y1 X2 Y2 [--box ...] --out DIR
+    python -m mmsam_ext infer IMAGE_OR_DIR --model sam2.1_hiera_s --weights sam2.1_hiera_small.pt --box X1 Y1 X2 Y2
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --point X Y [--label 1] [--point X Y --label 0 ...] --out DIR
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --prompts FILE [--min-score S] --out DIR
     python -m mmsam_ext infer IMAGE_OR_DIR [MODEL] --text "scratch. dent." [--detector NAME_OR_DIR] --out DIR
@@ -31,6 +32,7 @@ from mmengine.logging import MMLogger
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.errors import reason
 from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.model_names import NAMED_MODELS
 from mmsam_ext.apis.outside_prompts import file_prompts, text_prompts
 from mmsam_ext.apis.prompt_formats import BOX_FORMATS, MASK_FORMATS
 from mmsam_ext.apis.prompt_sets import prompt_sets
@@ -50,7 +52,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', metavar='IMAGE_OR_DIR', help='image file or folder of images')
-    parser.add_argument('model', metavar='MODEL', nargs='?', default=DEFAULT_MODEL, help='config name or path')
+    parser.add_argument('model', metavar='MODEL', nargs='?', help='name or path of a config, or short '
+                        f'name of a model: {", ".join(NAMED_MODELS)}')  # fmt: skip
+    parser.add_argument('--model', dest='model_option', metavar='MODEL', help='the same, as an option')
     parser.add_argument('--box', nargs=4, type=float, action='append', metavar=('X1', 'Y1', 'X2', 'Y2'))
     parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
     parser.add_argument(
@@ -80,7 +84,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--multimask', action='store_true', help='predict three masks and keep the best')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.model_option is not None and args.model not in (None, args.model_option):
+        parser.error(f'MODEL is {args.model!r} and --model is {args.model_option!r}, expected one of them')
+    args.model = args.model_option or args.model or DEFAULT_MODEL
+    return args
 
 
 def prompts(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Models by a short name, without a config file: `sam_vit_b`, `sam_hq_vit_l`, `sam2.1_hiera_s`, `mobile_sam`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+
+from mmsam_ext.config_files import packaged_config
+
+#: Side of the network input in pixels.
+SIZE = 1024
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A published SAM.
+
+    Attributes:
+        base: The config of its parts, below ``configs/_base_/models``.
+        changes: Changes to it, by dotted key.
+        keep_ratio: Whether the longest side of an image is resized to the network input and the rest is padded, as for
+            the first SAM, or the image is stretched to it, as for SAM 2.
+        size: Side of the network input in pixels.
+        weights: The weights that come with this package, None for models whose file must be given.
+    """
+
+    base: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    keep_ratio: bool = True
+    size: int = SIZE
+    weights: str | None = None
+
+
+def _hq(arch: str, stage: int, width: int) -> NamedModel:
+    changes = {
+        'model.backbone.arch': arch,
+        'model.backbone.out_indices': (stage,),
+        'model.mask_decoder.early_dim': width,
+    }
+    return NamedModel('hq_sam_vitl', changes)
+
+
+def _hiera(arch: str) -> NamedModel:
+    return NamedModel('sam2_hiera_l', {'model.backbone.arch': arch}, keep_ratio=False)
+
+
+NAMED_MODELS: dict[str, NamedModel] = {
+    'sam_vit_b': NamedModel('sam_vitb'),
+    'sam_vit_l': NamedModel('sam_vitl'),
+    'sam_vit_h': NamedModel('sam_vith'),
+    'sam_hq_vit_b': _hq('base', 2, 768),
+    'sam_hq_vit_l': _hq('large', 5, 1024),
+    'sam_hq_vit_h': _hq('huge', 7, 1280),
+    'sam2.1_hiera_t': _hiera('tiny'),
+    'sam2.1_hiera_s': _hiera('small'),
+    'sam2.1_hiera_b+': _hiera('base_plus'),
+    'sam2.1_hiera_l': _hiera('large'),
+    'mobile_sam': NamedModel('mobile_sam'),
+    'sam_tiny': NamedModel('sam_tiny', keep_ratio=False, size=256, weights='mmsam_ext://sam_tiny'),
+}
+
+
+def named_config(name: str) -> Config:
+    """Return the config of a model of :data:`NAMED_MODELS`: its parts and the pipeline for images of any size."""
+    model = NAMED_MODELS[name]
+    config = Config.fromfile(str(packaged_config(f'_base_/models/{model.base}.py')))
+    config.merge_from_dict(dict(model.changes))
+    if model.weights is not None:
+        config.merge_from_dict(dict(model=dict(init_cfg=dict(type='Pretrained', checkpoint=model.weights))))
+    resize = dict(type='Resize', scale=(model.size, model.size), keep_ratio=model.keep_ratio, backend='pillow')
+    config.merge_from_dict(
+        dict(
+            default_scope='mmseg',
+            custom_imports=dict(imports=['mmsam_ext']),
+            test_pipeline=[dict(type='LoadImageFromFile'), resize, dict(type='PackPromptInputs')],
+        )
+    )
+    return config
