@@ -30,6 +30,7 @@ from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
 from .score_origin import score_origin
 from .segmented import Segmented, nothing_segmented, segment_each
+from .tiled_image import TiledImage, encode_image
 
 
 class _Item(NamedTuple):
@@ -84,7 +85,7 @@ class PromptSegInferencer:
         self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
         self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
         self.visualizer = PromptVisualizer()
-        self.encoded: EncodedImage | None = None
+        self.encoded: EncodedImage | TiledImage | None = None
 
     def __call__(
         self,
@@ -293,7 +294,7 @@ class PromptSegInferencer:
         if len(sources) != 1:
             raise InferenceError(f'set_image: {len(sources)} images, expected one')
         packed = self.pipeline.pack(self.pipeline.load(sources[0]), Prompts.empty())
-        self.encoded = EncodedImage.encode(self.model, packed, sources[0].name)
+        self.encoded = encode_image(self.model, packed, sources[0].name)
 
     def reset_image(self) -> None:
         """Forget the image of :meth:`set_image`."""

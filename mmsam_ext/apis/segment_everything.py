@@ -17,11 +17,13 @@ from segment_anything.utils.amg import (
     mask_to_rle_pytorch,
     uncrop_masks,
 )
+from torchvision.ops import batched_nms
 
 from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.models.segmentors.mask_selection import AMBIGUOUS
 from mmsam_ext.models.segmentors.original_size import to_original
 from mmsam_ext.structures import PromptBatch, Prompts
+from mmsam_ext.structures.tiles import ALIGNMENT, TileGrid
 
 from .encoded_image import EncodedImage
 from .errors import InferenceError
@@ -44,6 +46,11 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         everything = SegmentEverything(PromptSegInferencer('sam_tiny_synthetic'), points_per_side=16)
         for record in everything('part.png'):
             print(record['bbox'], record['predicted_iou'], record['segmentation'].sum())
+
+    A model that works on tiles (``test_cfg.mode='slide'``) segments everything in each tile at full resolution, with
+    the grid of points in each. Objects that reach the border of a tile inside the image are found in its neighbour if
+    the overlap holds them; larger ones are not found. Set ``everything.output_mode = 'uncompressed_rle'`` for large
+    images, so that memory does not grow with masks times pixels.
 
     Args:
         inferencer: Model and pipeline.
@@ -120,6 +127,23 @@ class SegmentEverything(SamAutomaticMaskGenerator):
             raise InferenceError(f'SegmentEverything: {len(sources)} images, expected one')
         return self.generate(self.inferencer.pipeline.load(sources[0])['img'])
 
+    def _generate_masks(self, image: np.ndarray) -> MaskData:
+        """Segment each tile of a model that works on tiles, and drop duplicates; otherwise as the base class."""
+        settings = self.inferencer.model.slide_settings
+        if settings is None:
+            return super()._generate_masks(image)
+        height, width = image.shape[:2]
+        padded = [-(-side // ALIGNMENT) * ALIGNMENT for side in (height, width)]
+        tiles = TileGrid(padded, settings.crop_size, settings.stride).tiles
+        data = MaskData()
+        for tile in tiles:
+            box = [tile.left, tile.top, min(tile.left + tile.width, width), min(tile.top + tile.height, height)]
+            data.cat(self._process_crop(image, box, 0, (height, width)))
+        boxes = data['boxes']
+        data.filter(batched_nms(boxes.float(), data['iou_preds'], torch.zeros_like(boxes[:, 0]), self.crop_nms_thresh))
+        data.to_numpy()
+        return data
+
     def _process_crop(self, image: np.ndarray, crop_box: list[int], crop_layer_idx: int, orig_size: tuple) -> MaskData:
         data = super()._process_crop(image, crop_box, crop_layer_idx, orig_size)
         data['crop_boxes'] = data['crop_boxes'].reshape(-1, 4)  # where nothing was found, it has one dimension
@@ -138,8 +162,9 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         data['boxes'] = batched_mask_to_box(data['masks'])
         height, width = orig_size
         data.filter(~is_box_near_crop_edge(data['boxes'], crop_box, [0, 0, width, height]))
-        data['masks'] = uncrop_masks(data['masks'], crop_box, height, width)
-        data['rles'] = mask_to_rle_pytorch(data['masks'])
+        # One mask at a time at the size of the image, which may be that of many crops.
+        whole = (uncrop_masks(mask[None], crop_box, height, width) for mask in data['masks'])
+        data['rles'] = [mask_to_rle_pytorch(mask)[0] for mask in whole]
         del data['masks']
         return data
 

@@ -11,17 +11,15 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.structures import PromptBatch, PromptKind
-from mmsam_ext.structures.samples import write_prediction
+from mmsam_ext.structures.samples import OUTSIDE, write_prediction
 from mmsam_ext.structures.tiles import ALIGNMENT, Tile, TileGrid, crop_prompts, extents, join_tiles, prompts_of_image
 
-from .mask_selection import select_masks
+from .mask_selection import empty_absent, select_masks
 from .original_size import to_original
+from .tile_cache import TileCache
 
 if TYPE_CHECKING:
     from .promptable_segmentor import PromptableSegmentor
-
-#: Logit of pixels in tiles that a prompt does not reach: background with a probability of 1 - 2e-9.
-OUTSIDE = -20.0
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,19 @@ class SlideSettings:
             as a mask prompt in each tile, and prompts without points and box (prompt-free methods) find what is
             visible at either scale. Without it, such prompts are answered tile by tile.
         tiles_per_batch: Tiles that are encoded in one call.
+        cache_mb: Megabytes of features of tiles that an image keeps that is encoded once and prompted several times.
     """
 
     crop_size: tuple[int, int]
     stride: tuple[int, int]
     overview: bool = True
     tiles_per_batch: int = 1
+    cache_mb: int = 1024
 
     def __post_init__(self) -> None:
-        if self.tiles_per_batch < 1:
-            raise ValueError(f'test_cfg.tiles_per_batch is {self.tiles_per_batch}, expected 1 or more')
+        for name in ('tiles_per_batch', 'cache_mb'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'test_cfg.{name} is {getattr(self, name)}, expected 1 or more')
         TileGrid(self.crop_size, self.crop_size, self.stride)  # checks both
 
     @classmethod
@@ -66,7 +67,7 @@ class SlideSettings:
             raise ValueError(
                 f"test_cfg.mode is 'slide', which needs test_cfg.{missing[0]} as (height, width) in pixels"
             )
-        names = ('crop_size', 'stride', 'overview', 'tiles_per_batch')
+        names = ('crop_size', 'stride', 'overview', 'tiles_per_batch', 'cache_mb')
         values = {name: test_cfg[name] for name in names if name in test_cfg}
         values.update({name: tuple(values[name]) for name in ('crop_size', 'stride')})
         return cls(**values)
@@ -83,12 +84,14 @@ class TiledMasks:
         pieces: For each prompt its tiles and their logits, (h / 4, w / 4) each.
         overview: For each prompt the logits of the whole image, at low resolution, or None.
         iou: (P,) estimated IoU: the mean over a prompt's tiles, weighted by the predicted area.
+        presence: (P,) logits of the presence head, the highest of a prompt's tiles; None without one.
     """
 
     grid: TileGrid
     pieces: list[list[tuple[Tile, Tensor]]]
     overview: list[Tensor | None]
     iou: Tensor
+    presence: Tensor | None = None
 
     def logits(self, prompt: int) -> Tensor:
         """Return the (H, W) logits of one prompt, tiles blended by :meth:`TileGrid.weights`."""
@@ -133,6 +136,9 @@ def predict_tiles(
             [to_original(tiled.logits(row)[None], batch.input_size, sample.metainfo) for row in range(len(prompts))]
         )
         fields = {name: getattr(prompts, name) for name in ('target_ids', 'draw_ids', 'mode_ids', 'class_ids')}
+        if tiled.presence is not None:
+            masks = empty_absent(masks, tiled.presence, model.test_cfg.get('presence_threshold'))
+            fields['presence'] = tiled.presence
         write_prediction(sample, masks, tiled.iou, model.num_classes, **fields)
     return samples
 
@@ -143,6 +149,7 @@ def slide(
     batch: PromptBatch,
     settings: SlideSettings,
     multimask: bool | str = False,
+    cache: TileCache | None = None,
 ) -> TiledMasks:
     """Predict the masks of all prompts of one image on tiles. A tile without prompts is not encoded.
 
@@ -152,32 +159,48 @@ def slide(
         batch: P prompts, in pixels of the image.
         settings: Of the tiles.
         multimask: Which mask each tile selects, as in `test_cfg`; not 'oracle'.
+        cache: Keeps the features of the tiles for further calls with this image; None encodes them anew.
 
     Returns:
         The masks, to be put together prompt by prompt.
+
+    Raises:
+        ValueError: A prompt lies outside the image, or mask prompts have another size than a quarter of the image's.
     """
     grid = TileGrid(image.shape[-2:], settings.crop_size, settings.stride)
     count = len(batch)
     pieces: list[list[tuple[Tile, Tensor]]] = [[] for _ in range(count)]
     overview: list[Tensor | None] = [None] * count
     assigned = grid.assign(batch)  # (T, P)
+    _check_prompts(batch, grid, assigned)
     empty = ~(batch.uses(PromptKind.POINTS) | batch.uses(PromptKind.BOX))
     large = _larger_than(batch, settings.crop_size)
     if settings.overview and len(grid) > 1 and bool((large | empty).any()):
         rows = (large | empty).nonzero()[:, 0]
-        logits = _look_at_whole(model, image, batch.select(rows, (len(rows),)), settings, multimask)
+        logits = _look_at_whole(model, image, batch.select(rows, (len(rows),)), settings, multimask, cache)
         for row, mask in zip(rows.tolist(), logits, strict=True):
             overview[row] = mask
         batch, reached = _with_overview(batch, grid, large, overview)
         assigned &= reached
     scores = torch.zeros(count, device=image.device)
     areas = torch.zeros(count, device=image.device)
+    presence: Tensor | None = None
+    refiner = getattr(model, 'mask_refiner', None)
     jobs = [(tile, rows.nonzero()[:, 0]) for tile, rows in zip(grid.tiles, assigned, strict=True) if rows.any()]
-    for start in range(0, len(jobs), settings.tiles_per_batch):
-        part = jobs[start : start + settings.tiles_per_batch]
+    step = settings.tiles_per_batch if cache is None else 1
+    for start in range(0, len(jobs), step):
+        part = jobs[start : start + step]
         crops = torch.cat([image[..., tile.rows, tile.columns] for tile, _ in part])
+        features = model.extract_feat(crops) if cache is None else cache.features(model, part[0][0], crops)
         prompts = join_tiles([crop_prompts(batch, tile, rows) for tile, rows in part])
-        logits, iou = select_masks(model.decode(model.extract_feat(crops), prompts), prompts, multimask)
+        prediction = model.decode(features, prompts)
+        logits, iou = select_masks(prediction, prompts, multimask)
+        if refiner is not None:
+            logits = refiner(features, prompts.image_index, logits, prompts.input_size)
+        if prediction.presence is not None:
+            presence = torch.full_like(scores, OUTSIDE) if presence is None else presence
+            for (_, rows), values in zip(part, prompts.split(prediction.presence), strict=True):
+                presence[rows] = presence[rows].maximum(values)
         for (tile, rows), masks, values in zip(part, prompts.split(logits), prompts.split(iou), strict=True):
             area = (masks > 0).flatten(1).sum(1).float() + 1e-3
             scores[rows] += area * values
@@ -187,11 +210,34 @@ def slide(
     for row in range(count):
         if not bool(empty[row]) and pieces[row]:  # the tiles saw the overview as their mask prompt
             overview[row] = None
-    return TiledMasks(grid, pieces, overview, scores / areas.clamp_min(1e-3))
+    return TiledMasks(grid, pieces, overview, scores / areas.clamp_min(1e-3), presence)
+
+
+def _check_prompts(batch: PromptBatch, grid: TileGrid, assigned: Tensor) -> None:
+    """Check that every prompt has a tile, and the size of mask prompts."""
+    height, width = grid.size
+    missed = ~assigned.any(0)
+    if missed.any():
+        row = int(missed.nonzero()[0, 0])
+        raise ValueError(
+            f'{batch.names[0]}: prompt {row} touches no tile of the image of {width} x {height} (width x height) '
+            f'pixels, expected points or a box within it: points {batch.points[row].tolist()}, '
+            f'box {batch.boxes[row].tolist()}'
+        )
+    if batch.masks.numel() and batch.masks.shape[-2:] != (height // 4, width // 4):
+        raise ValueError(
+            f'{batch.names[0]}: field `masks` has shape {tuple(batch.masks.shape)}, expected ({len(batch)}, 1, '
+            f'{height // 4}, {width // 4}), a quarter of the size of the whole image, of which tiles are cut'
+        )
 
 
 def _look_at_whole(
-    model: PromptableSegmentor, image: Tensor, batch: PromptBatch, settings: SlideSettings, multimask: bool | str
+    model: PromptableSegmentor,
+    image: Tensor,
+    batch: PromptBatch,
+    settings: SlideSettings,
+    multimask: bool | str,
+    cache: TileCache | None,
 ) -> Tensor:
     """Return (P, h, w) low-resolution logits of the whole image, shrunk to the size of a tile; batch: P prompts."""
     height, width = image.shape[-2:]
@@ -205,7 +251,8 @@ def _look_at_whole(
         batch, points=batch.points * factors, boxes=batch.boxes * factors.repeat(2), masks=masks, input_size=size
     )
     shrunk = F.interpolate(image, size, mode='bilinear', antialias=True, align_corners=False)
-    return select_masks(model.decode(model.extract_feat(shrunk), small), small, multimask)[0]
+    features = model.extract_feat(shrunk) if cache is None else cache.features(model, 'whole', shrunk)
+    return select_masks(model.decode(features, small), small, multimask)[0]
 
 
 def _with_overview(

@@ -1,0 +1,99 @@
+"""An image for a model that works on tiles, to be prompted many times."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+
+from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.models.segmentors.mask_selection import empty_absent
+from mmsam_ext.models.segmentors.sliding import slide
+from mmsam_ext.models.segmentors.tile_cache import TileCache
+from mmsam_ext.structures import PromptBatch
+from mmsam_ext.structures.prompts import rescale
+
+from .encoded_image import EncodedImage
+from .errors import InferenceError, name_error
+from .full_size import LowResMasks
+from .prompt_formats import fit_masks
+from .prompt_sets import PromptSet
+
+
+class TiledImage(NamedTuple):
+    """Hold one image, and the features of those of its tiles that were needed so far.
+
+    Attributes:
+        name: Name of the image in error messages.
+        image: (1, 3, H, W), normalised and padded.
+        cache: Features of tiles.
+        meta: Metainfo of the image's sample; `ori_shape` and `img_shape` are (height, width) before and after the
+            pipeline.
+    """
+
+    name: str
+    image: Tensor
+    cache: TileCache
+    meta: dict[str, Any]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the padded network input."""
+        return int(self.image.shape[-2]), int(self.image.shape[-1])
+
+    @torch.no_grad()
+    def decode(
+        self, model: PromptableSegmentor, given: PromptSet, multimask: bool | str | None = None
+    ) -> tuple[LowResMasks, Tensor]:
+        """Decode prompts; a tile is encoded when a prompt touches it first.
+
+        Args:
+            model: The model.
+            given: P prompts in pixels of the original image.
+            multimask: As for :meth:`PromptableSegmentor.predict`.
+
+        Returns:
+            The masks at the size of the network input, logits (P, H, W), and estimated IoU (P,).
+
+        Raises:
+            InferenceError: As :meth:`EncodedImage.decode`, or the features of one tile exceed ``test_cfg.cache_mb``.
+        """
+        model.check_trained()
+        old, new = self.meta['ori_shape'][:2], self.meta['img_shape'][:2]
+        prompts = rescale(given.prompts(old[1], old[0], self.name), old, new, self.name)
+        if prompts.masks.numel():
+            size = (self.input_size[0] // 4, self.input_size[1] // 4)
+            prompts = prompts.with_masks(fit_masks(prompts.masks, size, self.input_size, self.meta))
+        batch = PromptBatch.from_prompts([prompts.to(self.image.device)], self.input_size, [self.name])
+        choice = model.test_cfg.get('multimask', False) if multimask is None else multimask
+        try:
+            tiled = slide(model, self.image, batch, model.slide_settings, choice, self.cache)
+        except ValueError as error:
+            raise InferenceError(name_error(error, self.name)) from error
+        masks = [tiled.logits(row) for row in range(len(batch))]
+        logits = torch.stack(masks) if masks else self.image.new_zeros(0, *self.input_size)
+        if tiled.presence is not None:
+            logits = empty_absent(logits, tiled.presence, model.test_cfg.get('presence_threshold'))
+        return LowResMasks(logits, self.input_size, self.meta), tiled.iou
+
+    def as_prompts(self, logits: Tensor) -> Tensor:
+        """Bring predicted logits (P, H, W) to the size of mask prompts, (P, H / 4, W / 4)."""
+        return F.interpolate(logits[:, None], scale_factor=0.25, mode='area')[:, 0]
+
+
+@torch.no_grad()
+def encode_image(model: PromptableSegmentor, packed: dict[str, Any], name: str) -> EncodedImage | TiledImage:
+    """Preprocess a packed image, and encode it unless the model works on tiles, which are encoded when needed.
+
+    Args:
+        model: The model.
+        packed: `inputs` (3, h, w) uint8 and `data_samples`.
+        name: Name of the image in error messages.
+    """
+    if model.slide_settings is None:
+        return EncodedImage.encode(model, packed, name)
+    data = model.data_preprocessor(pseudo_collate([packed]), False)
+    return TiledImage(name, data['inputs'], TileCache(model.slide_settings.cache_mb), data['data_samples'][0].metainfo)
