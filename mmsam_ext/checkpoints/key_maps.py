@@ -27,6 +27,17 @@ SAM2 = {
     r'^(mask_decoder\.transformer\.layers\.\d\.mlp)\.layers\.1\.': r'\1.lin2.',
 }
 
+#: Meta's names of SAM 2 from those of a SAM (``image_encoder.``, ``prompt_encoder.``, ``mask_decoder.``).
+TO_SAM2 = {
+    r'^image_encoder\.no_mem_embed$': 'no_mem_embed',
+    r'^(image_encoder\.neck\.convs\.\d)\.': r'\1.conv.',
+    r'^(image_encoder\.trunk\.blocks\.\d+\.mlp)\.fc1\.': r'\1.layers.0.',
+    r'^(image_encoder\.trunk\.blocks\.\d+\.mlp)\.fc2\.': r'\1.layers.1.',
+    r'^(mask_decoder\.transformer\.layers\.\d\.mlp)\.lin1\.': r'\1.layers.0.',
+    r'^(mask_decoder\.transformer\.layers\.\d\.mlp)\.lin2\.': r'\1.layers.1.',
+    r'^(prompt_encoder|mask_decoder)\.': r'sam_\1.',
+}
+
 #: Of the classifier that the encoder was, and buffers that are made anew.
 MOBILE_LEFT_OUT = (r'^image_encoder\.(norm_head|head)\.', r'\.(attention_bias_idxs|ab)$')
 MOBILE_SAM = {
@@ -39,6 +50,17 @@ MOBILE_SAM = {
     r'^image_encoder\.layers\.0\.downsample\.': 'backbone.trunk.stages.1.downsample.',
     r'^image_encoder\.layers\.': 'backbone.trunk.stages.',
     r'^(backbone\.trunk\..+)\.c\.': r'\1.conv.',
+}
+
+#: The authors' names of MobileSAM from those of a SAM.
+TO_MOBILE_SAM = {
+    r'^image_encoder\.trunk\.patch_embed\.conv1\.': 'image_encoder.patch_embed.seq.0.',
+    r'^image_encoder\.trunk\.patch_embed\.conv2\.': 'image_encoder.patch_embed.seq.2.',
+    r'^image_encoder\.trunk\.stages\.1\.downsample\.': 'image_encoder.layers.0.downsample.',
+    r'^image_encoder\.trunk\.stages\.2\.downsample\.': 'image_encoder.layers.1.downsample.',
+    r'^image_encoder\.trunk\.stages\.3\.downsample\.': 'image_encoder.layers.2.downsample.',
+    r'^image_encoder\.trunk\.stages\.': 'image_encoder.layers.',
+    r'^(image_encoder\.(?:patch_embed|layers)\..+)\.conv\.': r'\1.c.',
 }
 
 #: Parts that all models of Hugging Face have in common.

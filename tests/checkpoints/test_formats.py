@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from segment_anything import sam_model_registry
 from mmsam_ext.checkpoints import CheckpointError
 from mmsam_ext.checkpoints.families import family
 from mmsam_ext.checkpoints.formats import is_plain_sam, recognise
+from mmsam_ext.checkpoints.plain_sam import plain_sam
 from mmsam_ext.checkpoints.spt_official import convert
 from tests.models.families.golden import golden
+from tests.models.families.test_components import build
 from tests.models.small import ARCH, CHANNELS, DECODER, config, segmentor, stock_sam
 from tests.naming import raises_naming
 
@@ -210,3 +213,21 @@ def test_the_decoder_of_hq_sam_alone(tmp_path) -> None:
     model.load_state_dict(dict(alone), strict=True)
     assert torch.equal(model.backbone.pos_embed, weights['image_encoder.pos_embed'])
     assert torch.equal(model.mask_decoder.hf_token.weight, weights['mask_decoder.hf_token.weight'])
+
+
+@pytest.mark.parametrize('name', ['hq_sam', 'sam2', 'mobile_sam'])
+def test_written_back_under_the_names_of_the_authors(name) -> None:
+    """`export-plain-sam` gives a file that is recognised as theirs and loads again."""
+    model, again = build(name), build(name)
+    plain, left_out = plain_sam(model.state_dict())
+    assert (
+        not left_out and recognise(plain).name == {'hq_sam': 'HQ-SAM', 'sam2': 'SAM 2', 'mobile_sam': 'MobileSAM'}[name]
+    )
+    again.load_state_dict(dict(plain), strict=True)
+    assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())
+    if name == 'mobile_sam':
+        theirs = {
+            key for key in golden('mobile_sam')[0] if not key.startswith(('image_encoder.head', 'image_encoder.norm'))
+        }
+        ours = {key for key in plain if key.startswith('image_encoder.') and 'num_batches' not in key}
+        assert {re.sub(r'\d+', '0', key) for key in ours} == {re.sub(r'\d+', '0', key) for key in theirs}
