@@ -215,19 +215,16 @@ def test_the_decoder_of_hq_sam_alone(tmp_path) -> None:
     assert torch.equal(model.mask_decoder.hf_token.weight, weights['mask_decoder.hf_token.weight'])
 
 
-@pytest.mark.parametrize('name', ['hq_sam', 'sam2', 'mobile_sam'])
-def test_written_back_under_the_names_of_the_authors(name) -> None:
+@pytest.mark.parametrize(('name', 'known'), [('hq_sam', 'HQ-SAM'), ('sam2', 'SAM 2'), ('mobile_sam', 'MobileSAM')])
+def test_written_back_under_the_names_of_the_authors(name, known) -> None:
     """`export-plain-sam` gives a file that is recognised as theirs and loads again."""
     model, again = build(name), build(name)
     plain, left_out = plain_sam(model.state_dict())
-    assert (
-        not left_out and recognise(plain).name == {'hq_sam': 'HQ-SAM', 'sam2': 'SAM 2', 'mobile_sam': 'MobileSAM'}[name]
-    )
+    assert not left_out and recognise(plain).name == known
     again.load_state_dict(dict(plain), strict=True)
     assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())
     if name == 'mobile_sam':
-        theirs = {
-            key for key in golden('mobile_sam')[0] if not key.startswith(('image_encoder.head', 'image_encoder.norm'))
-        }
+        classifier = ('image_encoder.head', 'image_encoder.norm')
+        theirs = {key for key in golden('mobile_sam')[0] if not key.startswith(classifier)}
         ours = {key for key in plain if key.startswith('image_encoder.') and 'num_batches' not in key}
         assert {re.sub(r'\d+', '0', key) for key in ours} == {re.sub(r'\d+', '0', key) for key in theirs}

@@ -69,6 +69,7 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
         self.trunk.head = nn.Identity()  # that of a classifier
         self.embed_dim = settings['embed_dim']
         self.out_channels, self.with_cp = out_channels, with_cp
+        self.out_indices = (0, 1)  # the levels of the pyramid that are returned beside the embedding, always
         widths = [stage['num_chs'] for stage in self.trunk.feature_info]
         self.neck = _PyramidNeck(widths, out_channels)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, out_channels))
