@@ -54,6 +54,13 @@ NAMED_MODELS: dict[str, NamedModel] = {
     'sam_hq_vit_b': _hq('base', 2, 768),
     'sam_hq_vit_l': _hq('large', 5, 1024),
     'sam_hq_vit_h': _hq('huge', 7, 1280),
+    'sam_hq_vit_tiny': NamedModel(
+        'mobile_sam',
+        {
+            'model.backbone.out_indices': (2,),
+            'model.mask_decoder': dict(_delete_=True, type='HQMaskDecoder', early_dim=160),
+        },
+    ),
     'sam2.1_hiera_t': _hiera('tiny'),
     'sam2.1_hiera_s': _hiera('small'),
     'sam2.1_hiera_b+': _hiera('base_plus'),

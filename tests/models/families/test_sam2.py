@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from analysis.family_goldens import PROMPTS, image, named_weights
@@ -118,6 +120,16 @@ def test_self_draft_refines() -> None:
     got = predict(model, image(), 'box')
     assert torch.equal(got.drafts[0].logits, predict(loaded(), image(), 'box').logits)
     assert torch.isfinite(got.logits).all()
+
+
+def test_a_copy_uses_its_own_weights() -> None:
+    """The hooks of a deep copy (EMA makes one) point at the copy."""
+    model = loaded()
+    twin = copy.deepcopy(model)
+    before = predict(model, image(), 'box').logits
+    twin.mask_decoder.conv_s0.weight.data.zero_()
+    assert torch.equal(predict(model, image(), 'box').logits, before)
+    assert not torch.equal(predict(twin, image(), 'box').logits, before)
 
 
 def test_gradients_reach_every_part() -> None:
