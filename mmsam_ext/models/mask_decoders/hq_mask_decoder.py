@@ -81,11 +81,11 @@ class HQMaskDecoder(SAMMaskDecoder):
         """Add the high-quality mask to each of SAM's, or take it in their place; see :class:`SAMMaskDecoder`."""
         token = context.tokens_out[:, 1 + self.num_mask_tokens]  # (P, C), behind those of IoU and masks
         features = self.embedding_maskfeature(context.upscaled)  # (P, C/8, 4h, 4w)
-        features = features + self._image_features(context.features)[context.image_index]
+        features = add(features, self._image_features(context.features)[context.image_index])
         mask = token_mask(self.hf_mlp(token), features)
         if self.hq_only is True or (self.hq_only == 'training' and self.training):
             return mask.expand_as(logits), iou, None
-        return logits + mask, iou, None
+        return add(logits, mask), iou, None
 
     def adapt_state(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         """Check that a checkpoint has all parts of HQ-SAM, or none (a plain SAM); see :func:`check_parts`."""
@@ -136,6 +136,11 @@ def mask_features(dim: int) -> nn.Sequential:
 def token_mask(token: Tensor, features: Tensor) -> Tensor:
     """Return the mask (P, 1, H, W) of a token (P, C) on features (P, C, H, W)."""
     return torch.einsum('pc,pchw->phw', token, features)[:, None]
+
+
+def add(values: Tensor, others: Tensor) -> Tensor:
+    """Return a sum; without gradients it replaces `values`, to save memory."""
+    return values + others if torch.is_grad_enabled() else values.add_(others)
 
 
 def check_hq_only(name: str, value: bool | str) -> None:

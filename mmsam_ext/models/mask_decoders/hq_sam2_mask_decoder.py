@@ -10,7 +10,7 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
 from ..layers import fuse_layer_norms
-from .hq_mask_decoder import check_hq_only, check_parts, mask_features, token_mask
+from .hq_mask_decoder import add, check_hq_only, check_parts, mask_features, token_mask
 from .plugins import DecoderContext
 from .sam2_mask_decoder import SAM2MaskDecoder
 
@@ -58,7 +58,7 @@ class HQSAM2MaskDecoder(SAM2MaskDecoder):
         mask = token_mask(self.hf_mlp(token), self.embedding_maskfeature(context.upscaled))
         if self.hq_only is True or (self.hq_only == 'training' and self.training):
             return mask.expand_as(logits), iou, objects
-        return logits + mask, iou, objects
+        return add(logits, mask), iou, objects
 
     def adapt_state(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         """Check that a checkpoint has all parts of HQ-SAM 2, or none; see :func:`check_parts`."""

@@ -68,9 +68,7 @@ class SAM2MaskDecoder(SAMMaskDecoder):
         iou = iou.sigmoid()
         if self.choose_stable and not self.training:
             chosen = torch.where(stability(logits[:, 0]) >= STABLE, 0, iou[:, 1:].argmax(1) + 1)  # (P,)
-            rows = torch.arange(len(chosen), device=chosen.device)
-            logits = torch.cat([logits[rows, chosen][:, None], logits[:, 1:]], 1)
-            iou = torch.cat([iou[rows, chosen][:, None], iou[:, 1:]], 1)
+            logits, iou = _with_first(logits, chosen), _with_first(iou, chosen)
         return logits, iou, objects
 
     def high_resolution(self, features: SAMFeatures, level: int) -> Tensor:
@@ -115,6 +113,15 @@ class _AddFeatures:
         context = self.decoder.context
         extra = self.decoder.high_resolution(context.features, self.level)[context.image_index]
         return output + extra if torch.is_grad_enabled() else output.add_(extra)
+
+
+def _with_first(values: Tensor, chosen: Tensor) -> Tensor:
+    """Put number `chosen` (P,) of each row of (P, M, ...) first; in place where there are no gradients."""
+    first = values[torch.arange(len(chosen), device=chosen.device), chosen]
+    if torch.is_grad_enabled():
+        return torch.cat([first[:, None], values[:, 1:]], 1)
+    values[:, 0] = first
+    return values
 
 
 def stability(logits: Tensor) -> Tensor:

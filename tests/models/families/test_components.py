@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from mmsam_ext.apis.model_loading import load_config
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from tests.models.small import ARCH, CHANNELS, DECODER, config, randomise
 from tests.numeric import MODEL, assert_close
@@ -80,3 +81,18 @@ def test_components_start_as_identities_and_train(family: str) -> None:
         unused = [name for name in added if trained[name].grad is None]
         # The losses have no part of the IoU head and the object score, nor HQ-SAM's of SAM's own masks.
         assert component == 'SelfDraftDecoder' or not unused, (component, unused)
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('stable_sam2_hiera_l_hqseg44k', 82_085),
+        ('stable_hq_sam_vitl_hqseg44k', 82_085),
+        ('hq_sam_vitl_hqseg44k', 1_333_248),
+    ],
+)
+def test_trainable_parameters(name: str, expected: int) -> None:
+    """Stable-SAM has 0.08 million on every family, HQ-SAM those of its table."""
+    with torch.device('meta'):
+        model = MODELS.build(load_config(name).model)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
