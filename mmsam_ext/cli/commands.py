@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
     'mmseg': Command('mmseg_tool', 'Run another tool of MMSegmentation: mmseg analysis_tools/benchmark.py ARGUMENTS.'),
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
+    'annotate': Command('annotate', 'Label images in the browser, and train on the labels.', greeting=LOADING),
     'fit': Command('fit', 'Train on a folder of labelled images in a given time, without a config.', greeting=LOADING),
     'inspect': Command('inspect_images', 'Decide for each image whether it has a defect, and list the defects.'),
     'export': Command('export', 'Export a model (ONNX, torch.export), or results and labels (COCO, labelme, YOLO).'),

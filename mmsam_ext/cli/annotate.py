@@ -1,0 +1,92 @@
+"""Label images in the browser by clicks, and train on the labels.
+
+    python -m mmsam_ext annotate IMAGES --out DATASET
+
+Open the address that is printed. Click on a defect (Shift-click: not this), or draw a box; C saves it. Every change is
+saved at once, so the program may be stopped at any time and started again. "Train on these" starts `fit`; its weights
+then propose what to label. DATASET can be given to `fit` and to `export --format coco`.
+
+The page is served on this computer only (--host changes that, with the token as the only protection).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmsam_ext.apis.annotation import Assistant, Store
+from mmsam_ext.apis.annotation.server import PageServer
+from mmsam_ext.apis.annotation.service import Service
+from mmsam_ext.apis.annotation.training import Training
+from mmsam_ext.apis.errors import InferenceError
+from mmsam_ext.apis.fitting import MODELS
+
+from .infer import messages_to_stderr
+
+#: Key of MODELS -> the config for clicks before anything was trained.
+CLICK_CONFIGS = dict(
+    sam_tiny='sam_tiny_synthetic',
+    sam_vit_b='sam_vitb_industrial',
+    sam_vit_l='sam_vitl_industrial',
+    sam_vit_h='sam_vith_industrial',
+)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', metavar='IMAGES', help='folder of images')
+    parser.add_argument('--out', required=True, metavar='DATASET', help='folder for the labels')
+    parser.add_argument('--classes', nargs='+', default=['defect'], help='classes of a new DATASET; default: defect')
+    parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
+    parser.add_argument('--checkpoint', help="weights of the model; default: Meta's in checkpoints/")
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
+    parser.add_argument('--port', type=int, default=0, help='default: any that is free')
+    parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
+    return parser.parse_args(arguments)
+
+
+def make_server(args: argparse.Namespace, options: tuple[str, ...] = ()) -> PageServer:
+    """Return the server, which does not run yet.
+
+    Args:
+        args: Of :func:`parse`.
+        options: Further arguments of `fit` for trainings from the page.
+
+    Raises:
+        InferenceError: The folders, the classes or the model cannot be used.
+    """
+    if args.model not in MODELS:
+        raise InferenceError(f'--model {args.model}: expected one of {", ".join(MODELS)}')
+    store = Store(args.images, args.out, args.classes)
+    assistant = Assistant(CLICK_CONFIGS[args.model], args.checkpoint or MODELS[args.model].checkpoint, args.device)
+    if args.checkpoint:
+        options = (*options, '--checkpoint', args.checkpoint)
+    service = Service(store, assistant, Training(args.out, options), args.model)
+    service.progress({})  # takes the weights of an earlier training
+    return PageServer(service, args.host, args.port)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parse(arguments)
+    try:
+        with messages_to_stderr():
+            server = make_server(args)
+    except (InferenceError, OSError) as error:
+        print(f'annotate: error: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    number = len(server.service.store.files)
+    done = server.service.state({})['done']
+    print(f'{number} images, {done} labelled. Open {server.address}', flush=True)
+    print('Stop with Ctrl+C; everything is saved.', flush=True)
+    try:
+        with messages_to_stderr():
+            server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.service.training.stop()
+        server.server_close()
+        server.service.store.close()
+    return 0
