@@ -1,0 +1,265 @@
+"""The page in a real browser, driven by the DevTools protocol of a headless Chromium."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import pytest
+
+from mmsam_ext.apis.annotation import Assistant, Store
+from mmsam_ext.apis.annotation.server import PageServer
+from mmsam_ext.apis.annotation.service import Service
+from mmsam_ext.apis.annotation.training import Training
+from mmsam_ext.cli import export
+from mmsam_ext.datasets.synthetic.cracked_parts import cracked_part
+
+CHROMIUM = next(
+    (path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason='no Chromium is installed (Debian: apt-get install chromium)'),
+]
+
+
+class Browser:
+    """A tab of a headless Chromium."""
+
+    def __init__(self, folder: Path) -> None:
+        arguments = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run']
+        arguments += ['--remote-debugging-port=0', f'--user-data-dir={folder}', '--window-size=1200,800', 'about:blank']
+        self.process = subprocess.Popen([CHROMIUM, *arguments], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        port = None
+        while port is None and time.monotonic() < deadline:
+            match = re.search(r'ws://127\.0\.0\.1:(\d+)/', self.process.stderr.readline())
+            port = match and match[1]
+        assert port, 'Chromium does not start'
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        with urllib.request.urlopen(f'http://127.0.0.1:{port}/json') as answer:
+            tabs = [one for one in json.load(answer) if one['type'] == 'page']
+        url = urlsplit(tabs[0]['webSocketDebuggerUrl'])
+        self.socket = socket.create_connection((url.hostname, url.port), timeout=60)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            f'GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+            f'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n'.encode()
+        )
+        head = b''
+        while not head.endswith(b'\r\n\r\n'):
+            head += self.socket.recv(1)
+        self.numbers = itertools.count(1)
+        self.errors: list[str] = []
+        self.call('Page.enable')
+        self.call('Runtime.enable')
+
+    def call(self, method: str, **values: Any) -> dict:
+        """Send a command and wait for its answer."""
+        number = next(self.numbers)
+        self._send(json.dumps(dict(id=number, method=method, params=values)).encode())
+        while True:
+            message = json.loads(self._receive())
+            if message.get('method') == 'Runtime.exceptionThrown':
+                self.errors.append(json.dumps(message['params']['exceptionDetails'])[:500])
+            if message.get('method') == 'Page.javascriptDialogOpening':
+                self._send(
+                    json.dumps(dict(id=0, method='Page.handleJavaScriptDialog', params=dict(accept=True))).encode()
+                )
+            if message.get('id') == number:
+                assert 'error' not in message, message
+                return message['result']
+
+    def _send(self, content: bytes) -> None:
+        size = len(content)
+        head = struct.pack('!BB', 0x81, 0x80 | size) if size < 126 else struct.pack('!BBH', 0x81, 0xFE, size)
+        if size > 0xFFFF:
+            head = struct.pack('!BBQ', 0x81, 0xFF, size)
+        self.socket.sendall(head + b'\0\0\0\0' + content)
+
+    def _receive(self) -> bytes:
+        content, last = b'', False
+        while not last:
+            first, size = self._read(2)
+            last, size = bool(first & 0x80), size & 0x7F
+            if size > 125:
+                size = int.from_bytes(self._read(2 if size == 126 else 8), 'big')
+            content += self._read(size)
+        return content
+
+    def _read(self, size: int) -> bytes:
+        content = b''
+        while len(content) < size:
+            content += self.socket.recv(size - len(content))
+        return content
+
+    def run(self, script: str) -> Any:
+        """Return the value of an expression in the page; promises are awaited."""
+        answer = self.call('Runtime.evaluate', expression=script, awaitPromise=True, returnByValue=True)
+        assert 'exceptionDetails' not in answer, answer
+        return answer['result'].get('value')
+
+    def until(self, script: str, seconds: float = 60) -> None:
+        """Wait until an expression is true."""
+        deadline = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < deadline, (script, self.run("document.getElementById('message').textContent"))
+            time.sleep(0.1)
+
+    def open(self, address: str) -> None:
+        """Open the page and wait until it is ready."""
+        self.call('Page.navigate', url=address)
+        self.until("!!document.body && document.body.dataset.ready === 'yes'")
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a pixel of the image is on the screen."""
+        place = f'(() => {{ const area = canvas.getBoundingClientRect(); return [area.left + ({x} + .5 - left) * zoom, '
+        return tuple(self.run(place + f'area.top + ({y} + .5 - top_) * zoom] }})()'))
+
+    def mouse(self, kind: str, x: float, y: float, shift: bool = False) -> None:
+        """Press, move or release the left button at a pixel of the image."""
+        column, row = self.at(x, y)
+        values = dict(type=kind, x=column, y=row, button='left', buttons=1, clickCount=1, modifiers=8 * shift)
+        self.call('Input.dispatchMouseEvent', **values)
+
+    def click(self, x: float, y: float, shift: bool = False) -> None:
+        """Click at a pixel of the image."""
+        self.mouse('mousePressed', x, y, shift)
+        self.mouse('mouseReleased', x, y, shift)
+
+    def key(self, key: str, shift: bool = False) -> None:
+        """Press a key."""
+        for kind in ('keyDown', 'keyUp'):
+            self.call('Input.dispatchKeyEvent', type=kind, key=key.upper() if shift else key, modifiers=8 * shift)
+
+    def picture(self, path: Path) -> None:
+        """Write a screenshot."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot', format='png')['data']))
+
+    def close(self) -> None:
+        """End the browser."""
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    folder = tempfile.mkdtemp()
+    opened = Browser(Path(folder))
+    yield opened
+    opened.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def serve(images: Path, dataset: Path) -> PageServer:
+    store = Store(images, dataset, ['crack', 'dent'])
+    assistant = Assistant('sam_tiny_synthetic', None, 'cpu')
+    service = Service(store, assistant, Training(dataset, ('--size', '64', '--iterations', '2')))
+    service.progress({})
+    server = PageServer(service)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
+
+
+def end(server: PageServer) -> None:
+    server.shutdown()
+    server.server_close()
+    server.service.training.stop()
+    server.service.store.close()
+
+
+SAVED = "document.getElementById('saved').textContent !== '' && !unsaved"
+
+
+def test_label_kill_go_on_train_and_export(browser: Browser, tmp_path: Path) -> None:
+    """Label by a click and by a box, kill the server, go on, train, see proposals, export.
+
+    With MMSAM_EXT_SCREENSHOTS=FOLDER, the screenshots of the documentation are written there.
+    """
+    images, dataset = tmp_path / 'images', tmp_path / 'dataset'
+    images.mkdir()
+    masks = {}
+    for index in range(4):
+        image, mask = cracked_part(40 + index, (160, 200), index != 3)
+        cv2.imwrite(str(images / f'part {index}.png'), image)
+        masks[index] = mask
+    shots = Path(os.environ.get('MMSAM_EXT_SCREENSHOTS') or tmp_path / 'shots')
+    server = serve(images, dataset)
+    browser.open(server.address)
+    y, x = (int(value[len(value) // 2]) for value in masks[0].nonzero())
+    browser.click(x, y)
+    browser.until('current !== null')
+    browser.picture(shots / 'annotate_click.png')
+    browser.key('c')
+    browser.until(SAVED + ' && instances.length === 1')
+    browser.key('n')
+    browser.until("here() === 'part 1' && base !== null")
+    left, top, width, height = cv2.boundingRect(masks[1])
+    browser.key('b')
+    browser.mouse('mousePressed', left, top)
+    browser.mouse('mouseMoved', left + width / 2, top + height / 2)
+    browser.mouse('mouseMoved', left + width - 1, top + height - 1)
+    browser.mouse('mouseReleased', left + width - 1, top + height - 1)
+    browser.until('current !== null')
+    browser.key('2')
+    browser.key('c')
+    browser.until("instances.length === 1 && instances[0].class === 'dent' && !unsaved")
+    end(server)  # killed: everything is on the disk
+    assert {path.stem for path in (dataset / 'masks').glob('*.png')} == {'part 0', 'part 1'}
+
+    server = serve(images, dataset)
+    browser.open(server.address)
+    browser.until("here() === 'part 2' && base !== null")
+    assert '2 of 4' in browser.run("document.getElementById('progress').textContent")
+    y, x = (int(value[len(value) // 2]) for value in masks[2].nonzero())
+    browser.key('a')
+    browser.click(x, y)
+    browser.until('current !== null')
+    browser.key('r')  # the brush adds to it, and undo takes that back
+    area = browser.run('current.area')
+    browser.mouse('mousePressed', 5, 5)
+    browser.mouse('mouseMoved', 40, 5)
+    browser.mouse('mouseReleased', 40, 5)
+    browser.until(f'current.area > {area}')
+    browser.key('z')
+    browser.until(f'current.area === {area}')
+    browser.key('c')
+    browser.until('instances.length === 1 && !unsaved')
+    browser.run("document.getElementById('train').click()")
+    browser.until("document.getElementById('bar').hidden === false")
+    browser.until("document.getElementById('training').textContent.startsWith('done')", 300)
+    browser.until('proposals')
+    browser.key('n')
+    browser.until("here() === 'part 3' && base !== null && document.getElementById('message').textContent !== ''")
+    browser.picture(shots / 'annotate_proposals.png')
+    browser.key('0')  # no defect
+    browser.until("images[3].status === 'normal'")
+    assert 'all labelled' in browser.run("document.getElementById('progress').textContent")
+    assert browser.errors == []
+    end(server)
+
+    assert export.main(['--format', 'coco', str(dataset), '--out', str(tmp_path / 'coco')]) == 0
+    coco = json.loads((tmp_path / 'coco/annotations.json').read_text())
+    assert len(coco['images']) == 4 and {one['category_id'] for one in coco['annotations']} == {1, 2}
+    tools = pytest.importorskip('pycocotools.coco')
+    read = tools.COCO(str(tmp_path / 'coco/annotations.json'))
+    for one in read.loadAnns(read.getAnnIds()):
+        assert read.annToMask(one).sum() == one['area'] > 0

@@ -1,0 +1,194 @@
+"""Exported files run without PyTorch and give PyTorch's masks; they need the extra `export`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.apis.exporting import export_model
+from mmsam_ext.apis.exporting.graphs import prepared
+from mmsam_ext.cli import export as command
+from tests.models.small import config
+from tests.naming import assert_names, raises_naming
+
+REPO = Path(__file__).resolve().parents[2]
+SIZE = 64
+VARIANTS = {
+    'sam': {},
+    'spt': dict(
+        mask_decoder=dict(
+            _delete_=True,
+            type='SelfDraftDecoder',
+            decoder=dict(
+                type='SAMMaskDecoder', mlp_dim=64, transformer_dim=32, plugins=[dict(type='VRAAdapter', dim=32)]
+            ),
+        ),
+        peft=dict(encoder=dict(type='LoRA', modules=r'^backbone\..*\.qkv$', rank=2, num_slices=3, slices=(0, 2))),
+    ),
+    'stable': dict(
+        mask_decoder=dict(
+            plugins=[dict(type='DeformableSamplingPlugin', dim=32, router=dict(type='DynamicRouter', dim=32))]
+        )
+    ),
+}  # fmt: skip
+
+
+def files(folder: Path, name: str) -> tuple[str, str]:
+    """Config and checkpoint of a small model whose new parts are not at their initial values."""
+    init_default_scope('mmseg')
+    settings = Config(dict(model=config()))
+    settings.merge_from_dict(
+        dict(model={**VARIANTS[name], 'data_preprocessor': dict(size=(SIZE, SIZE), size_divisor=None)})
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(settings.model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    (folder / f'{name}.py').write_text(settings.pretty_text)
+    torch.save(model.state_dict(), folder / f'{name}.pth')
+    return str(folder / f'{name}.py'), str(folder / f'{name}.pth')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', VARIANTS)
+def test_onnx_runs_without_torch_and_agrees(name: str, tmp_path: Path) -> None:
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, name)
+    done = export_model(model, weights, tmp_path / 'out')
+    assert done['files'] == ['encoder.onnx', 'decoder.onnx'] and done['iou'] > 0.999
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8), (7, 7), 2)
+    np.save(tmp_path / 'image.npy', image[..., ::-1])
+    program = f"""
+import sys, numpy as np
+sys.path.insert(0, {str(REPO / 'tools/runtime')!r})
+from onnx_runtime import Segmenter
+segmenter = Segmenter({str(tmp_path / 'out')!r})
+segmenter.set_image(np.ascontiguousarray(np.load({str(tmp_path / 'image.npy')!r})))
+box, _ = segmenter.predict(box=[10, 5, 70, 40])
+both, _ = segmenter.predict(box=[10, 5, 70, 40], points=[[30, 20], [5, 5]], labels=[1, 0])
+points, score = segmenter.predict(points=[[30, 20], [60, 30]], labels=[1, 1])
+assert 'torch' not in sys.modules
+np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, both=both)
+"""
+    subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
+    found = np.load(tmp_path / 'found.npz')
+    inferencer = PromptSegInferencer(model, weights, 'cpu')
+    inferencer.set_image(image)
+    boxes, points, labels = [[10, 5, 70, 40]], [[[30, 20], [60, 30]]], [[1, 1]]
+    given = dict(
+        box=dict(boxes=boxes),
+        points=dict(points=points, point_labels=labels),
+        both=dict(boxes=boxes, points=[[[30, 20], [5, 5]]], point_labels=[[1, 0]]),
+    )
+    for key, prompts in given.items():
+        masks, scores, _ = inferencer.predict(
+            **prompts, multimask=False, box_format='xyxy' if 'boxes' in prompts else None
+        )
+        union = (masks[0] | (found[key] > 0)).sum()
+        assert found[key].shape == (50, 90) and (masks[0] & (found[key] > 0)).sum() >= 0.99 * union
+    assert float(found['score']) == pytest.approx(
+        float(inferencer.predict(**given['points'], multimask=False)[1][0]), abs=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_smaller_files_and_their_metadata(tmp_path: Path) -> None:
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, 'sam')
+    sizes = {}
+    for precision in ('fp32', 'fp16', 'int8'):
+        done = export_model(model, weights, tmp_path / precision, precision=precision)
+        if precision != 'int8':  # of random weights, it is far off
+            assert done['iou'] > (0.999 if precision == 'fp32' else 0.97)
+        sizes[precision] = (tmp_path / precision / 'encoder.onnx').stat().st_size
+    assert sizes['fp16'] < 0.8 * sizes['fp32'] and sizes['int8'] < 0.9 * sizes['fp32']
+    file = onnx.load(str(tmp_path / 'fp32/decoder.onnx'))
+    info = json.loads({one.key: one.value for one in file.metadata_props}['mmsam_ext'])
+    assert info['input_size'] == [SIZE, SIZE] and info['classes'] == ['defect'] and info['channels'] == 'RGB'
+
+
+def test_the_rules_of_x_anylabeling(tmp_path: Path) -> None:
+    """Read the yaml and run the pair as that tool does: fixed 256 x 256 mask input, its own shrinking, a -1 point."""
+    pytest.importorskip('onnx')
+    onnxruntime = pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, 'sam')
+    done = export_model(model, weights, tmp_path / 'out', kind='x-anylabeling')
+    assert done['files'] == ['encoder.onnx', 'decoder.onnx', 'model.yaml']
+    lines = (tmp_path / 'out/model.yaml').read_text().splitlines()
+    settings = dict(line.split(': ', 1) for line in lines)
+    assert settings['type'] == 'segment_anything' and {'name', 'display_name'} <= settings.keys()
+    target, size = int(settings['input_size']), (int(settings['max_height']), int(settings['max_width']))
+    encoder, decoder = (
+        onnxruntime.InferenceSession(str(tmp_path / 'out' / settings[f'{part}_model_path']))
+        for part in ('encoder', 'decoder')
+    )
+    image = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    scale = min(size[1] / image.shape[1], size[0] / image.shape[0])
+    matrix = np.array([[scale, 0, 0], [0, scale, 0]])
+    shrunk = cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR).astype(np.float32)
+    (embedding,) = encoder.run(None, {encoder.get_inputs()[0].name: shrunk})
+    points = np.array([[[10.0, 5.0], [60.0, 30.0], [0.0, 0.0]]], np.float32) * scale * (target / max(size))
+    masks, iou, low = decoder.run(
+        None,
+        dict(
+            image_embeddings=embedding,
+            point_coords=points.astype(np.float32),
+            point_labels=np.array([[2, 3, -1]], np.float32),
+            mask_input=np.zeros((1, 1, 256, 256), np.float32),
+            has_mask_input=np.zeros(1, np.float32),
+            orig_im_size=np.array(size, np.float32),
+        ),
+    )
+    assert masks.shape == (1, 1, *size) and iou.shape == (1, 1) and low.shape == (1, 1, SIZE // 4, SIZE // 4)
+
+
+@pytest.mark.slow
+def test_torch_export(tmp_path: Path) -> None:
+    model, weights = files(tmp_path, 'sam')
+    done = export_model(model, weights, tmp_path / 'out', kind='torch-export')
+    assert done['files'] == ['encoder.pt2', 'decoder.pt2'] and done['iou'] > 0.999
+    extra = {'mmsam_ext.json': ''}
+    torch.export.load(str(tmp_path / 'out/decoder.pt2'), extra_files=extra)
+    assert json.loads(extra['mmsam_ext.json'])['input_size'] == [SIZE, SIZE]
+
+
+def test_peft_is_merged(tmp_path: Path) -> None:
+    model, weights = files(tmp_path, 'spt')
+    merged = prepared(PromptSegInferencer(model, weights, 'cpu').model)
+    assert not any('lora_' in name for name, _ in merged.named_parameters())
+
+
+def test_exports_that_a_model_cannot_have(tmp_path: Path, capsys) -> None:
+    model, weights = files(tmp_path, 'sam')
+    with raises_naming(InferenceError, 'int8', 'torch-export'):
+        export_model(model, weights, tmp_path / 'out', kind='torch-export', precision='int8')
+    text = (
+        Path(model)
+        .read_text()
+        .replace('model = dict(', "model = dict(test_cfg=dict(mode='slide', crop_size=(32, 32), stride=(16, 16)),", 1)
+    )
+    (tmp_path / 'tiles.py').write_text(text)
+    with raises_naming(InferenceError, 'tiles'):
+        export_model(str(tmp_path / 'tiles.py'), weights, tmp_path / 'out')
+    with raises_naming(InferenceError, 'SSMODCPromptHead', 'one-graph'):
+        export_model('ods_sam_tiny_synthetic', None, tmp_path / 'out', untrained=True)
+    for arguments, named in ((['--format', 'onnx'], '--weights'), (['--format', 'coco'], 'coco')):
+        with pytest.raises(SystemExit):
+            command.parse([*arguments, '--out', 'x'])
+        assert_names(capsys.readouterr().err, named)
+    assert command.main(['--format', 'coco', str(tmp_path), '--out', str(tmp_path / 'x')]) == 2
+    assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').glob('*.onnx'))
