@@ -132,8 +132,10 @@ def _shrink_model(model: dict) -> None:
 def _shrink_node(node: dict, data: Path) -> None:
     """Shrink a transform, dataset or dataloader in place."""
     kind = str(node.get('type', ''))
-    if kind == 'Resize':
+    if kind in ('Resize', 'RandomResize'):
         node['scale'] = (SIZE, SIZE)
+    elif kind == 'RandomCrop':
+        node['crop_size'] = (SIZE, SIZE)
     elif kind == 'RandomTile':
         node['size'] = (SIZE, SIZE)
     elif kind == 'GeneratePrompts':

@@ -1,6 +1,6 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure] [--arch base] [--size 1024]
+    python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure | everything] [--arch base] [--size 1024]
         [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto]
         [--json FILE]
 
@@ -10,13 +10,14 @@ stable_sam: what deformable sampling and dynamic routing add to the decoder, rel
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction.
 scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential loop.
 emeasure: the E-measure of a map against its definition in NumPy, threshold by threshold.
+everything: segment everything with the mini SAM against ``segment_anything``'s generator (--size is that of the image).
 
-In `core`, `scan` and `emeasure` the reference ('stock') and this package ('ours') run in separate processes, so that
-each has its own peak memory, and their rounds alternate, so that other programs on the machine slow both alike. The
-other benchmarks time their parts in turn in one process. Ratios of time are ratios of medians; the spread is the range
-of the rounds. On a busy machine, set OMP_NUM_THREADS=1 (the time that threads wait for each other depends on the other
-programs) and trust the ratio of CPU times more than the ratio of wall-clock times. Prints progress, a table and, as its
-last line, one JSON object.
+In `core`, `scan`, `emeasure` and `everything` the reference ('stock') and this package ('ours') run in separate
+processes, so that each has its own peak memory, and their rounds alternate, so that other programs on the machine slow
+both alike. The other benchmarks time their parts in turn in one process. Ratios of time are ratios of medians; the
+spread is the range of the rounds. On a busy machine, set OMP_NUM_THREADS=1 (the time that threads wait for each other
+depends on the other programs) and trust the ratio of CPU times more than the ratio of wall-clock times. Prints
+progress, a table and, as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import _bootstrap  # noqa: F401  (finds the package)
 import torch
 
 # isort: split
-from benchmarks import core, emeasure, plm, scan, spt, stable_sam, training_memory
+from benchmarks import core, emeasure, everything, plm, scan, spt, stable_sam, training_memory
 
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 from mmsam_ext.utils import check_output_file, replacing
@@ -44,12 +45,14 @@ BENCHMARKS: dict[str, ModuleType] = {
     'plm': plm,
     'scan': scan,
     'emeasure': emeasure,
+    'everything': everything,
 }
 #: Name -> module with ``contend(*arguments)``: what a separate process, started with --contender, does.
 CONTENDERS: dict[str, ModuleType] = {
     'core': core,
     'scan': scan,
     'emeasure': emeasure,
+    'everything': everything,
     'training_memory': training_memory,
 }
 

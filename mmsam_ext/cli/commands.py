@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     'export-plain-sam': Command('export_plain_sam', "Write the SAM in a checkpoint under Meta's key names."),
     'convert': Command('convert', "Convert another project's checkpoint into one of ours (spt-official)."),
     'mtd-split': Command('mtd_split', 'Write train.txt and val.txt for the magnetic-tile defects data set (MTD).'),
+    'simulate-boxes': Command(
+        'simulate_boxes', 'Write a result file of simulated boxes (true ones with noise, false ones).'
+    ),
     'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
     'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
     'tiles-demo': Command('analysis/tiles_demo.py', 'Show what overlapping tiles gain on small defects.'),

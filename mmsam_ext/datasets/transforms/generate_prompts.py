@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
 
 from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures.prompts import rescale
 from mmsam_ext.structures.samples import IGNORE_LABEL, check_num_classes, sample_key
 
 from . import geometry_probe
@@ -109,6 +110,10 @@ class GeneratePrompts(BaseTransform):
             error. None: only in training.
         num_classes: K, number of classes without the background; None: one class, the foreground.
         training: True for training, False for evaluation. None: evaluation if there is a `seed`, else training.
+        draw_size: (height, width) to which masks are resized (bilinear, more than half) before evaluation prompts are
+            drawn from them; the prompts are then moved back to the frame of the image. The authors of SPT draw at
+            (1024, 1024). Only for one class, its whole, and parts that are united. None: masks are drawn from as they
+            are.
 
     Raises:
         ValueError: An argument does not fit the others, `gt_masks` reaches beyond the foreground, a target has fewer
@@ -130,6 +135,7 @@ class GeneratePrompts(BaseTransform):
         replace: bool | None = None,
         training: bool | None = None,
         num_classes: int | None = None,
+        draw_size: Sequence[int] | None = None,
     ) -> None:
         self.num_classes = check_num_classes('GeneratePrompts', num_classes)
         if not modes:
@@ -145,6 +151,14 @@ class GeneratePrompts(BaseTransform):
             raise ValueError(f'GeneratePrompts: weight of all modes {list(modes)} is 0, expected one above 0')
         self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
         self.replace = self.training if replace is None else replace
+        self.draw_size = None if draw_size is None else (int(draw_size[0]), int(draw_size[1]))
+        own = [mode.name for mode in self.modes if mode.targets != 'whole' and not mode.united]
+        if draw_size is not None and (self.training or own or num_classes is not None):
+            raise ValueError(
+                f'GeneratePrompts: draw_size={tuple(draw_size)} with training={self.training}, num_classes='
+                f'{num_classes} and the modes {own} that ask for less than the whole, expected evaluation of one class '
+                'by the whole, or by parts that are united'
+            )
 
     def transform(self, results: dict) -> dict | None:
         """Add `prompts` and `gt_masks` to `results`; return None for a training sample to skip."""
@@ -160,8 +174,13 @@ class GeneratePrompts(BaseTransform):
         if not background.any() and any(mode.targets == 'background' for mode in self.modes):
             return self._nothing_to_draw(results, 'background')
         with_parts = any(mode.targets == 'parts' for mode in self.modes)
-        targets = class_targets(labels, count, results.get('gt_masks'), self.min_area, with_parts, sample_key(results))
-        rows = list(targets.wholes)
+        name, seen, masks = sample_key(results), labels, results.get('gt_masks')
+        if self.draw_size is not None:
+            seen, masks = resized_mask(labels == 1, self.draw_size), None
+            if not seen.any():
+                return self._nothing_to_draw(results, f'foreground at draw_size={self.draw_size}')
+        targets = class_targets(seen, count, masks, self.min_area, with_parts, name)
+        rows = list(targets.wholes) if self.draw_size is None else [(labels == 1).astype(np.uint8)]
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
         for mode, key, draw in self._choose(targets.wholes.any((1, 2)), len(targets.parts)):
@@ -184,7 +203,9 @@ class GeneratePrompts(BaseTransform):
             drawn = self._draw(self.modes[mode], mask, rng, results)
             label = 0 if self.num_classes is None else label + 1  # the class as in gt_seg_map
             prompts.append(dict(mode=mode, target=target, draw=draw, label=label) | drawn)
-        results['prompts'] = self._assemble(prompts, sample_key(results))
+        results['prompts'] = self._assemble(prompts, name)
+        if self.draw_size is not None:
+            results['prompts'] = rescale(results['prompts'], self.draw_size, labels.shape, name)
         results['gt_masks'] = np.stack(rows)
         self._freeze_frame(results)
         return results
@@ -298,3 +319,12 @@ class GeneratePrompts(BaseTransform):
             raise ValueError(f'{name}: the mask has no {what}, so no prompt can be drawn; {advice[what]}')
         print_log(f'{name}: the mask has no {what}; another sample is taken', logger='current', level=logging.WARNING)
         return
+
+
+def resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a mask (H, W) of 0 and 1 bilinearly to `size` (height, width); uint8, 1 where it is more than 128 of 255.
+
+    Paper: so does the code of SPT's authors (and of HQ-SAM's) before it draws boxes and points.
+    """
+    resized = cv2.resize(mask.astype(np.float32) * 255, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return (resized > 128).astype(np.uint8)

@@ -1,5 +1,6 @@
 from .best_mask import best_mask_losses, losses_of_masks
 from .mask_losses import IoUPredictionLoss, MaskBCELoss, MaskDiceLoss, MaskFocalLoss, MaskLoss
+from .point_sampled_loss import PointSampledLoss
 
 __all__ = [
     'IoUPredictionLoss',
@@ -7,6 +8,7 @@ __all__ = [
     'MaskDiceLoss',
     'MaskFocalLoss',
     'MaskLoss',
+    'PointSampledLoss',
     'best_mask_losses',
     'losses_of_masks',
 ]

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from mmsam_ext.structures import AMBIGUOUS, SINGLE, MaskPrediction
 
+from .point_sampled_loss import UNLABELLED
+
 
 def best_mask_losses(
     losses: nn.ModuleDict, prediction: MaskPrediction, targets: Tensor, ignored: Tensor
@@ -26,7 +28,7 @@ def best_mask_losses(
         ``loss_<name>`` -> scalar.
     """
     # A certain "background" where the target is background costs nothing and has no gradient.
-    logits = prediction.logits.float().masked_fill(ignored[:, None], -1e4)
+    logits = prediction.logits.float().masked_fill(ignored[:, None], UNLABELLED)
     values = {name: loss(logits, targets, prediction.iou.float()) for name, loss in losses.items()}
     judging = [values[name] for name, loss in losses.items() if loss.judges_mask]
     best = sum(judging).argmin(1, keepdim=True) if judging else None

@@ -292,3 +292,36 @@ def test_errors_of_arguments():
         build(dict(a=dict(draws=0)))
     with raises_naming(TypeError, 'number'):
         build(dict(a=dict(number=3)))
+
+
+# ---------------------------------------------------------------- drawn from a resized mask
+
+
+def test_prompts_of_a_resized_mask_by_hand():
+    """A pixel of a 2 x 2 mask covers 0.75 * 0.75 > 128 / 255 of the second pixel of a 4 x 4 mask, on both axes."""
+    seg = np.array([[1, 0], [0, 0]], np.uint8)
+    resized = generate_prompts.resized_mask(seg, (4, 4))
+    assert resized.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    modes = dict(box=dict(), points=dict(kind='points', num_points=4))
+    out = build(modes, seed=0, draw_size=(4, 4))(results(seg))
+    assert out['prompts'].boxes[0].tolist() == [0, 0, 0.5, 0.5], 'from pixel 0 to pixel 1 of 4'
+    assert {tuple(point) for point in out['prompts'].points[1].tolist()} == {(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5)}
+    assert out['gt_masks'].tolist() == [seg.tolist()], 'the target stays at the original size'
+
+
+def test_prompts_of_a_resized_mask_equal_pytorch():
+    """As the authors' code: bilinear without antialiasing, above 128, first and last pixel; x and y differ."""
+    seg = mask()
+    wanted = torch.from_numpy((seg == 1) * 255.0)[None, None]
+    wanted = torch.nn.functional.interpolate(wanted, (64, 96), mode='bilinear', align_corners=False)[0, 0] > 128
+    y, x = wanted.nonzero().unbind(1)
+    expected = torch.stack([x.min(), y.min(), x.max(), y.max()]) * torch.tensor([10 / 96, 8 / 64, 10 / 96, 8 / 64])
+    modes = dict(one=dict(), each=dict(targets='parts', united=True))
+    out = build(modes, seed=0, draw_size=(64, 96))(results(seg))['prompts']
+    assert torch.allclose(out.boxes[0], expected) and len(out) == 3 and out.target_ids.tolist() == [0, 0, 0]
+
+
+def test_draw_size_does_not_fit_training_or_single_parts():
+    for options in (dict(training=True), dict(modes=dict(each=dict(targets='parts')))):
+        with raises_naming(ValueError, 'draw_size', '(4, 4)'):
+            build(**{**dict(modes=dict(box=dict()), seed=0, draw_size=(4, 4)), **options})

@@ -305,3 +305,40 @@ def test_counts_of_table_3(drafts, vra, total, trainable):
         )
     assert sum(p.numel() for p in model.parameters()) == total
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
+
+
+@pytest.mark.parametrize('renormalize', ['none', 'row', 'column'])
+def test_gradients_through_the_relation_equal_finite_differences(renormalize):
+    embedding = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    weights = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+    alpha = 0.9
+
+    def value(changed, detach=False):
+        return (visual_relation(changed, alpha, renormalize, detach) * weights).sum()
+
+    detached, plain = visual_relation(embedding, alpha, renormalize), embedding.clone().requires_grad_()
+    assert torch.equal(visual_relation(plain, alpha, renormalize, detach=False).detach(), detached)
+    assert not visual_relation(plain, alpha, renormalize).requires_grad
+    value(plain).backward()
+    step = 1e-2
+    for place in ((0, 0, 0), (1, 1, 2), (2, 0, 1)):
+        moved = [embedding.clone(), embedding.clone()]
+        moved[0][place] += step
+        moved[1][place] -= step
+        slope = (value(moved[0]) - value(moved[1])) / (2 * step)
+        assert float(plain.grad[place]) == pytest.approx(float(slope), abs=2e-3), place
+
+
+def test_the_relation_trains_the_encoder_only_when_it_is_not_detached():
+    gradients = {}
+    for detach in (True, False):
+        model = self_draft(segmentor(), plugins=[VRA | dict(detach=detach)])
+        for name, parameter in model.named_parameters():
+            if '.beta.' in name:
+                torch.nn.init.constant_(parameter, 0.5)
+        target = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+        target[:, 30:90, 30:90] = 1
+        losses = model.loss(images(), [sample(Prompts.create(boxes=[[30, 30, 89, 89]]), masks=target)])
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        gradients[detach] = model.backbone.patch_embed.proj.weight.grad
+    assert_differs(gradients[True], gradients[False])

@@ -25,8 +25,8 @@ class VRAAdapter(DecoderPlugin):
     """Compute t* = t + beta (A t) on the image tokens t of two-way blocks; A relates the image's regions (eq. 7 to 11).
 
     A is computed from the encoder's output once per image and shared by all blocks, decoders and prompts: at most one
-    N x N matrix per image is in memory, in the dtype in which it is multiplied, and it has no gradient. beta is zero at
-    the start, so the adapter begins as an exact identity.
+    N x N matrix per image is in memory, in the dtype in which it is multiplied; with `detach` it has no gradient. beta
+    is zero at the start, so the adapter begins as an exact identity.
 
     Paper: SPT, section 3.3.
 
@@ -38,6 +38,8 @@ class VRAAdapter(DecoderPlugin):
             the feature dimension: at 256 no relation would be left). From 0 (all count) to 1 (the mean relation).
         renormalize: What the remaining relations are divided by: 'none' for nothing (paper), or their sum by 'row' or
             by 'column' (the authors' evaluation code).
+        detach: Whether the relation has no gradient; False trains the encoder through it, too, as the authors' code
+            does by default, with a few (N, N) matrices of an image in memory.
 
     Raises:
         ValueError: An argument is out of its range. When installed: the decoder does not have a block, or has another
@@ -45,7 +47,12 @@ class VRAAdapter(DecoderPlugin):
     """
 
     def __init__(
-        self, dim: int = 256, blocks: int | Sequence[int] = (0, 1), alpha: float = 0.0, renormalize: str = 'none'
+        self,
+        dim: int = 256,
+        blocks: int | Sequence[int] = (0, 1),
+        alpha: float = 0.0,
+        renormalize: str = 'none',
+        detach: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= alpha <= 1:
@@ -56,6 +63,7 @@ class VRAAdapter(DecoderPlugin):
         if not blocks or len(set(blocks)) != len(blocks) or min(blocks) < 0:
             raise ValueError(f'VRAAdapter: blocks={blocks}, expected different numbers of two-way blocks')
         self.dim, self.blocks, self.alpha, self.renormalize = dim, blocks, alpha, renormalize
+        self.detach = detach
         self.beta = nn.ParameterDict({str(block): nn.Parameter(torch.zeros(dim)) for block in self.blocks})
         self._kept_logged = alpha == 0
 
@@ -99,10 +107,12 @@ class VRAAdapter(DecoderPlugin):
         relations = context.features.once(
             'visual relation',
             lambda: [
-                visual_relation(one, self.alpha, self.renormalize).to(dtype) for one in context.features.embedding
+                visual_relation(one, self.alpha, self.renormalize, self.detach).to(dtype)
+                for one in context.features.embedding
             ],
             self.alpha,
             self.renormalize,
+            self.detach,
             dtype,
         )
         if not self._kept_logged:
@@ -117,26 +127,29 @@ class VRAAdapter(DecoderPlugin):
         return relations
 
 
-@torch.no_grad()
-def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'none') -> Tensor:
+def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'none', detach: bool = True) -> Tensor:
     """Compute the relation matrix of one image (equations 7 to 9).
 
     Args:
         embedding: (C, h, w), the encoder's output.
         alpha: As in :class:`VRAAdapter`.
         renormalize: As in :class:`VRAAdapter`.
+        detach: As in :class:`VRAAdapter`.
 
     Returns:
         (N, N) with N = h * w: softmax over the cosine similarities of each token to the others, thresholded.
     """
-    with torch.autocast(embedding.device.type, enabled=False):  # all in place: one (N, N) matrix at a time
+    differentiable = torch.is_grad_enabled() and not detach
+    with torch.set_grad_enabled(differentiable), torch.autocast(embedding.device.type, enabled=False):
         tokens = F.normalize(embedding.flatten(1).float(), dim=0)  # (C, N)
         relation = (tokens.T @ tokens).fill_diagonal_(-torch.inf)
         relation = relation.exp_()  # of cosines, so at most e: the softmax needs no shift
-        relation = relation.div_(relation.sum(dim=1, keepdim=True))
-        if alpha > 0:
-            relation = F.threshold_(relation, alpha / len(relation), 0.0)  # the others become 0
+        # Without a gradient all is done in place: one (N, N) matrix at a time.
+        divide = torch.Tensor.div if differentiable else torch.Tensor.div_
+        relation = divide(relation, relation.sum(dim=1, keepdim=True))
+        if alpha > 0:  # the others become 0
+            relation = F.threshold(relation, alpha / len(relation), 0.0, inplace=not differentiable)
         if renormalize != 'none':
             total = relation.sum(dim=1 if renormalize == 'row' else 0, keepdim=True)
-            relation = relation.div_(total.clamp(min=torch.finfo(relation.dtype).tiny))
+            relation = divide(relation, total.clamp(min=torch.finfo(relation.dtype).tiny))
     return relation
