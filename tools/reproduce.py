@@ -1,8 +1,8 @@
 """Reproduce a paper's comparison on the test bed: the mini SAM, magnetic tiles (data/mtd) and procedural images.
 
-    python tools/reproduce.py {spt,spt_options,stable_sam,ods_sam,plm} [--seeds 0 1 2] [--iters N]
-        [--data mtd synthetic] [--only VARIANT ...] [--jobs N] [--work-dir work_dirs/reproduce]
-        [--dry-run | --table | --speed [train]]
+    python tools/reproduce.py {spt,spt_options,stable_sam,stable_sam_more,ods_sam,plm} [--seeds 0 1 2]
+        [--iters N] [--data mtd synthetic] [--only VARIANT ...] [--jobs N]
+        [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
 
 Trains and tests every variant on every data set with every seed, each with tools/train.py and tools/test.py in
 separate processes, and writes means and spreads between the markers of configs/results/STUDY.md. You can interrupt it

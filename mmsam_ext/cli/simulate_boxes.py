@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmsam_ext.apis.model_loading import load_config
@@ -72,6 +73,7 @@ def test_images(name: str) -> BaseDataset:
     dataset = (load_config(name).get('test_dataloader') or {}).get('dataset')
     if dataset is None:
         raise ValueError(f'{name}: no `test_dataloader` with a dataset, expected one whose images get boxes')
+    init_default_scope('mmseg')
     dataset['pipeline'] = [dict(type='LoadImageFromFile'), dict(type='LoadBinaryMask')]
     return DATASETS.build(dataset)
 

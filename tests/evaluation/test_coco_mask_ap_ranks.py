@@ -51,7 +51,7 @@ def of_rank(rank: int, queue, port: int, found: dict, ann_file: Path) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize('seed', [3, 5, 10])
+@pytest.mark.parametrize('seed', [1, 10, 14])
 def test_two_ranks_equal_one(seed: int, tmp_path: Path) -> None:
     annotations, found = random_set(seed)
     assert len(found) > 2

@@ -53,15 +53,23 @@ def stock_sam(model: PromptableSegmentor) -> Sam:
     return sam.eval()
 
 
-def prepare(contender: str, size: int, device: torch.device) -> Callable[[], Tensor]:
-    """Return the work of a contender, 'stock' or 'ours': the number of masks over each pixel, (size, size)."""
+def prepare(contender: str, size: int, device: torch.device, points: int = 32) -> Callable[[], Tensor]:
+    """Return the work of a contender, 'stock' or 'ours': the number of masks over each pixel, (size, size).
+
+    Args:
+        contender: Name of the contender.
+        size: Side of the image.
+        device: Where the model is.
+        points: Points along each side of the grid.
+    """
+    settings = SETTINGS | dict(points_per_side=points)
     image = scene(size)
     inferencer = PromptSegInferencer('sam_tiny_synthetic', device=str(device))
     if contender == 'stock':
-        generator = SamAutomaticMaskGenerator(stock_sam(inferencer.model).to(device), **SETTINGS)
+        generator = SamAutomaticMaskGenerator(stock_sam(inferencer.model).to(device), **settings)
         rgb = np.ascontiguousarray(image[..., ::-1])
         return lambda: _count(generator.generate(rgb), size)
-    everything = SegmentEverything(inferencer, **SETTINGS)
+    everything = SegmentEverything(inferencer, **settings)
     return lambda: _count(everything(image), size)
 
 

@@ -3,8 +3,9 @@ from .plm import PLM
 from .spt import SPT
 from .spt_options import SPT_OPTIONS
 from .stable_sam import STABLE_SAM
+from .stable_sam_more import STABLE_SAM_MORE
 
 #: By their names on the command line of tools/reproduce.py.
-STUDIES = {study.name: study for study in (SPT, SPT_OPTIONS, STABLE_SAM, ODS_SAM, PLM)}
+STUDIES = {study.name: study for study in (SPT, SPT_OPTIONS, STABLE_SAM, STABLE_SAM_MORE, ODS_SAM, PLM)}
 
-__all__ = ['ODS_SAM', 'PLM', 'SPT', 'SPT_OPTIONS', 'STABLE_SAM', 'STUDIES']
+__all__ = ['ODS_SAM', 'PLM', 'SPT', 'SPT_OPTIONS', 'STABLE_SAM', 'STABLE_SAM_MORE', 'STUDIES']

@@ -318,7 +318,9 @@ def test_prompts_of_a_resized_mask_equal_pytorch():
     expected = torch.stack([x.min(), y.min(), x.max(), y.max()]) * torch.tensor([10 / 96, 8 / 64, 10 / 96, 8 / 64])
     modes = dict(one=dict(), each=dict(targets='parts', united=True))
     out = build(modes, seed=0, draw_size=(64, 96))(results(seg))['prompts']
-    assert torch.allclose(out.boxes[0], expected) and len(out) == 3 and out.target_ids.tolist() == [0, 0, 0]
+    assert torch.allclose(out.boxes[0], expected)
+    # The L touches itself over a corner, where half is not more than 128 of 255: its two ends come apart.
+    assert len(out) == 1 + 3 and out.target_ids.tolist() == [0] * 4
 
 
 def test_draw_size_does_not_fit_training_or_single_parts():

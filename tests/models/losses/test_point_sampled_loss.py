@@ -75,7 +75,7 @@ def test_pixels_without_a_label_cost_nothing() -> None:
     torch.manual_seed(0)
     (value,) = best_mask_losses(losses, prediction, targets.masked_fill(ignored, 0.0), ignored).values()
     value.backward()
-    assert float(value) < 1e-3 and not logits.grad[..., 3:5].any()
+    assert value.item() < 1e-3 and not logits.grad[..., 3:5].any()
 
 
 def test_without_it_no_random_number_is_drawn() -> None:
