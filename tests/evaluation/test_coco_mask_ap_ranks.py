@@ -19,14 +19,14 @@ pytest.importorskip('pycocotools')
 from tests.evaluation.coco_sets import random_set, sample
 
 
-def in_processes(target: Callable, *arguments: object, number: int = 1) -> list:
+def in_processes(target: Callable, *arguments: object, number: int = 1, timeout: float = 120) -> list:
     """Call ``target(index, queue, *arguments)`` in forked processes; returns what each puts into the queue."""
     context = multiprocessing.get_context('fork')
     queue = context.Queue()
     processes = [context.Process(target=target, args=(index, queue, *arguments)) for index in range(number)]
     for process in processes:
         process.start()
-    results = dict(queue.get(timeout=120) for _ in processes)
+    results = dict(queue.get(timeout=timeout) for _ in processes)
     for process in processes:
         process.join(timeout=60)
     assert [process.exitcode for process in processes] == [0] * number
