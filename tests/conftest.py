@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import socket
 from pathlib import Path
@@ -11,6 +13,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import mmsam_ext  # noqa: F401  (compat must be applied before any test imports mmseg)
@@ -37,3 +40,13 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         return listener.getsockname()[1]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is logged to the terminal."""
+    stream = io.StringIO()
+    handlers = MMLogger.get_current_instance().handlers
+    handler = next(one for one in handlers if type(one) is logging.StreamHandler)
+    monkeypatch.setattr(handler, 'stream', stream)
+    return stream

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer, text_prompts
@@ -24,16 +22,6 @@ from mmsam_ext.models.automatic import BoxSource, TextBoxes
 from tests import grounding_dino
 from tests.models.small import config, segmentor
 from tests.naming import assert_names, raises_naming
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What is logged."""
-    stream = io.StringIO()
-    handler = next(one for one in MMLogger.get_current_instance().handlers if type(one) is logging.StreamHandler)
-    monkeypatch.setattr(handler, 'stream', stream)
-    return stream
-
 
 SIZES = {'a.png': (60, 80), 'b.png': (50, 70), 'c.png': (60, 80)}
 BOXES = {'a.png': [[5, 6, 65, 44], [1, 2, 29, 38]], 'b.png': [[10, 20, 30, 25]]}  # x y width height
@@ -98,7 +86,7 @@ def write(path: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize('kind', ['result.json', 'boxes.csv', 'annotations.json'])
 def test_each_image_has_the_prompts_of_its_name(
-    kind: str, folder: Path, inferencer: PromptSegInferencer, tmp_path: Path, log: io.StringIO
+    kind: str, folder: Path, inferencer: PromptSegInferencer, tmp_path: Path, logged: io.StringIO
 ) -> None:
     file = write(tmp_path, kind)
     found = inferencer(folder / 'pictures', prompts=file, batch_size=2, show_progress=False)
@@ -115,12 +103,12 @@ def test_each_image_has_the_prompts_of_its_name(
         np.testing.assert_allclose(one['scores'], expected['scores'], atol=1e-5)
         prefix = '' if kind == 'boxes.csv' else 'scratch: '
         assert one['prompts'] == [prefix + text for text in expected['prompts']]
-    assert_names(log.getvalue(), '1 of 3 images in', kind, 'pictures/elsewhere.png')
-    assert_names(log.getvalue(), '1 of 3 images have no prompts', 'c.png')
+    assert_names(logged.getvalue(), '1 of 3 images in', kind, 'pictures/elsewhere.png')
+    assert_names(logged.getvalue(), '1 of 3 images have no prompts', 'c.png')
 
 
 def test_boxes_are_clipped_and_those_without_area_left_out(
-    folder: Path, inferencer: PromptSegInferencer, tmp_path: Path, log: io.StringIO
+    folder: Path, inferencer: PromptSegInferencer, tmp_path: Path, logged: io.StringIO
 ) -> None:
     rows = [dict(file_name='a.png', bbox=box) for box in ([-5, 10, 30, 20], [90, 5, 10, 10], [3, 3, 0, 5])]
     (tmp_path / 'boxes.json').write_text(json.dumps(rows))
@@ -128,7 +116,7 @@ def test_boxes_are_clipped_and_those_without_area_left_out(
     (one,) = found['predictions']
     expected = inferencer(folder / 'pictures/a.png', boxes=[[0, 10, 25, 30]])['predictions'][0]
     np.testing.assert_array_equal(one['masks'], expected['masks'])
-    assert_names(log.getvalue(), '2 of 3 boxes', 'a.png', '80 x 60', '[90.0, 5.0, 100.0, 15.0]')
+    assert_names(logged.getvalue(), '2 of 3 boxes', 'a.png', '80 x 60', '[90.0, 5.0, 100.0, 15.0]')
     assert {path.name for path in (tmp_path / 'out').glob('*mask*')} == {'a_mask0.png'}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from mmsam_ext.datasets import BenchmarkSuite, CocoPromptDataset
 from mmsam_ext.structures.prompt_files import PromptFile
 from tests.layouts import write_coco, write_coco_results
+from tests.naming import assert_names
 
 ANNOTATIONS = 'annotations/instances_val2017.json'
 
@@ -76,7 +78,7 @@ def test_boxes_of_a_detector(tmp_path: Path) -> None:
     assert len(dataset(tmp_path, sure, **options)[0]['data_samples'].prompts) == 0
 
 
-def test_boxes_outside_or_without_area_are_left_out(tmp_path: Path) -> None:
+def test_boxes_outside_or_without_area_are_left_out(tmp_path: Path, logged: io.StringIO) -> None:
     rows = [
         dict(image_id=10, category_id=1, bbox=bbox, score=0.5)
         for bbox in ([200, 5, 10, 10], [5, 5, 0, 10], [80, 60, 40, 40])
@@ -85,9 +87,10 @@ def test_boxes_outside_or_without_area_are_left_out(tmp_path: Path) -> None:
     step = dict(type='LoadPrompts', result_file=str(tmp_path / 'results.json'))
     prompts = dataset(write_coco(tmp_path), step)[0]['data_samples'].prompts
     assert prompts.boxes.tolist() == [[80, 60, 90, 70]], 'clipped to the image of 90 x 70 pixels'
+    assert_names(logged.getvalue(), '2 of 3 boxes', '90 x 70')
 
 
-def test_results_of_another_dataset(tmp_path: Path) -> None:
+def test_results_of_another_dataset(tmp_path: Path, logged: io.StringIO) -> None:
     path = tmp_path / 'results.json'
     step = dict(type='LoadPrompts', result_file=str(path))
     write_coco(tmp_path)
@@ -97,6 +100,7 @@ def test_results_of_another_dataset(tmp_path: Path) -> None:
         dataset(tmp_path, step)
     path.write_text(json.dumps([row, dict(row, image_id=10)]))  # one of two: counted in the log
     assert len(dataset(tmp_path, step)) == 2
+    assert_names(logged.getvalue(), 'results.json', '1 of 2 images', '[77]')
     path.write_text(json.dumps([dict(row, image_id=10, category_id=9)]))
     with pytest.raises(ValueError, match='results.json.*9.*1, 2'):
         dataset(tmp_path, step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import distributed
 from mmsam_ext.evaluation import CocoMaskAP
 
 pytest.importorskip('pycocotools')
+from tests.conftest import free_port
 from tests.evaluation.coco_sets import random_set, sample
 
 
@@ -57,10 +57,7 @@ def test_two_ranks_equal_one(seed: int, tmp_path: Path) -> None:
     assert len(found) > 2
     (tmp_path / 'a.json').write_text(json.dumps(annotations))
     alone = evaluate(list(found), found, tmp_path / 'a.json', len(found))
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    ranks = in_processes(of_rank, port, found, tmp_path / 'a.json', number=2)
+    ranks = in_processes(of_rank, free_port(), found, tmp_path / 'a.json', number=2)
     assert alone and ranks == [alone, alone]
 
 

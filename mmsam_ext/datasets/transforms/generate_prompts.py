@@ -178,7 +178,7 @@ class GeneratePrompts(BaseTransform):
         if self.draw_size is not None:
             seen, masks = resized_mask(labels == 1, self.draw_size), None
             if not seen.any():
-                return self._nothing_to_draw(results, f'foreground at draw_size={self.draw_size}')
+                return self._nothing_to_draw(results, 'foreground')
         targets = class_targets(seen, count, masks, self.min_area, with_parts, name)
         rows = list(targets.wholes) if self.draw_size is None else [(labels == 1).astype(np.uint8)]
         row_of: dict[int, int] = {}
