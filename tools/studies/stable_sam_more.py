@@ -1,7 +1,7 @@
 """Stable-SAM once more: deformable sampling with robust training without occlusion, smaller offsets, and PT-SAM's MLP.
 
 In the study `stable_sam` synthetic occlusion turned out to cost LoRA and Adapter what robust training gains; deformable
-sampling was not trained without it. Offsets of at most one cell instead of four are asked for because ST falls on
+sampling was not trained without it. Offsets of at most one cell, not four, were added because ST falls on
 defects that are thinner than a cell. PT-SAM with its hypernetwork MLP is that of the paper's size. Schedule, data and
 rates are those of `stable_sam`; the rate of PT-SAM with MLP is that of Adapter, not chosen by a search.
 """
