@@ -48,8 +48,14 @@ COMMANDS: dict[str, Command] = {
     'analyze-robustness': Command('analyze_robustness', 'Plot accuracy and stability against the quality of prompts.'),
     'visualize-sampling': Command('visualize_sampling', 'Draw where the mask token looks, without and with DSP.'),
     'tiles-demo': Command('analysis/tiles_demo.py', 'Show what overlapping tiles gain on small defects.'),
+    'thin-study': Command(
+        'analysis/thin_study.py', 'Compare input size, tiles and refinement on thin cracks, at equal CPU time.'
+    ),
     'family-goldens': Command(
         'analysis/family_goldens.py', 'Keep what public implementations of other SAMs predict, for the tests.'
+    ),
+    'offsets-by-width': Command(
+        'analysis/offsets_by_width.py', 'Show what deformable sampling does to thin and to wide defects.'
     ),
     'kill-and-resume': Command(
         'analysis/kill_and_resume.py', 'Kill and resume a training many times; compare the end.'
