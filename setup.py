@@ -78,5 +78,5 @@ setup(
         'ftfy',
         'regex',
     ],
-    extras_require={name: requirements(name) for name in ('dev', 'mamba', 'coco', 'text', 'export')},
+    extras_require={name: requirements(name) for name in ('dev', 'mamba', 'coco', 'text', 'export', 'hub')},
 )

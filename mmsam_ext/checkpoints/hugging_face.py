@@ -62,7 +62,7 @@ def hub_folder(name: str) -> str:
     except ImportError as error:
         raise CheckpointError(
             f'{shown(name)}: the package huggingface_hub is needed for {HUB} and is not installed; run '
-            'pip install huggingface_hub, or give a file or folder that you downloaded'
+            'pip install "mmsam_ext[hub]", or give a file or folder that you downloaded'
         ) from error
     try:
         return snapshot_download(repository, allow_patterns=['*.safetensors', INDEX])
