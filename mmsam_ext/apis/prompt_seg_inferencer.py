@@ -60,7 +60,7 @@ class PromptSegInferencer:
     ``tools/test.py``.
 
     Args:
-        model: Name of a config of this project, path of a config file, or a Config.
+        model: Name of a config, or of a published model ('sam2.1_hiera_s'), path of a config file, or a Config.
         weights: Path or URL of a checkpoint, 'mmsam_ext://NAME', or None for the one that ``model.init_cfg`` names.
         device: As for :class:`torch.device`; None: a GPU if there is one.
         untrained: Take weights that lack parts which training brings.

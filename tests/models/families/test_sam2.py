@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
 from analysis.family_goldens import PROMPTS, image, named_weights
 from mmseg.registry import MODELS
 
+from mmsam_ext.checkpoints.base import KEY, base_record
 from mmsam_ext.models.mask_decoders.sam2_mask_decoder import stability
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import PromptBatch, Prompts
@@ -187,6 +190,19 @@ def test_files_of_meta_load_without_their_video_memory() -> None:
     model = sam2()
     model.load_state_dict({**meta_names(ours), **VIDEO}, strict=True)
     assert all(torch.equal(value, ours[key]) for key, value in model.state_dict().items())
+
+
+def test_a_trained_part_stands_on_a_file_of_meta(tmp_path: Path) -> None:
+    """A checkpoint of plugins alone names its base, which is found, unwrapped and renamed."""
+    ours = named_weights({key: value.shape for key, value in sam2().state_dict().items()})
+    torch.save(dict(model={**meta_names(ours), **VIDEO}), tmp_path / 'sam2.pt')
+    plugin = dict(type='VRAAdapter', dim=CHANNELS)
+    part = OrderedDict({f'mask_decoder.plugins.0.beta.{block}': torch.full((CHANNELS,), 0.5) for block in range(2)})
+    part._metadata = {'': {KEY: base_record(str(tmp_path / 'sam2.pt'))}}
+    model = sam2(decoder=dict(plugins=[plugin]))
+    model.load_state_dict(part, strict=True)
+    assert torch.equal(model.mask_decoder.conv_s0.weight, ours['mask_decoder.conv_s0.weight'])
+    assert torch.equal(model.mask_decoder.plugins[0].beta['1'], part['mask_decoder.plugins.0.beta.1'])
 
 
 def test_the_encoder_alone_takes_its_part_of_a_file() -> None:
