@@ -80,6 +80,7 @@ def named_config(name: str) -> Config:
     resize = dict(type='Resize', scale=(model.size, model.size), keep_ratio=model.keep_ratio, backend='pillow')
     config.merge_from_dict(
         dict(
+            model=dict(trainable=()),  # nothing was trained since, so scores are those of the published IoU head
             default_scope='mmseg',
             custom_imports=dict(imports=['mmsam_ext']),
             test_pipeline=[dict(type='LoadImageFromFile'), resize, dict(type='PackPromptInputs')],

@@ -10,10 +10,11 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmsam_ext.apis import InferenceError, model_names
+from mmsam_ext.apis import InferenceError, PromptSegInferencer, model_names
 from mmsam_ext.apis.inference_pipeline import InferencePipeline
 from mmsam_ext.apis.model_loading import load_config
 from mmsam_ext.apis.model_names import NAMED_MODELS, NamedModel, named_config
+from mmsam_ext.apis.score_origin import PRETRAINED
 from mmsam_ext.cli import infer
 from mmsam_ext.structures import Prompts
 from tests.naming import error_line, raises_naming
@@ -76,6 +77,8 @@ def test_the_command_line_takes_name_and_weights(
     weights = ['--model', 'sam2.1_hiera_s', '--weights', str(tmp_path / 'weights.pt')]
     assert infer.main([*words, *weights]) == 0
     assert 'part.png' in capsys.readouterr().out
+    inferencer = PromptSegInferencer('sam2.1_hiera_s', tmp_path / 'weights.pt', 'cpu')
+    assert inferencer.score_from == PRETRAINED
     assert infer.main([*words, '--model', 'sam2.1_hiera_s']) == 2
     assert 'weights' in error_line(capsys)
 
