@@ -1,10 +1,11 @@
 """Kill a training again and again by SIGKILL, resume it each time, and compare the end with an uninterrupted training.
 
-Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 100] [--seed 0] [--out DIR]
+Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 100] [--size 64] [--seed 0] [--out DIR]
 
 Every second kill falls into the writing of a file (a checkpoint, or ``last_checkpoint``), of which a random part is on
 the disk by then; the others come at a random moment. The training has a data loading worker, averaged weights
-(EMAHook), and what the config has: the default one keeps checkpoints of the trained part alone.
+(EMAHook), and what the config has: the default one keeps checkpoints of the trained part alone. Its images are small,
+so that a kill takes little more than the start of a training.
 Weights, averaged weights, optimizer and random state must be equal bit for bit: exit code 0 if they are, otherwise 1.
 """
 
@@ -30,6 +31,7 @@ runpy.run_path(str(TOOLS / '_bootstrap.py'))
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
+import mmsam_ext  # noqa: E402
 from mmsam_ext.checkpoints.latest import newest_checkpoint  # noqa: E402
 
 #: Iterations between two checkpoints.
@@ -45,14 +47,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('config', nargs='?', type=Path, default=TOOLS.parent / 'configs' / 'spt_tiny_synthetic.py')
     parser.add_argument('--kills', type=int, default=25)
     parser.add_argument('--iterations', type=int, default=100)
+    parser.add_argument('--size', type=int, default=64, help='pixels of the sides of the images, a multiple of 16')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, help='an empty folder; default: a temporary one, removed at the end')
     return parser.parse_args(arguments)
 
 
-def write_config(source: Path, folder: Path, iterations: int) -> Path:
+def write_config(source: Path, folder: Path, iterations: int, size: int) -> Path:
     """Write the config of the trainings: one worker, averaged weights, a checkpoint every second iteration."""
     config = Config.fromfile(source)
+    config.model.data_preprocessor.size = config.train_dataloader.dataset.size = (size, size)
     config.train_dataloader.update(num_workers=1, persistent_workers=True, batch_size=1)
     config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=10 * iterations)
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
@@ -116,6 +120,7 @@ def run(
     Raises:
         TimeoutError: the training takes too long.
     """
+    mmsam_ext.register()  # once, here: the trainings are forked
     child = multiprocessing.get_context('fork').Process(target=train, args=(config, work_dir, dying_write))
     child.start()
     end = time.monotonic() + LONGEST
@@ -147,29 +152,40 @@ def differences(first: Any, second: Any, name: str = '') -> Iterator[str]:
         yield name
 
 
+def seconds_between_checkpoints(work_dir: Path) -> float:
+    """Return the mean time from one of the kept checkpoints to the next."""
+    times = sorted(path.stat().st_mtime for path in work_dir.glob('iter_*.pth'))
+    return (times[-1] - times[0]) / max(1, len(times) - 1)
+
+
 def kill_and_resume(folder: Path, config: Path, kills: int, iterations: int, seed: int) -> list[str]:
     """Run all trainings in `folder`. Return what differs at the end.
 
+    Args:
+        folder: An empty folder.
+        config: Config file that :func:`write_config` has written.
+        kills: Number of kills.
+        iterations: Length of the training.
+        seed: Seed of the moments of the kills.
+
     Raises:
-        RuntimeError: a training ended with an error.
+        RuntimeError: a training ended with an error, or before it could be killed.
     """
-    config, draw = write_config(config, folder, iterations), random.Random(seed)
+    draw = random.Random(seed)
     start = time.monotonic()
     if run(config, folder / 'whole'):
         raise RuntimeError(f'the training without kills failed; see {folder / "whole.log"}')
-    whole_seconds = time.monotonic() - start
-    print(f'Without a kill: {iterations} iterations in {whole_seconds:.0f} s', flush=True)
+    pause = seconds_between_checkpoints(folder / 'whole')
+    print(f'Without a kill: {iterations} iterations in {time.monotonic() - start:.0f} s', flush=True)
     done, at, step = 0, 0, max(1, iterations // INTERVAL // kills)  # checkpoints that a killed training may write
     while done < kills:
         if done % 2:
             plan = dict(dying_write=(draw.randint(1, 2 * step), draw.random()))
         else:
-            delay = draw.uniform(0, 2 * INTERVAL * whole_seconds / iterations)
-            plan = dict(checkpoint=at + INTERVAL * draw.randint(0, step), delay=delay)
+            plan = dict(checkpoint=at + INTERVAL * draw.randint(1, step), delay=draw.uniform(0, pause))
         code = run(config, folder / 'killed', **plan)
         if code == 0:
-            print('The training ended before the kill: give more --iterations', flush=True)
-            break
+            raise RuntimeError(f'the training ended after {done} of {kills} kills: give more --iterations')
         if code != -signal.SIGKILL:
             raise RuntimeError(f'a resumed training failed with code {code}; see {folder / "killed.log"}')
         done += 1
@@ -191,7 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             sys.exit(f'kill_and_resume.py: --out {folder} is not empty')
-        different = kill_and_resume(folder.resolve(), args.config, args.kills, args.iterations, args.seed)
+        config = write_config(args.config, folder.resolve(), args.iterations, args.size)
+        different = kill_and_resume(folder.resolve(), config, args.kills, args.iterations, args.seed)
     print(f'Different: {", ".join(different[:10])}' if different else 'Equal bit for bit')
     return 1 if different else 0
 
