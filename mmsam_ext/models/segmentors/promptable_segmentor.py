@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.checkpoints.base import load_base_state, rename_with_base
-from mmsam_ext.checkpoints.keys import adapt_state, check_state, forgive_missing, rename_official_keys, untrained_parts
+from mmsam_ext.checkpoints.keys import forgive_missing
 from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import check_num_classes, write_prediction
 
@@ -22,8 +20,9 @@ from ..auxiliary_heads import check_heads
 from ..losses import losses_of_masks
 from ..peft import inject_peft
 from ..prompt_stages import apply_stages, build_stage
+from .checkpointed import CheckpointedMixin
 from .compute_dtype import call_in, floating_dtype
-from .freezing import freeze_all_but, keep_frozen_in_eval
+from .freezing import freeze_all_but
 from .losses_of_parts import losses_of_parts
 from .mask_selection import (
     TEST_CHOICES,
@@ -40,7 +39,7 @@ from .sliding import SlideSettings, predict_tiles
 
 
 @MODELS.register_module()
-class PromptableSegmentor(BaseSegmentor):
+class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
     """Segment what prompts ask for, with every part of the model built from a config.
 
     The parts are an image encoder, a prompt encoder, prompt stages, a mask decoder with plugins, and auxiliary heads.
@@ -125,7 +124,6 @@ class PromptableSegmentor(BaseSegmentor):
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
         check_heads(self.auxiliary_heads, self.train_cfg.get('multimask', False))
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
-        self.unloaded_parts: tuple[str, ...] = ()
         self.register_load_state_dict_post_hook(forgive_missing)
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
@@ -223,14 +221,6 @@ class PromptableSegmentor(BaseSegmentor):
         """Compute the losses of the masks that ``train_cfg.multimask`` trains; see :func:`losses_of_masks`."""
         return losses_of_masks(self.losses, prediction, targets, ignored, self.train_cfg.get('multimask', False))
 
-    def train(self, mode: bool = True) -> PromptableSegmentor:
-        """Set the training mode as in any module, except that frozen parts stay in eval mode."""
-        super().train(mode)
-        if mode:
-            keep_frozen_in_eval(self)
-            self.unloaded_parts = ()  # they are trained from now on
-        return self
-
     # ---------------------------------------------------------------- prediction
 
     @torch.no_grad()
@@ -324,27 +314,3 @@ class PromptableSegmentor(BaseSegmentor):
             logits = self.mask_refiner(features, batch.image_index, logits, batch.input_size)
         logits = empty_absent(logits, prediction.presence, self.test_cfg.get('presence_threshold'))
         return logits, iou, prediction.presence
-
-    # ---------------------------------------------------------------- checkpoints
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args: Any) -> None:
-        """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
-        load_base_state(self, state_dict, prefix, local_metadata, rename_official_keys)
-        source = rename_with_base(self, state_dict, prefix, rename_official_keys)
-        adapt_state(self, state_dict, prefix)
-        self.unloaded_parts = check_state(self, state_dict, prefix, source)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
-
-    def check_trained(self) -> None:
-        """Raise a ValueError if the last checkpoint lacks parts that predictions need, unless `test_cfg.untrained`."""
-        problem = '' if self.test_cfg.get('untrained') else untrained_parts(self, self.unloaded_parts)
-        if problem:
-            raise ValueError(
-                f'{type(self).__name__}: {problem}. Give the checkpoint of the training with this config, or set '
-                'model.test_cfg.untrained=True (--untrained) to use the model as it is'
-            )
-
-    def rename_state(self, state_dict: dict[str, Tensor], prefix: str = '') -> None:
-        """Rename the keys of a plain SAM, Meta's or ours, to the names that they have in this model, in place."""
-        rename_official_keys(state_dict, prefix)
-        adapt_state(self, state_dict, prefix)
