@@ -33,7 +33,7 @@ from studies import STUDIES
 from studies.running import Execute, execute, run_all
 from studies.speed import SPEEDS, measure_speed
 from studies.study import ROOT
-from studies.table import command, report, write_between
+from studies.table import check_markers, command, report, write_between
 
 #: Each study has a page here, with its tables between two markers and findings written by hand below them.
 RESULTS = ROOT / 'configs' / 'results'
@@ -77,8 +77,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     args.work_dir = args.work_dir.resolve()
     args.out = args.out or RESULTS / f'{args.study.name}.md'
     try:
+        check_markers(args.out, args.study.name)  # before hours of work
         args.runs = args.study.runs(args.seeds, args.iters, args.data, args.only)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     return args
 

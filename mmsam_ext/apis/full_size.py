@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmsam_ext.models.segmentors.original_size import to_original
+from mmsam_ext.models.segmentors.sliding import TiledMasks
 
 from .rle import decode_rle, encode_rle
 
@@ -18,19 +19,19 @@ class LowResMasks(NamedTuple):
     """Mask logits of P prompts of one image, as the decoder predicts them.
 
     Attributes:
-        logits: (P, h, w); (P, H0, W0) where `input_size` is None, since they have the size of the image already.
-        input_size: (H, W) of the padded network input, or None.
+        logits: (P, h, w), or the masks of a model that works on tiles.
+        input_size: (H, W) of the padded network input.
         meta: Metainfo of the image's sample, see :func:`to_original`.
     """
 
-    logits: Tensor
-    input_size: tuple[int, int] | None
+    logits: Tensor | TiledMasks
+    input_size: tuple[int, int]
     meta: Mapping[str, Any]
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(P, H0, W0), the shape of all masks at the size of the image."""
-        size = self.logits.shape[-2:] if self.input_size is None else self.meta['ori_shape'][:2]
+        size = self.meta['ori_shape'][:2]
         return len(self.logits), int(size[0]), int(size[1])
 
     def chunks(self, limit: int) -> Iterator[tuple[slice, Tensor]]:
@@ -40,12 +41,11 @@ class LowResMasks(NamedTuple):
             limit: Bytes that a chunk may take while it is made; at least one mask is made at a time.
         """
         number, height, width = self.shape
-        padded = 0 if self.input_size is None else self.input_size[0] * self.input_size[1]
+        padded = self.input_size[0] * self.input_size[1]
         step = max(1, limit // (4 * (height * width + padded) + height * width))
         for start in range(0, number, step):
             part = slice(start, min(number, start + step))
-            logits = self.logits[part]
-            yield part, logits if self.input_size is None else to_original(logits, self.input_size, self.meta)
+            yield part, to_original(self.logits[part], self.input_size, self.meta)
 
     def full_logits(self, limit: int) -> np.ndarray:
         """Return all logits at the size of the image, (P, H0, W0) float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -29,9 +30,12 @@ class InferencePipeline:
     Args:
         config: Whose test dataset has the pipeline.
         preprocessor: Of the model.
+        dataset_meta: What is known of the training set. By its `bit_depth` files of 16 bits are read, unless the
+            pipeline states its own; without both, by their values.
     """
 
-    def __init__(self, config: Config, preprocessor: nn.Module) -> None:
+    def __init__(self, config: Config, preprocessor: nn.Module, dataset_meta: Mapping[str, Any] | None = None) -> None:
+        self.bit_depth = (dataset_meta or {}).get('bit_depth')
         steps = _test_pipeline(config)
         loaders = [step for step in steps if _name(step) == 'LoadImageFromFile']
         self.load_file = TRANSFORMS.build(loaders[0] if loaders else dict(type='LoadImageFromFile'))
@@ -57,7 +61,7 @@ class InferencePipeline:
             image = as_bgr(source.array)
             return results | dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         try:
-            return self.load_file(results)
+            return self.load_file(results | (dict(bit_depth=self.bit_depth) if self.bit_depth else {}))
         except ValueError as error:  # names the file
             raise InferenceError(name_error(error, source.name)) from error
         except Exception as error:  # decoders raise what they like

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from mmsam_ext.checkpoints.base import base_file
 from mmsam_ext.checkpoints.loaders import CheckpointError
 from mmsam_ext.config_files import PREFIX, known_configs, packaged_config, suggestion
 from mmsam_ext.config_settings import settle
+from mmsam_ext.datasets.transforms.load_image import trained_bit_depth
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
 from .errors import InferenceError
@@ -97,7 +99,7 @@ def load_model(
         untrained: Take weights that lack parts which this config adds to SAM and which training brings.
 
     Returns:
-        The model in eval mode.
+        The model in eval mode; its `dataset_meta` is that of the training set, with its `bit_depth`.
 
     Raises:
         InferenceError: no weights, weights that cannot be loaded or lack trained parts, an unknown device, or another
@@ -123,7 +125,7 @@ def load_model(
             'checkpoint, so give weights=<path of a checkpoint>'
         )
     try:
-        load_checkpoint(model, weights, map_location='cpu')
+        model.dataset_meta = _dataset_meta(load_checkpoint(model, weights, map_location='cpu'))
         if untrained:
             model.test_cfg = {**model.test_cfg, 'untrained': True}
         model.check_trained()
@@ -137,6 +139,17 @@ def load_model(
             'mmsam_ext://NAME, or a URL that can be reached'
         ) from error
     return model.to(target).eval()
+
+
+def _dataset_meta(checkpoint: object) -> dict:
+    """Return what a checkpoint says of its training set: its metainfo and, if it has one, its `bit_depth`."""
+    if not isinstance(checkpoint, Mapping):
+        return {}
+    meta = checkpoint.get('meta')
+    dataset_meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    known = dict(dataset_meta) if isinstance(dataset_meta, Mapping) else {}
+    depth = trained_bit_depth(checkpoint)
+    return known if depth is None else known | dict(bit_depth=depth)
 
 
 def _device(name: str | None) -> torch.device:

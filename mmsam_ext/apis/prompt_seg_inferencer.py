@@ -83,7 +83,7 @@ class PromptSegInferencer:
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
         self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
-        self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor)
+        self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor, self.model.dataset_meta)
         self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | TiledImage | None = None
 

@@ -13,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.models.segmentors.sliding import slide_images
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import with_fitted_masks
@@ -74,7 +75,7 @@ def nothing_segmented(packed: dict[str, Any]) -> Segmented:
     """Return the answer to a packed image in which there is nothing to segment: no masks."""
     sample = packed['data_samples']
     size = sample.metainfo['ori_shape'][:2]
-    return Segmented(LowResMasks(torch.zeros(0, *size), None, sample.metainfo), torch.zeros(0), sample)
+    return Segmented(LowResMasks(torch.zeros(0, *size), tuple(size), sample.metainfo), torch.zeros(0), sample)
 
 
 @torch.no_grad()
@@ -83,7 +84,7 @@ def segment_packed(
 ) -> list[Segmented]:
     """Encode and decode packed images.
 
-    Masks stay at the decoder's size, unless the model works on tiles.
+    Masks stay at the decoder's size, and those of tiles apart.
 
     Args:
         model: The model.
@@ -95,17 +96,17 @@ def segment_packed(
     """
     data = model.data_preprocessor(pseudo_collate(packed), False)
     inputs, samples = data['inputs'], data['data_samples']
+    size = tuple(inputs.shape[-2:])
     if model.slide_settings is not None:
-        samples = model.predict(inputs, samples, multimask)
+        model.check_trained()
+        choice = model.test_cfg.get('multimask', False) if multimask is None else multimask
+        batch = model.prompt_batch(samples, inputs)
+        tiled = slide_images(model, inputs, batch, model.slide_settings, choice)
         return [
-            Segmented(
-                LowResMasks(sample.pred_instances.mask_logits, None, sample.metainfo),
-                sample.pred_instances.iou_scores,
-                sample,
-            )
-            for sample in samples
+            Segmented(LowResMasks(masks, size, sample.metainfo), masks.iou, sample)
+            for sample, (_, masks) in zip(samples, tiled, strict=True)
         ]
-    features, size = model.extract_feat(inputs), tuple(inputs.shape[-2:])
+    features = model.extract_feat(inputs)
     for sample in samples:
         sample.prompts = with_fitted_masks(sample.prompts, features, size, sample.metainfo)
     batch = model.prompt_batch(samples, inputs)

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import load_config, load_model
+from mmsam_ext.datasets.transforms.load_image import use_bit_depth
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.utils import ResultFolder
@@ -100,7 +101,9 @@ def _pipelines(node: Any) -> Iterator[list[dict]]:
             yield from _pipelines(value)
 
 
-def evaluate(config: Config, weights: str | None, loader: dict, device: str | None) -> dict[str, float]:
+def evaluate(
+    config: Config, weights: str | None, loader: dict, device: str | None, untrained: bool = False
+) -> dict[str, float]:
     """Evaluate a model in one pass over the data.
 
     Args:
@@ -108,12 +111,14 @@ def evaluate(config: Config, weights: str | None, loader: dict, device: str | No
         weights: Checkpoint; None for the one that the config names.
         loader: Dataloader of :func:`sweep_data`.
         device: As torch names it; None for a GPU if there is one.
+        untrained: Take weights that lack parts which training brings.
 
     Returns:
         Percent by ``<metric>/<mode>``, and for a model with dynamic routing its ``alpha1/<mode>``.
     """
-    model = load_model(config, weights, device)
+    model = load_model(config, weights, device, untrained)
     data = Runner.build_dataloader(loader, seed=0)
+    use_bit_depth(data.dataset, model.dataset_meta.get('bit_depth'))
     metrics = [METRICS.build(dict(type=kind)) for kind in ('PromptIoUMetric', 'StabilityMetric')]
     evaluator = Evaluator(metrics)
     routed: dict[str, list[float]] = {}
@@ -226,6 +231,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--points', nargs='*', type=int, default=[1, 2, 3, 5, 10, 20], help='numbers of points')
     parser.add_argument('--draws', type=int, default=20, help='random draws of each prompt except the clean box')
     parser.add_argument('--images', type=int, help='number of images of each dataset, from the first (default: all)')
+    parser.add_argument(
+        '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
     parser.add_argument('--overwrite', action='store_true', help="replace the user's files in --out, too")
@@ -253,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, path, *weights in args.model:
             config = load_config(path)
             loader = sweep_data(config, args.noise, args.points, args.draws, args.images)
-            results = evaluate(config, weights[0] if weights else None, loader, args.device)
+            results = evaluate(config, weights[0] if weights else None, loader, args.device, args.untrained)
             models[name] = curves(results, args.noise, args.points)
     except (InferenceError, ValueError, OSError) as error:
         print(f'analyze-robustness: error: {error}', file=sys.stderr)

@@ -35,6 +35,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('model', metavar='MODEL', nargs='?', default=DEFAULT_MODEL, help='config name or path')
     parser.add_argument('--out', metavar='DIR', required=True, help='where to write pictures and records')
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
+    parser.add_argument(
+        '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--points-per-side', type=int, default=32, help='points along each side of the grid')
     parser.add_argument('--pred-iou', type=float, default=0.88, help='least predicted IoU of a mask')
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sources = list_sources(args.inputs)
             folder = ResultFolder(args.out, args.overwrite)
             folder.check([name for source in sources for name in names(source)])
-            inferencer = PromptSegInferencer(args.model, args.weights, args.device)
+            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained)
             everything = SegmentEverything(
                 inferencer,
                 points_per_side=args.points_per_side,

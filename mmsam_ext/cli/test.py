@@ -36,48 +36,78 @@ def untrained_to_config(arguments: list[str]) -> list[str]:
 
 
 def out_to_metrics(arguments: list[str]) -> list[str]:
-    """Give ``--out`` and ``--overwrite`` to the metrics that write files.
+    """Give ``--out`` and ``--overwrite`` to the metrics and the visualizer, which write files.
 
     MMSeg's test.py understands ``--out`` only where the evaluator is one metric. Of a list, those that write a file for
     each prompt mode get it as ``--cfg-options test_evaluator.0.output_dir=DIR``, or else all that write files.
 
     Raises:
-        SystemExit: No metric writes files, or DIR holds PNG files of the user and ``--overwrite`` is not given.
+        SystemExit: No metric writes files, or the folder of ``--out`` or ``--show-dir`` holds PNG files of the user and
+            ``--overwrite`` is not given.
     """
-    if not any(argument.split('=')[0] in ('--out', '--overwrite') for argument in arguments):
+    if not any(argument.split('=')[0] in ('--out', '--overwrite', '--show-dir') for argument in arguments):
         return arguments
     parser = argparse.ArgumentParser(description='MMSeg test (and eval) a model', allow_abbrev=False)
     parser.add_argument('config')
     parser.add_argument('--out')
     parser.add_argument('--overwrite', action='store_true')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    for name in ('--work-dir', '--show-dir', '--wait-time', '--launcher', '--local_rank', '--local-rank'):
+    parser.add_argument('--show-dir')
+    for name in ('--work-dir', '--wait-time', '--launcher', '--local_rank', '--local-rank'):
         parser.add_argument(name)
     known, _ = parser.parse_known_args(arguments)
     kept = _without(arguments)
-    if known.out is None:
-        sys.exit('--overwrite: expected --out DIR, too')
+    if known.out is None and known.show_dir is None:
+        sys.exit('--overwrite: expected --out DIR or --show-dir DIR, too')
     config = Config.fromfile(known.config)
     config.merge_from_dict(known.cfg_options)
-    foreign = [] if known.overwrite else ResultFolder(known.out).foreign_files('.png')
+    settings = []
+    if known.show_dir is not None:
+        pictures = Path(known.show_dir, 'vis_data', 'vis_image')  # mmengine's names
+        _check_folder('--show-dir', pictures, known.overwrite)
+        if known.overwrite and (config.get('visualizer') or {}).get('type') == 'PromptVisualizer':
+            settings.append('visualizer.overwrite=True')
+    if known.out is not None:
+        _check_folder('--out', Path(known.out), known.overwrite)
+        settings += _settings_of_metrics(config, known.out, known.overwrite)
+    return _with_options(kept, settings) if settings else kept
+
+
+def _check_folder(option: str, folder: Path, overwrite: bool) -> None:
+    """Check that a folder has no PNG files of the user, or that they may be replaced.
+
+    Raises:
+        SystemExit: It has, or it is not a folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        sys.exit(f'{option} {folder}: this is a file; expected a folder')
+    foreign = [] if overwrite else ResultFolder(folder).foreign_files('.png')
     if foreign:
-        sys.exit(f'--out {would_overwrite(Path(known.out), foreign)}')
+        sys.exit(f'{option} {would_overwrite(folder, foreign)}')
+
+
+def _settings_of_metrics(config: Config, out: str, overwrite: bool) -> list[str]:
+    """Return the config options that make the metrics write their files to `out`.
+
+    Raises:
+        SystemExit: No metric writes files.
+    """
     single = isinstance(config.test_evaluator, dict)
     metrics = [config.test_evaluator] if single else list(config.test_evaluator)
     writers = {i: options for i, metric in enumerate(metrics) if 'output_dir' in (options := _options(metric))}
     if not writers:
         sys.exit(
-            f'--out {known.out}: none of the metrics {[metric.type for metric in metrics]} of test_evaluator has an '
+            f'--out {out}: none of the metrics {[metric.type for metric in metrics]} of test_evaluator has an '
             '`output_dir`'
         )
     by_mode = {i: options for i, options in writers.items() if 'output_modes' in options}
     settings = []
     for index, options in (by_mode or writers).items():
         place = 'test_evaluator' if single else f'test_evaluator.{index}'
-        settings.append(f'{place}.output_dir={known.out}')
-        if known.overwrite and 'overwrite' in options:
+        settings.append(f'{place}.output_dir={out}')
+        if overwrite and 'overwrite' in options:
             settings.append(f'{place}.overwrite=True')
-    return _with_options(kept, settings)
+    return settings
 
 
 def _with_options(arguments: list[str], options: list[str]) -> list[str]:

@@ -153,6 +153,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('image', help='image file')
     parser.add_argument('config', help='name or path of a config with DeformableSamplingPlugin')
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
+    parser.add_argument(
+        '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
+    )
     parser.add_argument('--box', nargs=4, type=float, metavar=('X1', 'Y1', 'X2', 'Y2'))
     parser.add_argument('--point', nargs=2, type=float, action='append', metavar=('X', 'Y'))
     parser.add_argument('--block', type=int, default=1, help='index of the two-way block (in the paper 1)')
@@ -176,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         prompt.update(points=np.array([args.point]), point_labels=np.ones((1, len(args.point)), int))
     try:
         check_output_file(args.out, [args.image], args.overwrite)
-        inferencer = PromptSegInferencer(args.config, args.weights, args.device)
+        inferencer = PromptSegInferencer(args.config, args.weights, args.device, args.untrained)
         inferencer.set_image(args.image)
         image = inferencer.pipeline.load(Source(args.image, path=args.image))['img']
         plain, stable = (look(inferencer, prompt, args.block, deformable) for deformable in (False, True))

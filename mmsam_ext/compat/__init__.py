@@ -13,6 +13,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``amp``                   the error of mixed precision without a GPU does not say what to do
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
+``one_training``          two trainings in one work folder overwrite each other's files
 ``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
 ``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
@@ -34,6 +35,7 @@ from . import (
     evaluators,
     mmcv_lite,
     mmpretrain_backbones,
+    one_training,
     pack_seg_inputs,
     package_configs,
     package_resources,
@@ -68,6 +70,7 @@ def apply() -> None:
     cpu_distributed.apply()
     amp.apply()
     resume.apply()
+    one_training.apply()
     evaluators.apply()
     pack_seg_inputs.apply()
     package_configs.apply()

@@ -13,13 +13,14 @@ from ._patch import replace
 
 
 def apply() -> None:
-    """Fix mmengine's three launchers and its DistributedDataParallel; with a GPU their behaviour does not change."""
+    """Fix mmengine's three launchers and its two wrappers; with a GPU their behaviour does not change."""
     from mmengine.dist import utils
-    from mmengine.model import MMDistributedDataParallel
+    from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel
 
     for launcher in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
         replace(utils, launcher, _launch_without_gpu)
     replace(MMDistributedDataParallel, '__init__', _wrap_without_gpu)
+    replace(MMFullyShardedDataParallel, '__init__', _shard_without_gpu)
 
 
 def _has_accelerator() -> bool:
@@ -52,6 +53,15 @@ def _wrap_without_gpu(stock: Callable) -> Callable:
     def construct(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
         if not _has_accelerator():
             kwargs.pop('device_ids', None)  # the Runner passes [LOCAL_RANK], which torch rejects for modules on the CPU
+        stock(self, module, *args, **kwargs)
+
+    return construct
+
+
+def _shard_without_gpu(stock: Callable) -> Callable:
+    def construct(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        if not _has_accelerator():
+            kwargs['device_id'] = torch.device('cpu')  # the strategy passes LOCAL_RANK, which torch takes for a GPU
         stock(self, module, *args, **kwargs)
 
     return construct

@@ -207,7 +207,8 @@ class BinaryDefectDataset(BaseSegDataset):
         return [info for info, check in zip(self.data_list, checks, strict=True) if check.keep]
 
     def _set_bit_depth(self, depth: int | None, checks: Sequence[FileCheck]) -> None:
-        """Store the number of bits in use in the samples whose images have 16 bits a channel."""
+        """Store the number of bits in use, also in the samples whose images have 16 bits a channel."""
+        self.bit_depth = depth
         for info, check in zip(self.data_list, checks, strict=True):
             if check.largest is not None:
                 info['bit_depth'] = depth

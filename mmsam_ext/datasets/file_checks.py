@@ -42,8 +42,8 @@ def bit_depth_message(checks: Sequence[FileCheck]) -> str | None:
         return None
     return (
         f'{len(largest)} of {len(checks)} images have 16 bits a channel with values up to {max(largest)} and are read '
-        f'as {depth}-bit data. At inference the bit depth is detected for each image alone: set bit_depth={depth} (or '
-        'that of the camera) in LoadImageFromFile, so that all images are read alike'
+        f'as {depth}-bit data. Checkpoints of a training store it, so that validation, test and inference read images '
+        f'alike; if the camera has more bits, set its bit_depth in LoadImageFromFile in place of bit_depth={depth}'
     )
 
 

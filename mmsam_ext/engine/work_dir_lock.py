@@ -19,7 +19,9 @@ _HELD: dict[str, IO[str]] = {}
 
 
 class WorkDirLock:
-    """Lock a work folder against a second training, as long as this process lives.
+    """Lock a work folder against a second training.
+
+    Runners hold the lock while they train (:mod:`mmsam_ext.compat.one_training`).
 
     The lock is the operating system's (``fcntl.lockf``). It ends with the process, however the process ends; it works
     on network file systems; and data loading workers, which may outlive a killed training for some seconds, do not
@@ -63,6 +65,22 @@ class WorkDirLock:
         json.dump(dict(pid=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')), file)
         file.flush()
         _HELD[self.path] = file
+
+    def other_owner(self) -> str | None:
+        """Return a description of the other process that holds the lock, or None if no other process does."""
+        try:
+            import fcntl
+
+            if self.path in _HELD:  # opening and closing it would give up the lock
+                return None
+            with open(self.path, 'r+') as file:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    return _owner(file) if error.errno in (errno.EACCES, errno.EAGAIN) else None
+        except (ImportError, OSError):  # Windows; nobody ever trained here, or the folder cannot be written to
+            return None
+        return None
 
     def release(self) -> None:
         """Release the lock."""

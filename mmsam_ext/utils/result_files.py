@@ -109,6 +109,10 @@ class ResultFolder:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def record(self, name: str) -> None:
+        """Record a file that another library has just written to the folder, after :meth:`check` allowed it."""
+        self._record(name, _hash(self.folder / name))
+
     def append(self, name: str, content: bytes) -> None:
         """Append to a file that this object wrote.
 

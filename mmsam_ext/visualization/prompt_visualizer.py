@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import PromptGroup, PromptKind, Prompts, prompt_groups
 from mmsam_ext.structures.samples import predicted_classes, sample_key, sample_labels, target_field, target_masks
+from mmsam_ext.utils import ResultFolder
 
 from . import drawing
 
@@ -45,6 +47,7 @@ class PromptVisualizer(SegLocalVisualizer):
         alpha: Opacity of masks, in [0, 1].
         max_draws: Maximum number of draws of a mode that are drawn; the caption says how many there are.
         modes_per_row: Number of prompt modes side by side; 2 or more make a wide picture.
+        overwrite: Whether files in the folder of pictures may be replaced that no earlier run wrote.
         name, **kwargs: See SegLocalVisualizer.
 
     Raises:
@@ -60,6 +63,7 @@ class PromptVisualizer(SegLocalVisualizer):
         alpha: float = 0.4,
         max_draws: int = 4,
         modes_per_row: int = 1,
+        overwrite: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, alpha=alpha, **kwargs)  # mmengine requires an argument called `name`
@@ -69,6 +73,7 @@ class PromptVisualizer(SegLocalVisualizer):
             )
         self.max_draws = max_draws
         self.modes_per_row = modes_per_row
+        self.overwrite = overwrite
 
     @master_only
     def add_datasample(
@@ -103,6 +108,7 @@ class PromptVisualizer(SegLocalVisualizer):
 
         Raises:
             ValueError: `image` is not (H, W, 3) uint8.
+            FileExistsError: The picture would replace a file that no earlier run wrote.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
@@ -115,9 +121,20 @@ class PromptVisualizer(SegLocalVisualizer):
         if out_file is not None:
             Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(out_file, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        elif self.results is not None:
+            file = f'{name}_{step}.png'  # as LocalVisBackend calls it
+            self.results.check([file])
+            self.add_image(name, picture, step)
+            self.results.record(file)
         else:
             self.add_image(name, picture, step)
         return picture
+
+    @cached_property
+    def results(self) -> ResultFolder | None:
+        """Return the folder of the pictures with the manifest of what runs wrote there; None without a local folder."""
+        folder = self.image_dir
+        return None if folder is None else ResultFolder(folder, self.overwrite)
 
     @property
     def image_dir(self) -> Path | None:

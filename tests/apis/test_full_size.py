@@ -8,11 +8,16 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.structures import SegDataSample
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer, decode_rle, encode_rle
 from mmsam_ext.apis.full_size import LowResMasks, full_size_masks
+from mmsam_ext.apis.segmented import segment_packed
 from mmsam_ext.models.segmentors.original_size import to_original
+from mmsam_ext.structures import Prompts
 from tests.apis.conftest import picture, visible
+from tests.models.small import segmentor
 
 META = dict(ori_shape=(90, 150), img_shape=(77, 128))
 BOXES = [[20, 10, 90, 70], [60.5, 30, 149, 89], [3, 4, 50, 60]]
@@ -35,6 +40,31 @@ def test_chunks_do_not_change_masks(limit: int) -> None:
     assert coded.masks is None and [decode_rle(one).tolist() for one in coded.rles] == (want > 0).tolist()
     sizes = [len(logits) for _, logits in masks.chunks(limit)]
     assert sum(sizes) == 7 and sizes[0] == {1: 1, 300_000: 2, 10**9: 7}[limit]
+
+
+@pytest.mark.parametrize('limit', [1, 10**9])
+def test_tiles_are_put_together_chunk_by_chunk(limit: int) -> None:
+    """The masks that `predict` makes, without the (P, H, W) logits of all prompts."""
+    image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    model = segmentor(
+        data_preprocessor=dict(type='PromptDataPreprocessor', size_divisor=16),
+        test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(48, 48)),
+    ).eval()
+
+    def packed() -> list[dict]:
+        sample = SegDataSample(metainfo=dict(img_shape=(100, 150), ori_shape=(90, 140)))
+        sample.prompts = Prompts.create(boxes=[[10.0, 20, 60, 90], [70, 5, 140, 60], [1, 1, 149, 99]])
+        return [dict(inputs=torch.from_numpy(image).permute(2, 0, 1), data_samples=sample)]
+
+    data = model.data_preprocessor(pseudo_collate(packed()), False)
+    want = model.predict(data['inputs'], data['data_samples'])[0].pred_instances
+    (got,) = segment_packed(model, packed(), None)
+    full = full_size_masks(got.masks, limit)
+    np.testing.assert_array_equal(full.masks, want.mask_logits.numpy() > 0)
+    assert full.masks.any() and not full.masks.all()
+    np.testing.assert_array_equal(got.masks.full_logits(limit), want.mask_logits.numpy())
+    assert torch.equal(got.scores, want.iou_scores)
+    assert [len(logits) for _, logits in got.masks.chunks(limit)] == ([1, 1, 1] if limit == 1 else [3])
 
 
 def test_rle_is_that_of_coco() -> None:

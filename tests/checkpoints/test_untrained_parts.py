@@ -10,6 +10,7 @@ from mmengine.model import initialize
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 
+from mmsam_ext.models.segmentors import checkpointed
 from mmsam_ext.structures import Prompts
 from tests.checkpoints.test_keys import TwoParameterPlugin  # noqa: F401 (registers it)
 from tests.models.small import CHANNELS, config, disc, images, sample, segmentor, stock_sam
@@ -109,3 +110,16 @@ def test_inside_a_wrapper_and_copied(plain) -> None:
     load(holder['module'], plain)
     with raises_naming(ValueError, 'mask_decoder.plugins.0'):
         copy.deepcopy(holder)['module'].predict(images(1), batch())
+
+
+def test_random_weights_are_said_once(plain, monkeypatch) -> None:
+    """As in MMSegmentation's init_model without a checkpoint."""
+    lines: list[str] = []
+    monkeypatch.setattr(checkpointed, 'print_log', lambda text, *args: lines.append(text))
+    model, loaded = segmentor().eval(), segmentor().eval()
+    load(loaded, plain)
+    loaded.predict(images(1), batch())
+    assert not lines
+    for _ in range(2):
+        model.predict(images(1), batch())
+    assert len(lines) == 1 and 'random weights' in lines[0]

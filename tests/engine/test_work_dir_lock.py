@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmsam_ext.engine.hooks.atomic_checkpoint_hook import PARTIAL, write_atomically
 from mmsam_ext.engine.work_dir_lock import LOCK_NAME, WorkDirLock
@@ -45,6 +46,37 @@ def test_second_training_names_the_first(tmp_path) -> None:
     child.wait()
     toy_runner(tmp_path, default_hooks=HOOKS, experiment_name='after').train()  # the lock died with its process
     assert (tmp_path / 'iter_4.pth').exists()
+
+
+@pytest.mark.parametrize('hook', ['AtomicCheckpointHook', 'CheckpointHook'])
+def test_nothing_of_the_first_training_is_overwritten(hook, tmp_path) -> None:
+    """The copy of the config is written by the Runner's constructor, long before it trains."""
+    child = holder(tmp_path)
+    (tmp_path / 'toy.py').write_text('of_the_first = 1')
+    (tmp_path / 'of_config').mkdir()
+    (tmp_path / 'of_config' / 'toy.py').write_text('of_the_second = 1')
+    cfg = Config.fromfile(tmp_path / 'of_config' / 'toy.py')
+    hooks = dict(checkpoint=dict(type=hook, by_epoch=False, interval=2))
+    options = dict(default_hooks=hooks, experiment_name=f'second_{hook}', cfg=cfg)
+    runner = toy_runner(tmp_path, **options)  # as a test of the model does, too
+    with raises_naming(RuntimeError, tmp_path, child.pid):
+        runner.train()
+    assert (tmp_path / 'toy.py').read_text() == 'of_the_first = 1'
+    assert not list(tmp_path.glob('*.pth'))
+    child.kill()
+    child.wait()
+    options['experiment_name'] += '_alone'
+    toy_runner(tmp_path, **options)
+    assert 'of_the_second' in (tmp_path / 'toy.py').read_text()
+
+
+def test_a_failed_training_gives_the_lock_back(tmp_path) -> None:
+    runner = toy_runner(tmp_path, default_hooks=HOOKS, optim_wrapper=dict(type='NoSuchWrapper'))
+    with raises_naming(ValueError, 'NoSuchWrapper'):
+        runner.train()
+    child = holder(tmp_path)
+    child.kill()
+    child.wait()
 
 
 def test_workers_of_a_killed_training_do_not_hold_its_lock(tmp_path) -> None:

@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.evaluation.metrics import PromptIoUMetric
 from mmsam_ext.structures import Prompts
+from tests.naming import raises_naming
 
 MODES = ('box', 'box+points')
 
@@ -113,3 +114,16 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
         PromptIoUMetric(**settings)
     PromptIoUMetric(**settings, overwrite=True).process(None, [sample('d', 's', 's.png', [(0, 0, 0)])])
     assert (out / 'truth.png').read_text() == 'mine'
+
+
+def test_two_processes_and_one_file(tmp_path: Path) -> None:
+    """Each process knows its own files; all are compared where their records come together."""
+    one = sample('data', 'part/001', 'l/part/001.png', [(0, 0, 0)])
+    other = sample('data', 'part/001', 'r/part/001.png', [(0, 0, 0)])
+    ranks = [PromptIoUMetric(output_dir=str(tmp_path / 'out'), boundary=False) for _ in range(2)]
+    for rank, predicted in zip(ranks, (one, other), strict=True):
+        rank.process(None, [predicted])
+    with raises_naming(ValueError, 'l/part/001.png', 'r/part/001.png', 'data/box/part/001.png'):
+        ranks[0].compute_metrics([*ranks[0].results, *ranks[1].results])
+    again = [*ranks[0].results, *ranks[0].results]  # the sampler repeats images so that all ranks have as many
+    assert ranks[0].compute_metrics(again)

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmseg.registry import METRICS, MODELS
 
 from mmsam_ext.cli import analyze_robustness as analyze
+from mmsam_ext.cli import everything
 from mmsam_ext.cli import visualize_sampling as visualize
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin
 from mmsam_ext.structures import PromptBatch
@@ -220,3 +221,23 @@ def test_ratios_of_the_benchmark():
     assert ratios['dsp_drp_20_over_sam_decoder'] == pytest.approx(1.5)
     assert ratios['dsp_drp_20_over_1_end_to_end'] == pytest.approx(16 / 11.2)
     assert benchmark.summary({'a': [1.0, 9, 2]}) == {'a': [2, 1, 9]}
+
+
+def test_results_of_untrained_parts_need_to_be_wanted(stable, tmp_path, capsys):
+    """With plain SAM's weights for a config with deformable sampling, as `init_cfg` names them before a training."""
+    path, weights = stable
+    state = torch.load(weights, weights_only=True)['state_dict']
+    plain = tmp_path / 'plain.pth'
+    torch.save({key: value for key, value in state.items() if '.plugins.' not in key}, plain)
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.full((64, 64, 3), 90, np.uint8))
+    rows = {
+        analyze: ['--model', 'one', path, str(plain), '--images', '1', '--draws', '2', '--points', '--noise', '0'],
+        visualize: [str(image), path, '--weights', str(plain), '--box', '8', '8', '40', '40'],
+        everything: [str(image), path, '--weights', str(plain), '--points-per-side', '2'],
+    }
+    for index, (tool, arguments) in enumerate(rows.items()):
+        arguments += ['--device', 'cpu', '--out', str(tmp_path / (f'{index}.png' if tool is visualize else str(index)))]
+        assert tool.main(arguments) == 2
+        assert_names(capsys.readouterr().err, 'plugins', '--untrained')
+        assert tool.main([*arguments, '--untrained']) == 0

@@ -19,6 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from studies import running, table
 from studies import study as base
 
+from mmsam_ext.checkpoints.keys import added_keys, untrained_parts
 from tests.conftest import find_data
 from tests.naming import raises_naming
 from tests.shrink import shrink
@@ -129,6 +130,8 @@ def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path)
         parameters = dict(model.named_parameters())
         assert [name for name in names if parameters[name].grad is None] == []
     else:
+        # Plain SAM's weights are all that it needs, so that its row is no result of untrained parts.
+        assert not untrained_parts(model, list(added_keys(model)))
         with torch.no_grad():
             assert model.eval()(torch.randn(1, 3, 64, 64), None, mode='tensor') is not None
 

@@ -43,7 +43,7 @@ def batch(value: int = 100) -> dict[str, list[torch.Tensor]]:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / 'vis_data' / 'vis_image').glob('*'))
+    return sorted(path.name for path in (folder / 'vis_data' / 'vis_image').glob('[!.]*'))
 
 
 def test_names_are_readable_and_unique(hook: MakeHook, boxed: Make, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Kill a training again and again by SIGKILL, resume it each time, and compare the end with an uninterrupted training.
 
-Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 100] [--size 64] [--seed 0] [--out DIR]
+Usage: python tools/analysis/kill_and_resume.py [CONFIG] [--kills 25] [--iterations 100] [--size 64] [--seed 0]
+    [--out DIR]
 
 Every second kill falls into the writing of a file (a checkpoint, or ``last_checkpoint``), of which a random part is on
 the disk by then; the others come at a random moment. The training has a data loading worker, averaged weights

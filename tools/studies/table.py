@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import os
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from mmsam_ext.utils import read_text
 
 from .study import Claim, Run, Study
 
@@ -159,6 +161,30 @@ def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int, seeds
     return f'{sign}{cell(differences, expected, digits)}, {verdict}'
 
 
+def markers(study: str) -> tuple[str, str]:
+    """Return the lines between which the table of a study stands in a Markdown file."""
+    return f'<!-- reproduce:{study} -->', f'<!-- /reproduce:{study} -->'
+
+
+def check_markers(path: Path, study: str) -> str | None:
+    """Return the text of a Markdown file that :func:`write_between` can change, or None if there is no such file.
+
+    Raises:
+        ValueError: the file does not have each marker exactly once, in order, or is not text.
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        return None
+    before = read_text(path)
+    first, last = markers(study)
+    if (before.count(first), before.count(last)) != (1, 1) or before.index(first) > before.index(last):
+        raise ValueError(
+            f'{path}: expected the line {first!r} once and, after it, the line {last!r} once; the table is written '
+            'between them'
+        )
+    return before
+
+
 def write_between(path: Path, study: str, text: str) -> None:
     """Replace what stands between the study's two markers in a file; the rest of the file is kept.
 
@@ -172,15 +198,10 @@ def write_between(path: Path, study: str, text: str) -> None:
     Raises:
         ValueError: the file does not have each marker exactly once, in order; it is left unchanged.
     """
-    first, last = f'<!-- reproduce:{study} -->', f'<!-- /reproduce:{study} -->'
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'# Results of the study {study}\n\n{first}\n{last}\n', encoding='utf-8')
-    before = path.read_text(encoding='utf-8')
-    pattern = re.compile(f'{re.escape(first)}.*?{re.escape(last)}', re.DOTALL)
-    if (before.count(first), before.count(last)) != (1, 1) or not pattern.search(before):
-        raise ValueError(
-            f'{path}: expected the line {first!r} once and, after it, the line {last!r} once; the table is written '
-            'between them'
-        )
-    path.write_text(pattern.sub(lambda match: f'{first}\n{text}\n{last}', before), encoding='utf-8')
+    first, last = markers(study)
+    before = check_markers(path, study) or f'# Results of the study {study}\n\n{first}\n{last}\n'
+    head, _, rest = before.partition(first)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    partial.write_text(f'{head}{first}\n{text}\n{last}{rest.partition(last)[2]}', encoding='utf-8')
+    partial.replace(path)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import mmcv.transforms
 import numpy as np
 from mmengine import fileio
 from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
+from torch.utils.data import Dataset
 
-from .bit_depth import check_bit_depth, depth_that_holds, to_8_bit
+from .bit_depth import CHOICES, check_bit_depth, depth_that_holds, to_8_bit
 from .image_files import decode_image
 
 
@@ -25,9 +28,10 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     Both hold for the default ``color_type='color'`` and ``imdecode_backend='cv2'``; with others this is mmcv's.
 
     With ``bit_depth='auto'`` a dataset of this package decides once for all its files, by the largest value in any of
-    them, and writes it to the log. A single image, as in inference, is decided by its own largest value, which is
-    logged, too. A dark image may then be taken for one of fewer bits: state the `bit_depth` of the camera in the
-    pipelines for training, testing and inference to rule this out.
+    them, and writes it to the log. The decision of the training set is stored in checkpoints, and validation, test
+    (``BitDepthHook``) and inference take it from there. Without such a checkpoint, a single image is decided by its own
+    largest value, which is logged, too. A dark image may then be taken for one of fewer bits: state the `bit_depth` of
+    the camera in the pipelines to rule this out.
 
     Required keys: img_path; optionally bit_depth, the decision of the dataset.
 
@@ -99,3 +103,47 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, bit_depth={self.bit_depth!r})'
+
+
+def trained_bit_depth(checkpoint: Mapping[str, Any]) -> str | int | None:
+    """Return the `bit_depth` by which the images of a training set were read; None if the checkpoint has none."""
+    meta = checkpoint.get('meta')
+    depth = meta.get('bit_depth') if isinstance(meta, Mapping) else None
+    return depth if isinstance(depth, (int, str)) and depth in CHOICES and depth != 'auto' else None
+
+
+def bit_depth_of_dataset(dataset: Dataset) -> str | int | None:
+    """Return the `bit_depth` by which a dataset reads its files of 16 bits.
+
+    Returns:
+        What its pipelines state, or what the dataset found; None if it has no such files, or has them of several
+        depths.
+    """
+    depths = {
+        getattr(part, 'bit_depth', None) if loader.bit_depth == 'auto' else loader.bit_depth
+        for part, loader in _loaders(dataset)
+    } - {None}
+    return depths.pop() if len(depths) == 1 else None
+
+
+def use_bit_depth(dataset: Dataset, depth: str | int | None) -> None:
+    """Set the `bit_depth` of a training in the pipelines of another dataset, except where a pipeline states its own.
+
+    Args:
+        dataset: Any dataset, also one of several datasets.
+        depth: What :func:`trained_bit_depth` returned.
+    """
+    for _, loader in _loaders(dataset):
+        if depth is not None and loader.bit_depth == 'auto' and not loader.as_in_mmcv:
+            loader.bit_depth = depth
+            print_log(f'Images in files of 16 bits are read with bit_depth={depth!r}, as in training.', 'current')
+
+
+def _loaders(dataset: Any) -> Iterator[tuple[Any, LoadImageFromFile]]:
+    """Yield each dataset with each of its loaders, those of wrapped and concatenated datasets, too."""
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if isinstance(transform, LoadImageFromFile):
+            yield dataset, transform
+    inner = [dataset.dataset] if hasattr(dataset, 'dataset') else getattr(dataset, 'datasets', ())
+    for one in inner:
+        yield from _loaders(one)

@@ -1,4 +1,5 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .bit_depth_hook import BitDepthHook
 from .invalid_loss_hook import InvalidLossHook
 from .kernel_temperature_hook import KernelTemperatureHook
 from .normal_images_hook import NormalImagesHook
@@ -11,6 +12,7 @@ from .trainable_checkpoint_hook import TrainableCheckpointHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BitDepthHook',
     'InvalidLossHook',
     'KernelTemperatureHook',
     'NormalImagesHook',

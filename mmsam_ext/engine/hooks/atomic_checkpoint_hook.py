@@ -20,8 +20,6 @@ from mmseg.registry import HOOKS
 
 from mmsam_ext.checkpoints.latest import numbered_checkpoints
 
-from ..work_dir_lock import WorkDirLock
-
 #: How the name of a file ends while it is written.
 PARTIAL = '.partial'
 
@@ -90,11 +88,11 @@ class AtomicLocalBackend(LocalBackend):
 class AtomicCheckpointHook(CheckpointHook):
     """Save checkpoints as mmengine's ``CheckpointHook`` does, with a valid checkpoint on the disk at every moment.
 
-    The differences: files and ``last_checkpoint`` are written atomically; an old checkpoint (also the old best one) is
-    deleted after the new one is complete, not before; and the work folder is locked against a second training. The
-    Runner and the ``before_save_checkpoint`` hooks decide what goes into a checkpoint. A checkpoint is also written
-    whenever `max_minutes` have passed since the last one. With ``save_best='auto'``, the best checkpoint is the one of
-    the first metric whose direction is known (:data:`GREATER`, :data:`LESS`).
+    The differences: files and ``last_checkpoint`` are written atomically, and an old checkpoint (also the old best one)
+    is deleted after the new one is complete, not before. The Runner and the ``before_save_checkpoint`` hooks decide
+    what goes into a checkpoint. A checkpoint is also written whenever `max_minutes` have passed since the last one. With
+    ``save_best='auto'``, the best checkpoint is the one of the first metric whose direction is known (:data:`GREATER`,
+    :data:`LESS`).
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, -1 for all, otherwise 2 or more.
@@ -103,7 +101,6 @@ class AtomicCheckpointHook(CheckpointHook):
     Raises:
         ValueError: `max_keep_ckpts` is 0 or 1, `max_minutes` is not positive, or the deprecated `file_client_args` is
             given.
-        RuntimeError: Before training, another process trains in the same work folder.
     """
 
     def __init__(self, *args: Any, max_keep_ckpts: int = -1, max_minutes: float | None = None, **kwargs: Any) -> None:
@@ -126,10 +123,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._saved_at = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
-        """On the first rank, lock the work folder and remove the partial files of a killed training."""
+        """On the first rank, remove the partial files of a killed training; the Runner has locked the work folder."""
         if is_main_process():
-            self.lock = WorkDirLock(runner.work_dir)
-            self.lock.acquire()
             remove_partial_files(runner.work_dir)
             found = numbered_checkpoints(runner.work_dir)
             if found and not runner._resume:  # noqa: SLF001 (the Runner has no public one)
@@ -150,12 +145,6 @@ class AtomicCheckpointHook(CheckpointHook):
         if late and not self.by_epoch and is_main_process():
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations, {self.max_minutes} minutes passed')
             self._save_checkpoint(runner)
-
-    def after_train(self, runner: Runner) -> None:
-        """Write the last checkpoint and release the lock."""
-        super().after_train(runner)
-        if is_main_process():
-            self.lock.release()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Write the checkpoint, point ``last_checkpoint`` at it, and only then delete the outdated one."""

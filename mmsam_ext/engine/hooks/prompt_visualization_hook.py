@@ -82,7 +82,8 @@ class PromptVisualizationHook(SegVisualizationHook):
         if not self._pictures or folder is None:
             return
         chosen = np.linspace(0, len(self._pictures) - 1, min(self.sheet, len(self._pictures))).round().astype(int)
-        contact_sheet([self._pictures[index] for index in chosen], columns=2, path=folder / 'sheet.png')
+        with self._visualizer.results.writing('sheet.png') as temporary:
+            contact_sheet([self._pictures[index] for index in chosen], columns=2, path=temporary)
         print_log(f'{self._drawn} pictures and sheet.png are in {folder}', logger='current')
 
     def _keep(self, picture: np.ndarray) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from prettytable import PrettyTable
+
+from mmsam_ext.utils import replacing
 
 #: One number per metric, None where it has none.
 Means = tuple[float | None, ...]
@@ -130,8 +131,13 @@ class Breakdown:
             table.add_row([dataset, defect_class, *cells, number])
         return table
 
-    def write_csv(self, path: str) -> None:
-        """Write a row per dataset, mode and class; class 'all' is a dataset's mean, dataset 'mean' the overall mean."""
+    def write_csv(self, path: str, overwrite: bool = False) -> None:
+        """Write a row per dataset, mode and class; class 'all' is a dataset's mean, dataset 'mean' the overall mean.
+
+        Args:
+            path: The file.
+            overwrite: Whether to replace a file that no earlier run wrote.
+        """
         rows = []
         for dataset in self.datasets:
             for mode in self.modes:
@@ -147,8 +153,7 @@ class Breakdown:
             rows.append(['mean', mode, 'all', len(self.select(mode=mode)), *self.overall_means(mode)])
         for group, means in self.group_means().items():
             rows.append(['mean', group, 'all', self._group_size(group), *means])
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'w', newline='', encoding='utf-8') as file:
+        with replacing(path, overwrite) as temporary, open(temporary, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows([['dataset', 'mode', 'class', 'targets', *self.names], *rows])
 
     def _group_size(self, group: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,8 +49,11 @@ class MaskWriter:
             raise FileExistsError(would_overwrite(Path(folder), foreign))
         self._written: dict[str, str] = {}  # file -> the image that it belongs to
 
-    def write(self, sample: Mapping[str, Any]) -> None:
+    def write(self, sample: Mapping[str, Any]) -> dict[str, str]:
         """Write the masks of a sample (``SegDataSample.to_dict()`` of a prediction).
+
+        Returns:
+            Name of each file -> the image that it belongs to, for :func:`check_owners`.
 
         Raises:
             ValueError: A mode in `modes` is unknown, or two images have the same dataset and name; says which.
@@ -62,21 +65,39 @@ class MaskWriter:
         groups = [group for group in prompt_groups(sample) if self.modes is None or group.mode in self.modes]
         targets = Counter(group.mode for group in groups)
         image = str(sample.get('img_path') or sample.get('sample_id'))
+        written: dict[str, str] = {}
         for group in groups:
             for draw, mask in enumerate(group.masks[: self.draws].cpu().numpy()):
                 name = '/'.join((_safe(sample_labels(sample)[0]), _safe(group.mode), _file_name(sample)))
                 name += f'_target{group.target}' if targets[group.mode] > 1 else ''
                 name += f'_draw{draw}' if self.draws > 1 else ''
-                self._write(f'{name}.png', mask, image)
+                written[f'{name}.png'] = image
+                check_owners([self._written, written])
+                self._written |= written
+                self.results.write(f'{name}.png', cv2.imencode('.png', mask.astype(np.uint8) * 255)[1].tobytes())
+        return written
 
-    def _write(self, name: str, mask: np.ndarray, image: str) -> None:
-        other = self._written.setdefault(name, image)
-        if other != image:
-            raise ValueError(
-                f'{image}: its predictions go to {name}, as those of {other}. Give the datasets different names '
-                '(dataset_name=...)'
-            )
-        self.results.write(name, cv2.imencode('.png', mask.astype(np.uint8) * 255)[1].tobytes())
+
+def check_owners(files: Iterable[Mapping[str, str]]) -> None:
+    """Check that no file belongs to two images.
+
+    Several processes that test together know of each other's files only at the end.
+
+    Args:
+        files: Name -> image, as :meth:`MaskWriter.write` returned it for each sample.
+
+    Raises:
+        ValueError: Two images wrote a file of the same name; names all three.
+    """
+    owners: dict[str, str] = {}
+    for one in files:
+        for name, image in one.items():
+            other = owners.setdefault(name, image)
+            if other != image:
+                raise ValueError(
+                    f'{image}: its predictions go to {name}, as those of {other}. Give the datasets different names '
+                    '(dataset_name=...)'
+                )
 
 
 def _file_name(sample: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from mmsam_ext.structures.samples import sample_key, sample_labels, sample_name
+from mmsam_ext.utils import check_output_file, replacing
 
 from ..functional import number_of_clicks
 
@@ -54,8 +55,10 @@ class NoCMetric(BaseMetric):
         csv_path: File for a row per object with its IoUs (written by the main process); None: no file.
         figure_path: File for a picture of mean IoU by click (.png, .pdf, .svg); None: no picture.
         collect_device, prefix: See BaseMetric.
+        overwrite: Whether these files may be replaced if no earlier run wrote them.
 
     Raises:
+        FileExistsError: one of the files belongs to the user.
         ValueError: a threshold outside (0, 1]; by :meth:`process`, a sample without click results (names it).
     """
 
@@ -67,13 +70,16 @@ class NoCMetric(BaseMetric):
         figure_path: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        overwrite: bool = False,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not thresholds or not all(0 < threshold <= 1 for threshold in thresholds):
             raise ValueError(f'NoCMetric: thresholds={list(thresholds)}, expected numbers in (0, 1], at least one')
         self.thresholds = tuple(thresholds)
         self.report_clicks = tuple(report_clicks)
-        self.csv_path, self.figure_path = csv_path, figure_path
+        self.csv_path, self.figure_path, self.overwrite = csv_path, figure_path, overwrite
+        for path in filter(None, (csv_path, figure_path)):
+            check_output_file(path, overwrite=overwrite)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Append exactly one list of records per sample: results of several ranks are interleaved by it."""
@@ -111,9 +117,11 @@ class NoCMetric(BaseMetric):
         by_dataset = {dataset: self._values(ious) for dataset, ious in curves.items()}
         self._log(by_dataset, {dataset: len(ious) for dataset, ious in curves.items()})
         if self.csv_path is not None:
-            _write_csv(self.csv_path, records)
+            with replacing(self.csv_path, self.overwrite) as temporary:
+                _write_csv(temporary, records)
         if self.figure_path is not None:
-            draw_curves({dataset: ious.mean(0) for dataset, ious in curves.items()}, self.figure_path)
+            with replacing(self.figure_path, self.overwrite) as temporary:
+                draw_curves({dataset: ious.mean(0) for dataset, ious in curves.items()}, temporary)
         results = {
             key: (math.fsum if key.startswith('failures') else _mean)([values[key] for values in by_dataset.values()])
             for key in next(iter(by_dataset.values()))
@@ -149,7 +157,7 @@ class NoCMetric(BaseMetric):
         print_log(f'NoCMetric\n{table}', logger='current')
 
 
-def draw_curves(curves: Mapping[str, np.ndarray], path: str) -> None:
+def draw_curves(curves: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Draw mean IoU by click.
 
     Args:
@@ -173,10 +181,9 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _write_csv(path: str, records: Sequence[ClickRecord]) -> None:
+def _write_csv(path: Path, records: Sequence[ClickRecord]) -> None:
     most = max(len(record.ious) for record in records)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
+    with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['dataset', 'sample', 'target', 'draw', *(f'iou_{click + 1}' for click in range(most))])
         for record in records:

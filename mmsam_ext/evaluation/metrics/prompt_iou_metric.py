@@ -20,10 +20,11 @@ from mmsam_ext.structures.samples import (
     sample_name,
     target_masks,
 )
+from mmsam_ext.utils import check_output_file
 
 from ..functional import boundary_f1, boundary_iou, cl_dice, mask_iou, stability
 from .breakdown import Breakdown, Score
-from .mask_writer import MaskWriter
+from .mask_writer import MaskWriter, check_owners
 
 
 @METRICS.register_module()
@@ -54,7 +55,7 @@ class PromptIoUMetric(BaseMetric):
             for each prompt mode; see :class:`MaskWriter`. None for no files.
         output_modes: Prompt modes whose masks are written; None for all.
         output_draws: Number of random draws whose masks are written.
-        overwrite: Whether files in `output_dir` may be replaced that no earlier test wrote.
+        overwrite: Whether the CSV file and files in `output_dir` may be replaced that no earlier run wrote.
         keep_results: Accepted because MMSeg's test.py sets it; files in `output_dir` are always kept.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
@@ -64,7 +65,7 @@ class PromptIoUMetric(BaseMetric):
 
     Raises:
         ValueError: In :meth:`process`, prediction and ground truth do not match; names the sample and the field.
-        FileExistsError: `output_dir` holds PNG files of the user.
+        FileExistsError: The CSV file, or PNG files in `output_dir`, belong to the user.
     """
 
     def __init__(
@@ -94,15 +95,18 @@ class PromptIoUMetric(BaseMetric):
         self.stability = stability
         self.thin, self.tolerance = thin, tolerance
         self.mode_groups = dict(mode_groups or {})
-        self.csv_path = csv_path
+        self.csv_path, self.overwrite = csv_path, overwrite
+        if csv_path is not None:
+            check_output_file(csv_path, overwrite=overwrite)
         self.writer = None if output_dir is None else MaskWriter(output_dir, output_modes, output_draws, overwrite)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Append exactly one record of numbers per sample, as results of several ranks are interleaved by sample."""
         for sample in data_samples:
-            self.results.append(self._record(sample))
+            record = self._record(sample)
             if self.writer is not None:
-                self.writer.write(sample)
+                record['files'] = self.writer.write(sample)
+            self.results.append(record)
 
     def _record(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         name = sample_name(sample)
@@ -167,7 +171,11 @@ class PromptIoUMetric(BaseMetric):
 
         Returns:
             Percent by the keys listed in the class docstring; empty if no target could be scored.
+
+        Raises:
+            ValueError: Two images, of two processes, wrote a file of the same name to `output_dir`.
         """
+        check_owners(record.get('files', {}) for record in results)
         empty = sum(record['empty'] for record in results)
         unprompted = sum(record['unprompted'] for record in results)
         if empty:
@@ -182,5 +190,5 @@ class PromptIoUMetric(BaseMetric):
         breakdown = Breakdown(names, scores, self.mode_groups)
         print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
         if self.csv_path is not None:
-            breakdown.write_csv(self.csv_path)
+            breakdown.write_csv(self.csv_path, self.overwrite)
         return breakdown.results()

@@ -12,6 +12,7 @@ from mmseg.registry import METRICS
 
 from mmsam_ext.structures import prompt_groups
 from mmsam_ext.structures.samples import sample_labels
+from mmsam_ext.utils import check_output_file
 
 from ..functional import stability
 from .breakdown import Breakdown, Score
@@ -33,11 +34,23 @@ class StabilityMetric(BaseMetric):
         csv_path: File to which the table is written (by the main process, anew by each evaluation); None for no file.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
+        overwrite: Whether the CSV file may be replaced if no earlier run wrote it.
+
+    Raises:
+        FileExistsError: The CSV file belongs to the user.
     """
 
-    def __init__(self, csv_path: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        csv_path: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.csv_path = csv_path
+        self.csv_path, self.overwrite = csv_path, overwrite
+        if csv_path is not None:
+            check_output_file(csv_path, overwrite=overwrite)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Append exactly one record of numbers per sample, as results of several ranks are interleaved by sample."""
@@ -69,5 +82,5 @@ class StabilityMetric(BaseMetric):
         breakdown = Breakdown(('ST',), scores)
         print_log(f'\n{breakdown.mode_table()}\n{breakdown.class_table()}', logger='current')
         if self.csv_path is not None:
-            breakdown.write_csv(self.csv_path)
+            breakdown.write_csv(self.csv_path, self.overwrite)
         return breakdown.results()

@@ -25,8 +25,8 @@ class PromptAuxiliaryHead(BaseModule):
 
         Args:
             features: Embedding (B, C, h, w).
-            prediction: logits (P, M, 4h, 4w), upscaled (P, C/8, 4h, 4w).
-            targets: (P, 4h, 4w) in [0, 1], area averages of the target masks.
+            prediction: logits (P, M, 4h, 4w), upscaled (P, C/8, 4h, 4w). Logits are -1e4 at ignored pixels.
+            targets: (P, 4h, 4w) in [0, 1], area averages of the target masks, 0 at ignored pixels.
             batch: The P prompts.
 
         Returns:

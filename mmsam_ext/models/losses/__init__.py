@@ -1,4 +1,4 @@
-from .best_mask import best_mask_losses, losses_of_masks
+from .best_mask import best_mask_losses, losses_of_masks, without_ignored
 from .mask_losses import IoUPredictionLoss, MaskBCELoss, MaskDiceLoss, MaskFocalLoss, MaskLoss
 from .point_sampled_loss import PointSampledLoss
 
@@ -11,4 +11,5 @@ __all__ = [
     'PointSampledLoss',
     'best_mask_losses',
     'losses_of_masks',
+    'without_ignored',
 ]

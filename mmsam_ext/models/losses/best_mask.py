@@ -27,8 +27,7 @@ def best_mask_losses(
     Returns:
         ``loss_<name>`` -> scalar.
     """
-    # A certain "background" where the target is background costs nothing and has no gradient.
-    logits = prediction.logits.float().masked_fill(ignored[:, None], UNLABELLED)
+    logits = without_ignored(prediction.logits.float(), ignored)
     values = {name: loss(logits, targets, prediction.iou.float()) for name, loss in losses.items()}
     judging = [values[name] for name, loss in losses.items() if loss.judges_mask]
     best = sum(judging).argmin(1, keepdim=True) if judging else None
@@ -64,3 +63,18 @@ def losses_of_masks(
         part = best_mask_losses(losses, prediction.masks(which), targets, ignored)
         found.update({name + suffix: value for name, value in part.items()})
     return found
+
+
+def without_ignored(logits: Tensor, ignored: Tensor) -> Tensor:
+    """Replace logits at ignored pixels by a certain "background", which is what targets hold there.
+
+    It costs nothing and has no gradient.
+
+    Args:
+        logits: (P, M, h, w).
+        ignored: (P, h, w) bool.
+
+    Returns:
+        (P, M, h, w).
+    """
+    return logits.masked_fill(ignored[:, None], UNLABELLED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmsam_ext.checkpoints.base import load_base_state, rename_with_base
@@ -22,6 +24,8 @@ class CheckpointedMixin(nn.Module):
     test_cfg: dict
     #: Modules that the last checkpoint did not bring.
     unloaded_parts: tuple[str, ...] = ()
+    #: Whether a checkpoint was loaded, or the model was trained.
+    has_weights = False
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args: Any) -> None:
         """Complete a trainable-only checkpoint with its base, rename Meta's keys, and check all of them."""
@@ -29,6 +33,7 @@ class CheckpointedMixin(nn.Module):
         source = rename_with_base(self, state_dict, prefix, rename_official_keys)
         adapt_state(self, state_dict, prefix)
         self.unloaded_parts = check_state(self, state_dict, prefix, source)
+        self.has_weights = True
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def rename_state(self, state_dict: dict[str, Tensor], prefix: str = '') -> None:
@@ -37,11 +42,18 @@ class CheckpointedMixin(nn.Module):
         adapt_state(self, state_dict, prefix)
 
     def check_trained(self) -> None:
-        """Check that the last checkpoint brought every part that predictions need.
+        """Check that the last checkpoint brought every part that predictions need, and warn if there was none at all.
 
         Raises:
             ValueError: It did not, and `test_cfg.untrained` is not set; the message names the parts.
         """
+        if not self.has_weights:
+            self.has_weights = True  # one warning is enough
+            print_log(
+                f'{type(self).__name__}: no checkpoint was loaded into this model, so it predicts with random weights',
+                'current',
+                logging.WARNING,
+            )
         problem = '' if self.test_cfg.get('untrained') else untrained_parts(self, self.unloaded_parts)
         if problem:
             raise ValueError(
@@ -54,5 +66,5 @@ class CheckpointedMixin(nn.Module):
         super().train(mode)
         if mode:
             keep_frozen_in_eval(self)
-            self.unloaded_parts = ()  # they are trained from now on
+            self.unloaded_parts, self.has_weights = (), True  # they are trained from now on
         return self

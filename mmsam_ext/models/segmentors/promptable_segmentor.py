@@ -215,7 +215,7 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
         for index, draft in enumerate(prediction.drafts):
             drafted = self.mask_losses(draft, targets, ignored)
             losses.update({f'draft{index}.{name}': value for name, value in drafted.items()})
-        return losses | losses_of_parts(self, features, batch, prediction, targets, data_samples)
+        return losses | losses_of_parts(self, features, batch, prediction, targets, ignored, data_samples)
 
     def mask_losses(self, prediction: MaskPrediction, targets: Tensor, ignored: Tensor) -> dict[str, Tensor]:
         """Compute the losses of the masks that ``train_cfg.multimask`` trains; see :func:`losses_of_masks`."""

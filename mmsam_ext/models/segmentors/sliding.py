@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ class SlideSettings:
 class TiledMasks:
     """The masks of P prompts of one image, as logits of the tiles that answered them.
 
-    They are put together one prompt at a time, so that memory does not grow with prompts times pixels.
+    They are put together when they are read, a few prompts at a time, so that memory does not grow with prompts times
+    pixels: ``masks[2:5]`` are the (3, H, W) logits of three prompts.
 
     Attributes:
         grid: The tiles.
@@ -92,6 +94,13 @@ class TiledMasks:
     overview: list[Tensor | None]
     iou: Tensor
     presence: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Return the (n, H, W) logits of n prompts."""
+        return torch.stack([self.logits(row) for row in range(*rows.indices(len(self)))])
 
     def logits(self, prompt: int) -> Tensor:
         """Return the (H, W) logits of one prompt, tiles blended by :meth:`TileGrid.weights`."""
@@ -129,9 +138,7 @@ def predict_tiles(
     Returns:
         The samples, completed as :meth:`PromptableSegmentor.predict_from_features` says.
     """
-    for index, sample in enumerate(samples):
-        prompts = prompts_of_image(batch, index)
-        tiled = slide(model, inputs[index : index + 1], prompts, settings, multimask)
+    for sample, (prompts, tiled) in zip(samples, slide_images(model, inputs, batch, settings, multimask), strict=True):
         masks = torch.cat(
             [to_original(tiled.logits(row)[None], batch.input_size, sample.metainfo) for row in range(len(prompts))]
         )
@@ -141,6 +148,19 @@ def predict_tiles(
             fields['presence'] = tiled.presence
         write_prediction(sample, masks, tiled.iou, model.num_classes, **fields)
     return samples
+
+
+def slide_images(
+    model: PromptableSegmentor,
+    inputs: Tensor,
+    batch: PromptBatch,
+    settings: SlideSettings,
+    multimask: bool | str = False,
+) -> Iterator[tuple[PromptBatch, TiledMasks]]:
+    """Yield the prompts of each image and their masks; arguments as for :func:`predict_tiles`."""
+    for index in range(len(inputs)):
+        prompts = prompts_of_image(batch, index)
+        yield prompts, slide(model, inputs[index : index + 1], prompts, settings, multimask)
 
 
 def slide(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from mmseg.registry import TRANSFORMS
+from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
+from mmseg.registry import HOOKS, TRANSFORMS
 from PIL import Image
 
+from mmsam_ext.apis.image_inputs import Source
+from mmsam_ext.apis.inference_pipeline import InferencePipeline
 from mmsam_ext.datasets import BinaryDefectDataset, binary_defect, check_image_file
 from mmsam_ext.datasets.transforms import image_files, load_image
 from mmsam_ext.datasets.transforms.bit_depth import depth_that_holds, to_8_bit
+from mmsam_ext.datasets.transforms.load_image import bit_depth_of_dataset, trained_bit_depth
 
 GREY = (60 + np.arange(50 * 80).reshape(50, 80) % 190).astype(np.uint8)  # 60 to 249, so that the top bit is in use
 
@@ -174,3 +180,48 @@ def test_zero_is_white_and_types_of_pixels(tmp_path: Path) -> None:
     cv2.imwrite(str(path), GREY.astype(np.int16))
     with pytest.raises(ValueError, match='s.tif: .*expected 8 or 16 bits a channel'):
         check_image_file(str(path))
+
+
+def test_a_training_decides_for_validation_test_and_inference(tmp_path: Path) -> None:
+    """A 12-bit camera, whose validation image is dark enough for 10 bits, and whose test set is of one dark image."""
+    for split, factor in (('train', 16), ('val', 3)):
+        write(tmp_path / split / 'images' / 'a.png', GREY.astype(np.uint16) * factor)
+        write(tmp_path / split / 'masks' / 'a.png', (GREY > 240).astype(np.uint8) * 255)
+
+    def dataset(split: str, **options) -> BinaryDefectDataset:
+        pipeline = [TRANSFORMS.build(dict(type='LoadImageFromFile', **options))]
+        return BinaryDefectDataset(str(tmp_path / split), pipeline=pipeline)
+
+    def runner(**sets) -> SimpleNamespace:
+        return SimpleNamespace(**{f'{name}_dataloader': SimpleNamespace(dataset=one) for name, one in sets.items()})
+
+    want = GREY.astype(np.uint16) * 3 >> 4
+    train, val = dataset('train'), ConcatDataset([dataset('val'), dataset('train')])
+    assert (train.bit_depth, val.datasets[0].bit_depth) == (12, 10) and (val[0]['img'][..., 0] != want).any()
+    hook, checkpoint = HOOKS.build(dict(type='BitDepthHook')), dict(meta=dict(epoch=1))
+    hook.before_train(runner(train=train))
+    hook.before_val(runner(val=val))
+    np.testing.assert_array_equal(val[0]['img'][..., 0], want)
+    hook.before_save_checkpoint(None, checkpoint)
+    assert checkpoint['meta'] == dict(epoch=1, bit_depth=12)
+
+    later, test, own = HOOKS.build(dict(type='BitDepthHook')), dataset('val'), dataset('val', bit_depth=16)
+    later.after_load_checkpoint(None, checkpoint)
+    for one in (test, own):
+        later.before_test(runner(test=one))
+    np.testing.assert_array_equal(test[0]['img'][..., 0], want)
+    np.testing.assert_array_equal(own[0]['img'][..., 0], GREY.astype(np.uint16) * 3 >> 8)
+    path = str(tmp_path / 'val/images/a.png')
+    single = InferencePipeline(Config(dict()), SimpleNamespace(), checkpoint['meta'])
+    np.testing.assert_array_equal(single.load(Source('a', path=path))['img'][..., 0], want)
+
+
+def test_bit_depths_of_no_training() -> None:
+    """A foreign checkpoint, one of 8-bit images, wrong types, and data of two cameras."""
+    wrong = [dict(bit_depth=bad) for bad in (9, [12], 'auto')]
+    for meta in (None, [], dict(), 3, *wrong):
+        assert trained_bit_depth(dict(meta=meta)) is None
+    loaders = [SimpleNamespace(transforms=[TRANSFORMS.build(dict(type='LoadImageFromFile'))]) for _ in range(3)]
+    parts = [SimpleNamespace(pipeline=one, bit_depth=depth) for one, depth in zip(loaders, (12, 10, None), strict=True)]
+    assert bit_depth_of_dataset(SimpleNamespace(datasets=parts)) is None
+    assert bit_depth_of_dataset(SimpleNamespace(datasets=parts[1:])) == 10

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.model import convert_sync_batchnorm
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
 from mmsam_ext.models.auxiliary_heads import PointMatchingModule
 from mmsam_ext.models.auxiliary_heads.point_matching_module import cyclic_distance
+from mmsam_ext.models.losses import without_ignored
 from mmsam_ext.structures import MaskPrediction, Prompts
 from tests.models.small import CHANNELS, DECODER, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
@@ -286,3 +289,45 @@ def test_error_where_its_mask_is_not_trained():
     with raises_naming(ValueError, 'auxiliary_heads[0]', 'PointMatchingModule'):
         segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask=True))
     segmentor(auxiliary_heads=[PMM], train_cfg=dict(multimask='both'))
+
+
+def test_ignored_pixels_do_not_count() -> None:
+    """A square of 12 x 12, of which the rightmost columns and all beyond are ignored, predicted in three ways there.
+
+    By hand: what is left of both squares is the same, so a head that moves no point has a loss of 0, whatever is
+    predicted in the ignored pixels; before, the boundary of the longer prediction was 6 pixels off on one side.
+    """
+    head = still()
+    ignored = torch.zeros(1, MAP, MAP, dtype=torch.bool)
+    ignored[:, :, 18:] = True
+    target = box_mask(10, 10) * ~ignored[0]
+    longer, whole = box_mask(10, 10), box_mask(10, 10)
+    longer[10:23, 18:29] = 1
+    for predicted in (target, whole, longer):
+        prediction = prediction_of(predicted)
+        hidden = replace(prediction, logits=without_ignored(prediction.logits, ignored))
+        assert loss_of(head, hidden, target)['loss_pmm'] == pytest.approx(0, abs=1e-6)
+    assert loss_of(head, prediction_of(longer), target)['loss_pmm'] > 1
+    nothing = torch.zeros_like(ignored)
+    prediction = prediction_of(longer)
+    assert torch.equal(without_ignored(prediction.logits, nothing), prediction.logits)
+
+
+def test_the_segmentor_hides_ignored_pixels_from_heads() -> None:
+    """Heads see a certain background there, and the logits as they are elsewhere and where nothing is ignored."""
+    model = segmentor(auxiliary_heads=[PMM]).train()
+    seen: list[torch.Tensor] = []
+    stock = model.auxiliary_heads[0].loss
+    model.auxiliary_heads[0].loss = lambda features, prediction, *rest: (
+        seen.append(prediction.logits.detach()),
+        stock(features, prediction, *rest),
+    )[1]
+    mask = disc()[None]
+    one = sample(Prompts.create(boxes=[[25, 45, 75, 95]]), mask)
+    one.gt_sem_seg = PixelData(data=mask.long())
+    model.loss(images(1), [one])
+    one.gt_sem_seg.data[:, :64] = 255
+    model.loss(images(1), [one])
+    plain, hidden = seen
+    assert (hidden[:, :, :16] == -1e4).all() and torch.equal(hidden[:, :, 16:], plain[:, :, 16:])
+    assert (plain > -1e3).all()
