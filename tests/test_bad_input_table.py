@@ -70,6 +70,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / 'blank.txt').write_text('\n\n')
     (folder / 'twice.txt').write_text('a\nb\na\n')
     (folder / 'page.md').write_text('no markers')
+    (folder / 'words.json').write_text('{"mIoU/box": "high"}')
+    (folder / 'good.json').write_text('{"mIoU/box": 50.0}')
     (folder / 'run').mkdir()
     (folder / 'run/20260101_000000').mkdir()
     (folder / 'run/20260101_000000/x.json').write_text('{"lr": 1}')
@@ -135,6 +137,16 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('compare-runs a={}/none', ('none',)),
     ('compare-runs a={}/run', ('run', "['lr']")),
     ('compare-runs a={}/run --metrics', ('--metrics',)),
+    ('compare-runs a={}/list.json', ('list.json', 'list')),
+    ('compare-runs a={}/bad.json', ('bad.json', 'JSON')),
+    ('compare-runs a={}/words.json', ('words.json', 'mIoU/box', 'high')),
+    ('compare-runs a={}/good.json a={}/good.json', ('good.json', "'a'")),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --points-per-side 0', ('points_per_side', '0')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --points-per-side 99999', ('points_per_side', '99999')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --pred-iou nan', ('pred_iou', 'nan')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --stability 5', ('stability', '5')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --crop-layers 30', ('crop_n_layers', '30')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out {}/out --min-area -1', ('min_mask_region_area', '-1')),
     ('model-cost', ('config',)),
     ('model-cost {}/none.py', ('none.py',)),
     ('model-cost {}/broken.py', ('broken.py',)),
@@ -179,6 +191,18 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('analyze-robustness --model a {}/small.py --draws 1 --out {}/out', ('--draws', '1')),
     ('analyze-robustness --model a {}/small.py --noise -1 --out {}/out', ('--noise', '-1')),
     ('analyze-robustness --model a {}/small.py --points 0 --out {}/out', ('--points', '0')),
+    ('analyze-robustness --model a {}/small.py --noise nan --out {}/out', ('--noise', 'nan')),
+    ('analyze-robustness --model a {}/small.py --images 0 --out {}/out', ('--images', '0')),
+    ('tiles-demo --size 10 10', ('--size', '10', '--diameter', '12')),
+    ('tiles-demo --size 100 100 --defects 50', ('--defects', '50', '17')),
+    ('kill-and-resume --kills 0', ('--kills', '0')),
+    ('kill-and-resume --size 30', ('--size', '30')),
+    ('kill-and-resume {}/none.py', ('none.py',)),
+    ('kill-and-resume {}/small.py', ('small.py', 'train_dataloader')),
+    ('kill-and-resume --out {}/text.txt', ('text.txt', 'folder')),
+    ('mini-sam-card --images 0', ('--images', '0')),
+    ('mini-sam-card --tables mtd --mtd {}/none', ('--mtd', 'none', 'val.txt')),
+    ('visualize-sampling {}/a.png {}/small.py BOX --top 0 --out {}/out.png', ('--top', '0')),
     ('visualize-sampling {}/a.png {}/small.py --out {}/out.png', ('--box', '--point')),
     ('visualize-sampling {}/a.png {}/none.py BOX --out {}/out.png', ('none.py',)),
     ('visualize-sampling {}/none.png {}/small.py --weights {}/small.pth BOX --out {}/out.png', ('none.png',)),

@@ -121,6 +121,10 @@ def main() -> None:
     parser.add_argument('--split', default='val.txt')
     parser.add_argument('--photographs', help='folder for the scenes; without it they have no photographs')
     args = parser.parse_args()
+    if args.images is not None and args.images < 1:
+        parser.error(f'--images {args.images}: expected 1 or more')
+    if 'mtd' in args.tables and not (args.mtd / args.split).is_file():
+        parser.error(f'--mtd {args.mtd}: no file {args.split} there; expected the folder of MTD, or other --tables')
     pretrain = ['box', 'box noise 0.4', '1 point', '5 points']
 
     def objects(label: str, **options: object) -> None:

@@ -32,6 +32,16 @@ from .prompt_seg_inferencer import PromptSegInferencer
 
 #: SAM's threshold of mask logits.
 THRESHOLD = 0.0
+#: Points along a side; a million in all.
+MOST_POINTS = 1000
+#: Layers of crops; 4^6 are 4096 tiles.
+MOST_LAYERS = 6
+
+
+def _check(name: str, value: int, least: int, most: int | None = None) -> None:
+    """Raise an InferenceError if a number is out of its range."""
+    if value < least or (most is not None and value > most):
+        raise InferenceError(f'{name} is {value}, expected {least} or more' + (f', up to {most}' if most else ''))
 
 
 class SegmentEverything(SamAutomaticMaskGenerator):
@@ -86,13 +96,13 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         crop_n_points_downscale_factor: int = 1,
         min_mask_region_area: int = 0,
     ) -> None:
-        least_one = dict(points_per_side=points_per_side, points_per_batch=points_per_batch)
-        for name, value in least_one.items():
-            if value < 1:
-                raise InferenceError(f'{name} is {value}, expected 1 or more')
-        for name, value in dict(crop_n_layers=crop_n_layers, min_mask_region_area=min_mask_region_area).items():
-            if value < 0:
-                raise InferenceError(f'{name} is {value}, expected 0 or more')
+        _check('points_per_side', points_per_side, 1, MOST_POINTS)
+        _check('points_per_batch', points_per_batch, 1)
+        _check('crop_n_layers', crop_n_layers, 0, MOST_LAYERS)
+        _check('min_mask_region_area', min_mask_region_area, 0)
+        for name, value in dict(pred_iou=pred_iou_thresh, stability_score=stability_score_thresh).items():
+            if not value <= 1:
+                raise InferenceError(f'{name}_thresh is {value}, expected a number up to 1')
         # The generator wants a SAM for its predictor, which ours replaces.
         sam = SimpleNamespace(image_encoder=SimpleNamespace(img_size=1))
         super().__init__(

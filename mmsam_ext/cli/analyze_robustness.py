@@ -243,8 +243,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f'--model {args.model}: expected NAME CONFIG [WEIGHTS] for each model, with different names')
     for name, values, least in (('noise', args.noise, 0), ('points', args.points, 1), ('draws', [args.draws], 2)):
         for value in values:
-            if value < least:
+            if not least <= value < math.inf:
                 parser.error(f'--{name} {value:g}: expected {least} or more')
+    if args.images is not None and args.images < 1:
+        parser.error(f'--images {args.images}: expected 1 or more')
     if not args.noise and not args.points:
         parser.error('--noise and --points are both empty; expected values for one of them')
     return args

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from prettytable import PrettyTable, TableStyle
 
-from mmsam_ext.utils import check_output_file, replacing
+from mmsam_ext.utils import check_output_file, read_text, replacing
 
 
 def read_result(path: Path) -> dict[str, float]:
@@ -23,14 +23,22 @@ def read_result(path: Path) -> dict[str, float]:
 
     Raises:
         FileNotFoundError: `path` is neither a result nor a folder with one.
-        ValueError: The newest JSON file is not a test result.
+        ValueError: The newest JSON file is not a test result; names it.
     """
     files = [path] if path.is_file() else sorted(path.glob('*/*.json'), key=lambda file: file.parent.name)
     if not files:
         raise FileNotFoundError(f'{path}: contains no test result; expected a work dir of tools/test.py, or its *.json')
-    result = json.loads(files[-1].read_text())
+    try:
+        result = json.loads(read_text(files[-1]))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{files[-1]}: not a test result; it is not valid JSON ({error})') from error
+    if not isinstance(result, dict):
+        raise ValueError(f'{files[-1]}: not a test result; it holds a {type(result).__name__}, expected a dict')
     if not any('/' in key for key in result):
         raise ValueError(f'{files[-1]}: not a test result; it has only the fields {sorted(result)}')
+    wrong = [key for key, value in result.items() if '/' in key and not isinstance(value, (int, float))]
+    if wrong:
+        raise ValueError(f'{files[-1]}: field `{wrong[0]}` is {result[wrong[0]]!r}, expected a number')
     return result
 
 
@@ -61,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name, separator, path = run.partition('=')
             if not separator:
                 raise ValueError(f'{run}: expected NAME=DIR')
+            if name in results:
+                raise ValueError(f'{run}: a second run of the name {name!r}; expected different names')
             results[name] = read_result(Path(path))
     except (OSError, ValueError) as error:
         sys.exit(f'compare-runs: error: {error}')

@@ -164,6 +164,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, metavar='PICTURE')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
+    if args.top < 1:
+        parser.error(f'--top {args.top}: expected 1 or more')
     if not args.box and not args.point:
         parser.error('no prompt is given; expected --box or --point')
     return args

@@ -30,9 +30,10 @@ TOOLS = Path(__file__).resolve().parents[1]
 runpy.run_path(str(TOOLS / '_bootstrap.py'))
 
 import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
 
 import mmsam_ext  # noqa: E402
+from mmsam_ext.apis import InferenceError  # noqa: E402
+from mmsam_ext.apis.model_loading import load_config  # noqa: E402
 from mmsam_ext.checkpoints.latest import newest_checkpoint  # noqa: E402
 
 #: Iterations between two checkpoints.
@@ -51,12 +52,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=64, help='pixels of the sides of the images, a multiple of 16')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, help='an empty folder; default: a temporary one, removed at the end')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.size < 16 or args.size % 16:
+        parser.error(f'--size {args.size}, expected a multiple of 16')
+    if args.kills < 1 or args.iterations < 4 * args.kills:
+        parser.error(
+            f'--kills {args.kills} --iterations {args.iterations}, expected 4 iterations or more for each kill'
+        )
+    return args
 
 
 def write_config(source: Path, folder: Path, iterations: int, size: int) -> Path:
     """Write the config of the trainings: one worker, averaged weights, a checkpoint every second iteration."""
-    config = Config.fromfile(source)
+    config = load_config(source)
     config.model.data_preprocessor.size = config.train_dataloader.dataset.size = (size, size)
     config.train_dataloader.update(num_workers=1, persistent_workers=True, batch_size=1)
     config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=10 * iterations)
@@ -178,8 +186,10 @@ def kill_and_resume(folder: Path, config: Path, kills: int, iterations: int, see
         raise RuntimeError(f'the training without kills failed; see {folder / "whole.log"}')
     pause = seconds_between_checkpoints(folder / 'whole')
     print(f'Without a kill: {iterations} iterations in {time.monotonic() - start:.0f} s', flush=True)
-    done, at, step = 0, 0, max(1, iterations // INTERVAL // kills)  # checkpoints that a killed training may write
+    done, at = 0, 0
     while done < kills:
+        # Checkpoints that a killed training may write; it may write one or two more before it is dead.
+        step = max(1, (iterations - at) // INTERVAL // (kills - done) - 2)
         if done % 2:
             plan = dict(dying_write=(draw.randint(1, 2 * step), draw.random()))
         else:
@@ -205,11 +215,16 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.out or Path(temporary)
+        if folder.exists() and not folder.is_dir():
+            sys.exit(f'kill_and_resume.py: error: --out {folder} is a file; expected a folder')
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             sys.exit(f'kill_and_resume.py: --out {folder} is not empty')
-        config = write_config(args.config, folder.resolve(), args.iterations, args.size)
-        different = kill_and_resume(folder.resolve(), config, args.kills, args.iterations, args.seed)
+        try:
+            config = write_config(args.config, folder.resolve(), args.iterations, args.size)
+            different = kill_and_resume(folder.resolve(), config, args.kills, args.iterations, args.seed)
+        except (AttributeError, InferenceError, OSError, RuntimeError) as error:  # in the config, or of a training
+            sys.exit(f'kill_and_resume.py: error: {args.config}: {error}')
     print(f'Different: {", ".join(different[:10])}' if different else 'Equal bit for bit')
     return 1 if different else 0
 

@@ -96,6 +96,14 @@ def main() -> None:
     parser.add_argument('--diameter', type=int, default=12, help='in pixels')
     parser.add_argument('--setting', choices=SETTINGS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    area = args.size[0] * args.size[1]
+    if args.diameter < 1 or args.defects < 1 or min(args.size) <= args.diameter:
+        parser.error(
+            f'--size {args.size[0]} {args.size[1]} --defects {args.defects} --diameter {args.diameter}: expected 1 or '
+            'more of each, and an image that is larger than a defect'
+        )
+    if args.defects * args.diameter**2 > area / 4:  # drawn at random places, they would not find room any more
+        parser.error(f'--defects {args.defects}: expected at most {area // (4 * args.diameter**2)} of this diameter')
     if args.setting:
         run(args.setting, args)
         return
