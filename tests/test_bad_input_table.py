@@ -70,6 +70,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / 'blank.txt').write_text('\n\n')
     (folder / 'twice.txt').write_text('a\nb\na\n')
     (folder / 'page.md').write_text('no markers')
+    np.save(folder / 'complex.npy', np.zeros((32, 32), complex))
     (folder / 'words.json').write_text('{"mIoU/box": "high"}')
     (folder / 'good.json').write_text('{"mIoU/box": 50.0}')
     (folder / 'run').mkdir()
@@ -130,6 +131,7 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('test', ('config',)),
     ('test spt_tiny_sinthetic {}/small.pth', ('spt_tiny_sinthetic', 'spt_tiny_synthetic')),
     ('test {}/small.py', ('checkpoint',)),
+    ('test {}/small.py {}/small.pth --out {}/masks', ('--out', 'small.py', 'test_evaluator')),
     ('test {}/none.py {}/small.pth', ('none.py',)),
     ('test {}/broken.py {}/small.pth --work-dir {}/work', ('broken.py',)),
     ('compare-runs', ('NAME=DIR',)),
@@ -137,6 +139,15 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('compare-runs a={}/none', ('none',)),
     ('compare-runs a={}/run', ('run', "['lr']")),
     ('compare-runs a={}/run --metrics', ('--metrics',)),
+    ('compare-runs a={}/good.json --metrics mIuO', ('--metrics', 'mIuO', 'mIoU')),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth BOX --device cpu --mask {}/complex.npy', ('--mask', 'complex.npy', 'complex128')),
+    ('model-cost {}/small.py --input 1000000000 16', ('1000000000',)),
+    ('model-cost {}/small.py --cfg-options model', ('--cfg-options', "'model'", 'KEY=VALUE')),
+    ('model-cost {}/small.py --cfg-options model.nonsense=3', ('nonsense',)),
+    ('train {}/small.py --work-dir {}/work --cfg-options train_cfg', ('--cfg-options', "'train_cfg'")),
+    ('train {}/small.py --work-dir {}/work', ('train_dataloader',)),
+    ('analyze-robustness --model a {}/small.py --out {}/out', ('small.py', 'test_dataloader')),
+    ('reproduce spt --seeds -1 --dry-run', ('--seeds', '-1')),
     ('compare-runs a={}/list.json', ('list.json', 'list')),
     ('compare-runs a={}/bad.json', ('bad.json', 'JSON')),
     ('compare-runs a={}/words.json', ('words.json', 'mIoU/box', 'high')),

@@ -69,8 +69,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.iters is not None and args.iters < 1 or args.repeats < 1 or args.jobs < 1:
         parser.error(f'--iters {args.iters} --repeats {args.repeats} --jobs {args.jobs}, expected 1 or more')
-    if len(set(args.seeds)) < len(args.seeds):
-        parser.error(f'--seeds {args.seeds}, expected each seed once')
+    if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
+        parser.error(f'--seeds {args.seeds}, expected each seed once, 0 or more')
     if args.speed == 'predict' and args.only:
         parser.error('--only cannot be combined with --speed: the table needs the speeds of all variants')
     args.study = STUDIES[args.study]

@@ -60,8 +60,10 @@ def sweep_data(config: Config, noise: Sequence[float], points: Sequence[int], dr
         images: Number of images to use of each dataset, counted from the first; None for all.
 
     Raises:
-        ValueError: No pipeline of the dataloader has GeneratePrompts.
+        ValueError: There is no dataloader, or no pipeline of it has GeneratePrompts.
     """
+    if config.get('test_dataloader') is None:
+        raise ValueError(f'{config.filename}: no field `test_dataloader`, expected the data to test with')
     loader = config.test_dataloader.to_dict()
     modes: dict[str, dict] = {}
     for scale in noise:

@@ -6,13 +6,15 @@ import linecache
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 #: Set this to see the traceback of bad input, too.
 TRACEBACK_VARIABLE = 'MMSAM_EXT_TRACEBACK'
-#: Packages whose deliberate errors are about what a user gave: ours, and mmengine's configs and registries.
-_PACKAGES = ('mmsam_ext', 'mmengine.config', 'mmengine.registry')
+#: Packages whose deliberate errors are about what a user gave: ours, and mmengine's configs, registries and Runner.
+_PACKAGES = ('mmsam_ext', 'mmengine.config', 'mmengine.registry', 'mmengine.runner')
+#: Calls the components of a config with the arguments there.
+_BUILDER = 'mmengine.registry.build_functions'
 #: Errors that no input should cause.
 _MISTAKES = (AssertionError, AttributeError, NameError, NotImplementedError)
 
@@ -37,8 +39,8 @@ def one_line_errors(command: str) -> Iterator[None]:
 def is_bad_input(error: BaseException | None) -> bool:
     """Return whether an error is about what a user gave, and not a mistake in a program.
 
-    That is so if a file could not be opened, or if the error or one that led to it comes from a ``raise`` statement in
-    this package or in mmengine's handling of configs.
+    That is so if a file could not be opened, if a component does not take the arguments in a config, or if the error or
+    one that led to it comes from a ``raise`` statement in this package or in mmengine's handling of configs.
     """
     while error is not None:
         if isinstance(error, _MISTAKES):
@@ -49,8 +51,24 @@ def is_bad_input(error: BaseException | None) -> bool:
         if frames:
             frame, line = frames[-1]
             module = str(frame.f_globals.get('__name__', ''))
+            if isinstance(error, TypeError) and module == _BUILDER:
+                return True
             ours = any(module == name or module.startswith(f'{name}.') for name in _PACKAGES)
             if ours and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith('raise'):
                 return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def check_cfg_options(command: str, arguments: Sequence[str]) -> None:
+    """Check that every word after ``--cfg-options`` is KEY=VALUE: mmengine's parser ends in a traceback otherwise.
+
+    Raises:
+        SystemExit: A word is not.
+    """
+    among = False
+    for word in arguments:
+        if word.startswith('--'):
+            among = word == '--cfg-options'
+        elif among and not word.partition('=')[1]:
+            sys.exit(f'{command}: error: argument --cfg-options: {word!r}, expected KEY=VALUE')

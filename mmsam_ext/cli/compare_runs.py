@@ -17,6 +17,8 @@ from prettytable import PrettyTable, TableStyle
 
 from mmsam_ext.utils import check_output_file, read_text, replacing
 
+METRICS = ['mIoU', 'mBIoU', 'ST']
+
 
 def read_result(path: Path) -> dict[str, float]:
     """Read the metrics of a test run, as mmengine's logger wrote them.
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('runs', nargs='+', metavar='NAME=DIR')
-    parser.add_argument('--metrics', nargs='+', default=['mIoU', 'mBIoU', 'ST'])
+    parser.add_argument('--metrics', nargs='+', default=METRICS)
     parser.add_argument('--out', type=Path, help='also write the table as Markdown to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that no earlier run wrote, too')
     args = parser.parse_args(arguments)
@@ -72,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if name in results:
                 raise ValueError(f'{run}: a second run of the name {name!r}; expected different names')
             results[name] = read_result(Path(path))
+        for metric in args.metrics if args.metrics != METRICS else ():
+            if not any(key.startswith(f'{metric}/') for result in results.values() for key in result):
+                known = sorted({key.split('/')[0] for result in results.values() for key in result if '/' in key})
+                raise ValueError(f'--metrics {metric}: in none of the results, which have {", ".join(known)}')
     except (OSError, ValueError) as error:
         sys.exit(f'compare-runs: error: {error}')
     rows = table(results, args.metrics)

@@ -138,7 +138,7 @@ def read_masks(files: list[str]) -> tuple[np.ndarray, str]:
     kinds = {Path(file).suffix.lower() == '.npy' for file in files}
     try:
         if kinds == {True}:
-            masks = [np.load(file, allow_pickle=False).astype(np.float32) for file in files]
+            masks = [_read_logits(file) for file in files]
         else:
             masks = [read_binary_mask(Path(file).read_bytes(), file) for file in files]
         masks = [mask[0] if mask.ndim == 3 and len(mask) == 1 else mask for mask in masks]
@@ -151,6 +151,18 @@ def read_masks(files: list[str]) -> tuple[np.ndarray, str]:
             '(height, width) of one size'
         )
     return np.stack(masks), 'logits' if kinds == {True} else 'binary'
+
+
+def _read_logits(file: str) -> np.ndarray:
+    """Return the array in a .npy file as float32.
+
+    Raises:
+        ValueError: It does not hold real numbers.
+    """
+    array = np.load(file, allow_pickle=False)
+    if array.dtype.kind not in 'fiub':
+        raise ValueError(f'array of {array.dtype}, expected real numbers')
+    return array.astype(np.float32)
 
 
 def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, Any], overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import mmsam_ext
 from mmsam_ext.nearest import did_you_mean
 
-from .bad_input import one_line_errors
+from .bad_input import check_cfg_options, one_line_errors
 from .commands import COMMANDS
 
 PROGRAM = 'python -m mmsam_ext'
@@ -74,6 +74,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int | None:
         SystemExit: A package that the command needs is not installed, its input is bad, or the command itself exits.
     """
     command = COMMANDS[name]
+    check_cfg_options(name, arguments)
     if command.greeting:
         print(command.greeting, file=sys.stderr, flush=True)
     if not command.standalone:

@@ -36,6 +36,8 @@ FLOPS_UNIT = 'a multiply-add is 2; matrix products, attention and convolutions o
 #: Lists of components whose entries are counted separately.
 LISTS = ('prompt_stages', 'auxiliary_heads', 'mask_decoder.plugins')
 ROUNDS = 5
+#: Pixels of a side of the input.
+LARGEST = 2**14
 
 
 class ConfigError(ValueError):
@@ -94,8 +96,8 @@ def input_size(model: nn.Module, given: list[int] | None) -> tuple[int, int]:
     for size in sizes:
         if isinstance(size, int):
             size = (size, size)
-        if size is not None and min(size) < 1:
-            raise ConfigError(f'input size is {tuple(size)} (height, width), expected 1 pixel or more')
+        if size is not None and not (min(size) >= 1 and max(size) <= LARGEST):
+            raise ConfigError(f'input size is {tuple(size)} (height, width), expected 1 to {LARGEST} pixels')
         if size is not None:
             return int(size[0]), int(size[1])
     raise ConfigError('the config does not say the input size (data_preprocessor.size); expected --input H W')

@@ -92,6 +92,8 @@ def _settings_of_metrics(config: Config, out: str, overwrite: bool) -> list[str]
     Raises:
         SystemExit: No metric writes files.
     """
+    if config.get('test_evaluator') is None:
+        sys.exit(f'--out {out}: {config.filename} has no field `test_evaluator`')
     single = isinstance(config.test_evaluator, dict)
     metrics = [config.test_evaluator] if single else list(config.test_evaluator)
     writers = {i: options for i, metric in enumerate(metrics) if 'output_dir' in (options := _options(metric))}

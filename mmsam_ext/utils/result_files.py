@@ -60,6 +60,9 @@ class ResultFolder:
                     f'{printable(self.folder / name)}: Is a directory; expected a file that can be written'
                 )
         foreign = [] if self.overwrite else [name for name in existing if not self.wrote(name)]
+        if foreign:  # or written since by another process of the same run
+            self._hashes = _read_manifests(self.folder)
+            foreign = [name for name in foreign if not self.wrote(name)]
         if foreign:
             raise FileExistsError(would_overwrite(self.folder, foreign))
 

@@ -117,13 +117,12 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
 
 
 def test_two_processes_and_one_file(tmp_path: Path) -> None:
-    """Each process knows its own files; all are compared where their records come together."""
+    """Samplers repeat an image so that all processes have as many; two images of one name are found in the end."""
     one = sample('data', 'part/001', 'l/part/001.png', [(0, 0, 0)])
     other = sample('data', 'part/001', 'r/part/001.png', [(0, 0, 0)])
-    ranks = [PromptIoUMetric(output_dir=str(tmp_path / 'out'), boundary=False) for _ in range(2)]
-    for rank, predicted in zip(ranks, (one, other), strict=True):
+    ranks = [PromptIoUMetric(output_dir=str(tmp_path / 'out'), boundary=False) for _ in range(3)]
+    for rank, predicted in zip(ranks, (one, one, other), strict=True):
         rank.process(None, [predicted])
+    assert ranks[0].compute_metrics([*ranks[0].results, *ranks[1].results])
     with raises_naming(ValueError, 'l/part/001.png', 'r/part/001.png', 'data/box/part/001.png'):
-        ranks[0].compute_metrics([*ranks[0].results, *ranks[1].results])
-    again = [*ranks[0].results, *ranks[0].results]  # the sampler repeats images so that all ranks have as many
-    assert ranks[0].compute_metrics(again)
+        ranks[0].compute_metrics([result for rank in ranks for result in rank.results])

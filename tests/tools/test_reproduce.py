@@ -219,10 +219,13 @@ def test_bad_input(arguments: list[str], names: tuple[str, ...], page: Path, cap
     assert_names(error_line(capsys), *names)
 
 
-def test_markers_are_missing(page: Path) -> None:
+def test_markers_are_missing(page: Path, capsys: pytest.CaptureFixture) -> None:
     page.write_text('<!-- /reproduce:toy -->\n<!-- reproduce:toy -->\n')
-    with raises_naming(ValueError, 'page.md', '<!-- reproduce:toy -->'):
+    with pytest.raises(SystemExit):
         run(page, '--table')
+    assert_names(error_line(capsys), 'page.md', '<!-- reproduce:toy -->')
+    with raises_naming(ValueError, 'page.md', '<!-- reproduce:toy -->'):
+        table.write_between(page, 'toy', 'the table')
     assert page.read_text() == '<!-- /reproduce:toy -->\n<!-- reproduce:toy -->\n'
 
 

@@ -90,9 +90,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     The differences: files and ``last_checkpoint`` are written atomically, and an old checkpoint (also the old best one)
     is deleted after the new one is complete, not before. The Runner and the ``before_save_checkpoint`` hooks decide
-    what goes into a checkpoint. A checkpoint is also written whenever `max_minutes` have passed since the last one. With
-    ``save_best='auto'``, the best checkpoint is the one of the first metric whose direction is known (:data:`GREATER`,
-    :data:`LESS`).
+    what goes into a checkpoint. A checkpoint is also written whenever `max_minutes` have passed since the last one.
+    With ``save_best='auto'``, the best checkpoint is the one of the first metric whose direction is known
+    (:data:`GREATER`, :data:`LESS`).
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, -1 for all, otherwise 2 or more.
