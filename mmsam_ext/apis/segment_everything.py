@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -101,8 +102,8 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         _check('crop_n_layers', crop_n_layers, 0, MOST_LAYERS)
         _check('min_mask_region_area', min_mask_region_area, 0)
         for name, value in dict(pred_iou=pred_iou_thresh, stability_score=stability_score_thresh).items():
-            if not value <= 1:
-                raise InferenceError(f'{name}_thresh is {value}, expected a number up to 1')
+            if math.isnan(value):
+                raise InferenceError(f'{name}_thresh is {value}, expected a number')
         # The generator wants a SAM for its predictor, which ours replaces.
         sam = SimpleNamespace(image_encoder=SimpleNamespace(img_size=1))
         super().__init__(
