@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -102,9 +103,11 @@ def segment_packed(
         choice = model.test_cfg.get('multimask', False) if multimask is None else multimask
         batch = model.prompt_batch(samples, inputs)
         tiled = slide_images(model, inputs, batch, model.slide_settings, choice)
+        threshold = model.test_cfg.get('presence_threshold')
+        masks = [replace(one, presence_threshold=threshold) for _, one in tiled]
         return [
-            Segmented(LowResMasks(masks, size, sample.metainfo), masks.iou, sample)
-            for sample, (_, masks) in zip(samples, tiled, strict=True)
+            Segmented(LowResMasks(one, size, sample.metainfo), one.iou, sample)
+            for sample, one in zip(samples, masks, strict=True)
         ]
     features = model.extract_feat(inputs)
     for sample in samples:

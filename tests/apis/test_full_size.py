@@ -17,7 +17,7 @@ from mmsam_ext.apis.segmented import segment_packed
 from mmsam_ext.models.segmentors.original_size import to_original
 from mmsam_ext.structures import Prompts
 from tests.apis.conftest import picture, visible
-from tests.models.small import segmentor
+from tests.models.small import CHANNELS, segmentor
 
 META = dict(ori_shape=(90, 150), img_shape=(77, 128))
 BOXES = [[20, 10, 90, 70], [60.5, 30, 149, 89], [3, 4, 50, 60]]
@@ -42,13 +42,14 @@ def test_chunks_do_not_change_masks(limit: int) -> None:
     assert sum(sizes) == 7 and sizes[0] == {1: 1, 300_000: 2, 10**9: 7}[limit]
 
 
-@pytest.mark.parametrize('limit', [1, 10**9])
-def test_tiles_are_put_together_chunk_by_chunk(limit: int) -> None:
-    """The masks that `predict` makes, without the (P, H, W) logits of all prompts."""
+@pytest.mark.parametrize(('limit', 'threshold'), [(1, None), (10**9, None), (1, 0.0), (1, 1.0)])
+def test_tiles_are_put_together_chunk_by_chunk(limit: int, threshold: float | None) -> None:
+    """The masks that `predict` makes, without the (P, H, W) logits of all prompts; absent objects have none."""
     image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
     model = segmentor(
         data_preprocessor=dict(type='PromptDataPreprocessor', size_divisor=16),
-        test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(48, 48)),
+        test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(48, 48), presence_threshold=threshold),
+        **({} if threshold is None else dict(presence_head=dict(type='PresenceHead', embed_dim=CHANNELS))),
     ).eval()
 
     def packed() -> list[dict]:
@@ -61,7 +62,7 @@ def test_tiles_are_put_together_chunk_by_chunk(limit: int) -> None:
     (got,) = segment_packed(model, packed(), None)
     full = full_size_masks(got.masks, limit)
     np.testing.assert_array_equal(full.masks, want.mask_logits.numpy() > 0)
-    assert full.masks.any() and not full.masks.all()
+    assert full.masks.any() == (threshold != 1) and not full.masks.all()
     np.testing.assert_array_equal(got.masks.full_logits(limit), want.mask_logits.numpy())
     assert torch.equal(got.scores, want.iou_scores)
     assert [len(logits) for _, logits in got.masks.chunks(limit)] == ([1, 1, 1] if limit == 1 else [3])

@@ -87,6 +87,7 @@ class TiledMasks:
         overview: For each prompt the logits of the whole image, at low resolution, or None.
         iou: (P,) estimated IoU: the mean over a prompt's tiles, weighted by the predicted area.
         presence: (P,) logits of the presence head, the highest of a prompt's tiles; None without one.
+        presence_threshold: Masks that are read together are empty below this probability; None keeps all.
     """
 
     grid: TileGrid
@@ -94,13 +95,15 @@ class TiledMasks:
     overview: list[Tensor | None]
     iou: Tensor
     presence: Tensor | None = None
+    presence_threshold: float | None = None
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Return the (n, H, W) logits of n prompts."""
-        return torch.stack([self.logits(row) for row in range(*rows.indices(len(self)))])
+        """Return the (n, H, W) logits of n prompts, without those whose object is absent."""
+        logits = torch.stack([self.logits(row) for row in range(*rows.indices(len(self)))])
+        return logits if self.presence is None else empty_absent(logits, self.presence[rows], self.presence_threshold)
 
     def logits(self, prompt: int) -> Tensor:
         """Return the (H, W) logits of one prompt, tiles blended by :meth:`TileGrid.weights`."""
