@@ -138,6 +138,27 @@ def test_two_ranks_train_what_configs_train(source: str, tmp_path: Path) -> None
     check_ranks(tmp_path / 'work')
 
 
+@pytest.mark.slow
+def test_fsdp_trains_what_ddp_trains(tmp_path: Path) -> None:
+    """A shrunk ViT-H, sharded over two processes by MMEngine's FlexibleRunner: the whole weights are those of DDP."""
+    states = []
+    for name in ('ddp', 'fsdp'):
+        cfg = shrink(CONFIGS / 'spt_vith_industrial.py', tmp_path / name, iterations=2)
+        cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.1)  # Adam's first step is the sign of a gradient near zero
+        if name == 'fsdp':
+            cfg.runner_type = 'FlexibleRunner'
+            wrapper = dict(use_orig_params=True)  # some parameters are frozen
+            cfg.strategy = dict(type='FSDPStrategy', state_dict_cfg='full', model_wrapper=wrapper)
+        cfg.dump(tmp_path / f'{name}.py')
+        codes, errors = run_forked(tmp_path, 'train.py', tmp_path / f'{name}.py', ranks=2, port=free_port())
+        assert codes == [0, 0], errors[-3000:]
+        states.append(torch.load(tmp_path / name / 'work' / 'iter_2.pth', weights_only=True)['state_dict'])
+    ddp, fsdp = states
+    assert ddp.keys() == fsdp.keys()
+    for key, value in ddp.items():
+        torch.testing.assert_close(fsdp[key], value, rtol=1e-3, atol=1e-5, msg=key)
+
+
 # ---------------------------------------------------------------- killed and resumed
 
 

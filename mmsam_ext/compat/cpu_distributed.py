@@ -14,6 +14,7 @@ from ._patch import replace
 
 def apply() -> None:
     """Fix mmengine's three launchers and its two wrappers; with a GPU their behaviour does not change."""
+    from mmengine._strategy import FSDPStrategy
     from mmengine.dist import utils
     from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel
 
@@ -21,6 +22,7 @@ def apply() -> None:
         replace(utils, launcher, _launch_without_gpu)
     replace(MMDistributedDataParallel, '__init__', _wrap_without_gpu)
     replace(MMFullyShardedDataParallel, '__init__', _shard_without_gpu)
+    replace(FSDPStrategy, '_init_state_dict_cfg', _nothing_to_offload)
 
 
 def _has_accelerator() -> bool:
@@ -65,3 +67,14 @@ def _shard_without_gpu(stock: Callable) -> Callable:
         stock(self, module, *args, **kwargs)
 
     return construct
+
+
+def _nothing_to_offload(stock: Callable) -> Callable:
+    def init_state_dict_cfg(self: Any, state_dict_cfg: str | dict) -> None:
+        stock(self, state_dict_cfg)
+        if not _has_accelerator():  # torch would free the weights before it copies them
+            for config in (self.state_dict_config, self.optim_state_dict_config):
+                if hasattr(config, 'offload_to_cpu'):
+                    config.offload_to_cpu = False
+
+    return init_state_dict_cfg

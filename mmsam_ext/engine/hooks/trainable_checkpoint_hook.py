@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmsam_ext.checkpoints.base import KEY, base_file, base_record, keys_beyond, read_state, trained_keys
 
@@ -22,7 +23,7 @@ class TrainableCheckpointHook(Hook):
     :func:`mmsam_ext.checkpoints.base.load_base_state`), in training, testing and inference alike.
 
     Raises:
-        ValueError: Before training, if the model's ``init_cfg`` names no base.
+        ValueError: Before training, if the model's ``init_cfg`` names no base, or the model is sharded (FSDP).
     """
 
     #: After EMAHook, which exchanges all weights with its averages before a checkpoint is saved.
@@ -31,6 +32,11 @@ class TrainableCheckpointHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find the base file, hash it, and determine which keys to save."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if isinstance(runner.model, FullyShardedDataParallel):
+            raise ValueError(
+                'TrainableCheckpointHook cannot tell the trained part of a sharded model (FSDP): remove it from '
+                'custom_hooks, so that checkpoints hold the whole model, or train with DDP'
+            )
         name = base_file(model)
         if name is None:
             raise ValueError(
