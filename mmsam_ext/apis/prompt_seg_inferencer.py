@@ -339,4 +339,4 @@ class PromptSegInferencer:
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
         limit = self.chunk_bytes
         result = low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit).masks
-        return result, scores.float().cpu().numpy(), encoded.as_prompts(low_res.logits.float()).cpu().numpy()
+        return result, scores.float().cpu().numpy(), encoded.as_prompts(low_res.logits).float().cpu().numpy()

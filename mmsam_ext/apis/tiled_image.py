@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +11,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.models.segmentors.mask_selection import empty_absent
-from mmsam_ext.models.segmentors.sliding import slide
+from mmsam_ext.models.segmentors.sliding import TiledMasks, slide
 from mmsam_ext.models.segmentors.tile_cache import TileCache
 from mmsam_ext.structures import PromptBatch
 from mmsam_ext.structures.prompts import rescale
@@ -56,7 +56,7 @@ class TiledImage(NamedTuple):
             multimask: As for :meth:`PromptableSegmentor.predict`.
 
         Returns:
-            The masks at the size of the network input, logits (P, H, W), and estimated IoU (P,).
+            The masks, to be put together a few at a time, and estimated IoU (P,).
 
         Raises:
             InferenceError: As :meth:`EncodedImage.decode`, or the features of one tile exceed ``test_cfg.cache_mb``.
@@ -73,15 +73,15 @@ class TiledImage(NamedTuple):
             tiled = slide(model, self.image, batch, model.slide_settings, choice, self.cache)
         except ValueError as error:
             raise InferenceError(name_error(error, self.name)) from error
-        masks = [tiled.logits(row) for row in range(len(batch))]
-        logits = torch.stack(masks) if masks else self.image.new_zeros(0, *self.input_size)
-        if tiled.presence is not None:
-            logits = empty_absent(logits, tiled.presence, model.test_cfg.get('presence_threshold'))
-        return LowResMasks(logits, self.input_size, self.meta), tiled.iou
+        tiled = replace(tiled, presence_threshold=model.test_cfg.get('presence_threshold'))
+        return LowResMasks(tiled, self.input_size, self.meta), tiled.iou
 
-    def as_prompts(self, logits: Tensor) -> Tensor:
-        """Bring predicted logits (P, H, W) to the size of mask prompts, (P, H / 4, W / 4)."""
-        return F.interpolate(logits[:, None], scale_factor=0.25, mode='area')[:, 0]
+    def as_prompts(self, masks: TiledMasks) -> Tensor:
+        """Return the masks at the size of mask prompts, logits (P, H / 4, W / 4), made one at a time."""
+        small = [
+            F.interpolate(masks[row : row + 1][None], scale_factor=0.25, mode='area')[0] for row in range(len(masks))
+        ]
+        return torch.cat(small)
 
 
 @torch.no_grad()
