@@ -28,6 +28,8 @@ EXAMPLES = {
     'my_data.py',
     'configs/channel_gate_tiny_mtd.py',
     'configs/results/STUDY.md',
+    'config.py',  # what `fit` writes
+    'work_dirs/parts/config.py',
 }
 OWN = {
     name: made

@@ -57,6 +57,10 @@ COMMANDS: dict[str, Command] = {
     'offsets-by-width': Command(
         'analysis/offsets_by_width.py', 'Show what deformable sampling does to thin and to wide defects.'
     ),
+    'photograph-to-decision': Command(
+        'analysis/photograph_to_decision.py',
+        'Label, train and decide end to end, with a simulated user; print a table.',
+    ),
     'kill-and-resume': Command(
         'analysis/kill_and_resume.py', 'Kill and resume a training many times; compare the end.'
     ),

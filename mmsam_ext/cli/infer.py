@@ -65,6 +65,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--mask', metavar='FILE', action='append',
         help='mask prompt for each --box, or alone: a mask image, or logits in a .npy file',
     )  # fmt: skip
+    parser.add_argument('--whole-image', action='store_true', help='prompt each image by a box around all of it, '
+                        'as models that `fit` trained take it')  # fmt: skip
     parser.add_argument('--prompts', metavar='FILE', help='prompts of each image by file name: JSON or CSV')
     parser.add_argument('--text', metavar='"A. B."', help='what to look for, each followed by a full stop')
     parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
@@ -100,8 +102,13 @@ def prompts(args: argparse.Namespace) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     ways = dict(box=args.box or args.point or args.mask, prompts=args.prompts, text=args.text is not None)
+    ways['whole image'] = args.whole_image
     if sum(map(bool, ways.values())) > 1:
-        raise InferenceError('--box, --point and --mask, or --prompts, or --text were given together; expected one way')
+        raise InferenceError(
+            '--box, --point and --mask, or --prompts, or --text, or --whole-image were given together; expected one way'
+        )
+    if args.whole_image:
+        return dict(boxes=np.array([[0.0, 0.0, 1.0, 1.0]]), box_format='normalized')
     if args.min_score is not None and not (ways['prompts'] or ways['text']):
         raise InferenceError(f'--min-score {args.min_score:g} without --prompts or --text, whose boxes have scores')
     if args.box:

@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.exporting import export_model
 from mmsam_ext.apis.exporting.graphs import prepared
+from mmsam_ext.apis.exporting.onnx_files import encoder_example, run_onnx, to_fp16, to_int8
 from mmsam_ext.cli import export as command
 from tests.models.small import config
 from tests.naming import assert_names, raises_naming
@@ -62,7 +63,7 @@ def files(folder: Path, name: str) -> tuple[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', ['spt', 'stable'])
 def test_onnx_runs_without_torch_and_agrees(name: str, tmp_path: Path) -> None:
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
@@ -104,19 +105,21 @@ np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, b
     )
 
 
-@pytest.mark.slow
 def test_smaller_files_and_their_metadata(tmp_path: Path) -> None:
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     model, weights = files(tmp_path, 'sam')
-    sizes = {}
-    for precision in ('fp32', 'fp16', 'int8'):
-        done = export_model(model, weights, tmp_path / precision, precision=precision)
-        if precision != 'int8':  # of random weights, it is far off
-            assert done['iou'] > (0.999 if precision == 'fp32' else 0.97)
-        sizes[precision] = (tmp_path / precision / 'encoder.onnx').stat().st_size
-    assert sizes['fp16'] < 0.8 * sizes['fp32'] and sizes['int8'] < 0.9 * sizes['fp32']
-    file = onnx.load(str(tmp_path / 'fp32/decoder.onnx'))
+    export_model(model, weights, tmp_path / 'out')
+    source = tmp_path / 'out/encoder.onnx'
+    to_fp16(source, tmp_path / 'fp16.onnx')
+    to_int8(source, tmp_path / 'int8.onnx')
+    inputs = encoder_example((SIZE, SIZE)).inputs
+    exact = run_onnx(source, inputs)[0]
+    for name, least, largest in (('fp16', 0.999, 0.8), ('int8', 0.9, 0.9)):
+        path = tmp_path / f'{name}.onnx'
+        assert path.stat().st_size < largest * source.stat().st_size
+        assert np.corrcoef(exact.ravel(), run_onnx(path, inputs)[0].ravel())[0, 1] > least
+    file = onnx.load(str(tmp_path / 'out/decoder.onnx'))
     info = json.loads({one.key: one.value for one in file.metadata_props}['mmsam_ext'])
     assert info['input_size'] == [SIZE, SIZE] and info['classes'] == ['defect'] and info['channels'] == 'RGB'
 

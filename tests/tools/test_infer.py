@@ -71,6 +71,18 @@ def test_points_are_one_prompt_and_labels_default_to_the_object(files: Path, cap
     assert 'point 10 20 label 1' in capsys.readouterr().out
 
 
+def test_the_whole_image(files: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / 'out'
+    assert run(files, 'a.png', '--whole-image', '--out', str(out)) == 0
+    inferencer = PromptSegInferencer(files / 'small.py', files / 'small.pth', 'cpu')
+    image = files / 'pictures' / 'a.png'
+    want = inferencer(image, boxes=[[0, 0, 1, 1]], box_format='normalized')['predictions'][0]['masks'][0]
+    written = cv2.imread(str(out / 'a_mask0.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written > 0, want)
+    assert run(files, 'a.png', '--whole-image', '--box', '1', '2', '3', '4') == 2
+    assert_names(capsys.readouterr().err, '--whole-image', '--box')
+
+
 def test_folder_with_a_bad_file(files: Path, capsys) -> None:
     code = run(files, '', '--box', '5', '6', '70', '50', '--batch-size', '2')
     printed = capsys.readouterr()

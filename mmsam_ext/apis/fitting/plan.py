@@ -21,6 +21,8 @@ _VALIDATIONS = 4
 _PLANNED = 0.85
 #: How often a training set is seen at most, and iterations at most and at least.
 _EPOCHS, _MOST, _LEAST = 200, 6000, 30
+#: Steps that a training should have; for fewer, the input is made smaller.
+_WANTED = 150
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,27 @@ def _size(facts: FolderFacts, model: str) -> tuple[int, bool, str]:
         short = '' if need <= sizes.largest else f', of which {model} has at most {sizes.largest}'
         return side, False, f'input {side} px, images have {longest} px: {thin}{short}'
     return sizes.tile, True, f'tiles of {sizes.tile} px at full resolution, images have {longest} px: {thin}'
+
+
+def affordable_size(plan: Plan, seconds: float, step: float) -> int:
+    """Return the largest input with which enough steps fit into the time, at least the model's smallest.
+
+    Args:
+        plan: The plan so far.
+        seconds: Time that is left.
+        step: Seconds of a training step at the planned size; it grows with the pixels.
+    """
+    smallest = MODELS[plan.model].smallest
+    if plan.tiles or plan.size <= smallest:
+        return plan.size
+    allowed = plan.size * math.sqrt(min(1.0, _PLANNED * seconds / step / _WANTED))
+    return max(smallest, int(allowed) // _STEP * _STEP) if allowed < plan.size else plan.size
+
+
+def with_size(plan: Plan, size: int) -> Plan:
+    """Return the plan with a smaller input, because time is short."""
+    text = f'input {size} px instead, because the time is too short for {_WANTED} steps at {plan.size} px'
+    return replace(plan, size=size, reasons=(*plan.reasons, text))
 
 
 def with_iterations(plan: Plan, facts: FolderFacts, seconds: float, step: float) -> Plan:

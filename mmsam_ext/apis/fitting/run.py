@@ -23,7 +23,7 @@ from .config_text import CONFIG, TRAIN, VAL, config_text
 from .facts import FolderFacts, read_folder
 from .measure import seconds_per_step
 from .page import write_page
-from .plan import Plan, make_plan, with_iterations
+from .plan import Plan, affordable_size, make_plan, with_iterations, with_size
 from .recipes import METHODS, MODELS, known
 
 WEIGHTS = 'best.pth'
@@ -99,6 +99,12 @@ def fit(
 
         if iterations is None:
             step = seconds_per_step(write_config(plan))
+            left = 60 * minutes - (time.monotonic() - started)
+            smaller = plan.size if size is not None else affordable_size(plan, left, step)
+            if smaller < plan.size:
+                plan = with_size(plan, smaller)
+                say(plan.reasons[-1])
+                step = seconds_per_step(write_config(plan))
             plan = with_iterations(plan, facts, 60 * minutes - (time.monotonic() - started), step)
         else:
             plan = Plan(**{**vars(plan), 'iterations': iterations, 'reasons': (*plan.reasons, f'{iterations} steps')})

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 
 from mmsam_ext.apis.fitting import METHODS, make_plan, read_folder
 from mmsam_ext.apis.fitting.config_text import config_text
-from mmsam_ext.apis.fitting.plan import with_iterations
+from mmsam_ext.apis.fitting.plan import affordable_size, with_iterations, with_size
 from mmsam_ext.config_settings import settle
 from tests.naming import raises_naming
 
@@ -73,6 +73,16 @@ def test_steps_fit_the_time(tmp_path: Path) -> None:
     assert timed.iterations == int((0.85 * 600 - checks) / 2.0) and 4 * timed.val_interval >= timed.iterations
     assert with_iterations(plan, facts, seconds=10, step=2.0).iterations == 30
     assert with_iterations(plan, facts, seconds=1e9, step=2.0).iterations == 200 * 10  # 80 images in batches of 8
+
+
+def test_a_short_time_makes_the_input_smaller(tmp_path: Path) -> None:
+    """By hand: 150 steps in 85 % of the time; a step costs as the square of the side."""
+    plan = make_plan(read_folder(write(tmp_path, 1, (100, 200))), 'spt', 'sam_tiny')
+    assert plan.size == 512
+    assert affordable_size(plan, seconds=1000, step=1.0) == 512  # 850 steps
+    assert affordable_size(plan, seconds=100, step=1.0) == 384  # 85 steps; 512 * sqrt(85 / 150) = 385
+    assert affordable_size(plan, seconds=1, step=1.0) == 256
+    assert with_size(plan, 384).size == 384 and '384' in with_size(plan, 384).reasons[-1]
 
 
 @pytest.mark.parametrize('method', METHODS)

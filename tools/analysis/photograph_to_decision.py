@@ -1,0 +1,236 @@
+"""Label, train and decide end to end, and print a table.
+
+    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --minutes 5
+    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --mtd data/mtd --minutes 20
+
+The images are procedural parts with cracks and without, or magnetic tiles (train.txt and normal.txt against val.txt and
+the rest of normal.txt). A simulated user labels the training images through the page's own calls: a box around each
+defect, and corrective clicks. The page trains with `fit`; `inspect` decides on test images. The labels of the simulated
+user are compared with the truth as well, since a model cannot be better than them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from mmsam_ext.apis import PromptSegInferencer
+from mmsam_ext.apis.annotation.server import PageServer
+from mmsam_ext.apis.annotation.service import taken
+from mmsam_ext.apis.image_inputs import Source
+from mmsam_ext.apis.inspection import Criteria, Decision, Inspector, rates
+from mmsam_ext.apis.inspection.inspector import whole_image_logits
+from mmsam_ext.cli.annotate import make_server, parse
+from mmsam_ext.datasets import MTDDataset
+from mmsam_ext.datasets.synthetic.cracked_parts import write_cracked_parts
+from mmsam_ext.evaluation.functional import auroc, score_bins, score_histogram
+from mmsam_ext.evaluation.functional.clicker import Clicker
+
+#: Corrective clicks on a defect, after its box.
+CLICKS = 2
+#: IoU with the truth at which the user is content.
+GOOD_ENOUGH = 0.85
+
+
+class User:
+    """A simulated user of the page, who knows the truth.
+
+    Args:
+        server: Of the page; it must run.
+    """
+
+    def __init__(self, server: PageServer) -> None:
+        self.server, self.actions = server, 0
+        self.ious: list[float] = []
+
+    def call(self, name: str, **values: Any) -> dict[str, Any]:
+        """Send a call as the page does."""
+        url = f'http://127.0.0.1:{self.server.server_port}/api/{name}'
+        headers = {'Content-Type': 'application/json', 'X-Token': self.server.token}
+        request = urllib.request.Request(url, json.dumps(values).encode(), headers)
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return json.load(answer)
+
+    def label(self, name: str, truth: np.ndarray) -> None:
+        """Label an image: a box for each region of its truth (H, W) bool, and clicks where the mask is wrong."""
+        number, parts, stats, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8), connectivity=8)
+        found = []
+        for index in range(1, number):
+            part, (x, y, width, height) = parts == index, stats[index, :4].tolist()
+            instance = self._segment(name, part, [x, y, x + width - 1, y + height - 1])
+            if instance is not None:
+                found.append({**instance, 'class': 'defect'})
+        self.call('commit', name=name, version=0, instances=found)
+        self.actions += 1
+        if truth.any():
+            union = np.zeros_like(truth)
+            for one in found:
+                union |= full(one, truth.shape)
+            self.ious.append(float((union & truth).sum() / (union | truth).sum()))
+
+    def _segment(self, name: str, part: np.ndarray, box: list[int]) -> dict[str, Any] | None:
+        """Return the best mask of a defect: after its box, or after a click."""
+        clicker = Clicker(part)
+        points: list[list[int]] = []
+        labels: list[int] = []
+        best, best_iou = None, 0.0
+        for _ in range(1 + CLICKS):
+            answer = self.call('segment', name=name, box=box, points=points, labels=labels)['instance']
+            self.actions += 1
+            mask = np.zeros_like(part) if answer is None else full(answer, part.shape)
+            iou = float((mask & part).sum() / (mask | part).sum())
+            if answer is not None and iou > best_iou:
+                best, best_iou = answer, iou
+            click = clicker.next_click(mask)
+            if iou > GOOD_ENOUGH or click is None:
+                break
+            points.append([click.x, click.y])
+            labels.append(int(click.positive))
+        return best
+
+    def train(self, minutes: float, method: str) -> Path:
+        """Train from the page, and return the weights.
+
+        Raises:
+            RuntimeError: The training failed; the message has its reason.
+        """
+        self.call('train', minutes=minutes, method=method)
+        while True:
+            state = self.call('training')
+            if state['state'] == 'done':
+                return self.server.service.training.best
+            if state['state'] in ('failed', 'stopped'):
+                raise RuntimeError(f'the training {state["state"]}: {state.get("error")}')
+            time.sleep(2)
+
+
+def full(instance: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """Return the mask of a defect at the size of its image."""
+    one, mask = taken(instance), np.zeros(shape, bool)
+    x, y, width, height = one.box
+    mask[y : y + height, x : x + width] = one.mask
+    return mask
+
+
+def evaluate(weights: Path, images: dict[str, str], truth: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Inspect the test images, and compare with the truth."""
+    decision = Decision.load(weights)
+    inferencer = PromptSegInferencer(weights.parent / 'config.py', weights, 'cpu')
+    inspector = Inspector(inferencer, Criteria.of(decision), decision.classes)
+    scores, defective, ious = [], [], []
+    hits = union = 0
+    for name, path in images.items():
+        source = Source(name, path)
+        logits, image = whole_image_logits(inferencer, source)
+        answer = inspector.judge(source, logits, image)
+        found = np.zeros(answer.size, bool)
+        for one in answer.defects:
+            x, y, width, height = one.region.box
+            found[y : y + height, x : x + width] |= one.region.mask
+        both, either = int((found & truth[name]).sum()), int((found | truth[name]).sum())
+        hits, union = hits + both, union + either
+        if truth[name].any():
+            ious.append(both / either)
+        scores.append(float(logits.max()))
+        defective.append(bool(truth[name].any()))
+    flags = np.array(defective)
+    bins = score_bins(torch.tensor(scores))
+    area = auroc(score_histogram(bins[torch.tensor(flags)]), score_histogram(bins[torch.tensor(~flags)]))
+    figures = rates(np.array(scores), flags, decision.threshold())
+    return dict(
+        images=len(scores),
+        normal=int((~flags).sum()),
+        iou=100 * float(np.mean(ious)),
+        pooled=100 * hits / max(1, union),
+        auroc=None if area is None else 100 * float(area),
+        recall=figures['recall'],
+        alarms=figures['false_alarms'],
+    )
+
+
+def parts(out: Path, size: int, number: int, test: int) -> tuple[dict[str, str], dict[str, np.ndarray], dict, dict]:
+    """Write procedural parts; return image files and truth to label, and to test on."""
+    found: list[dict] = []
+    for name, count, seed in (('train', number, 1), ('test', test, 2)):
+        folder = write_cracked_parts(out / name, count, (size, size), seed=seed)
+        files = {path.stem: str(path) for path in sorted((folder / 'images').glob('*.png'))}
+        truth = {key: cv2.imread(str(folder / 'masks' / f'{key}.png'), 0) > 0 for key in files}
+        found += [files, truth]
+    return tuple(found)
+
+
+def tiles(out: Path, root: str, number: int) -> tuple[dict[str, str], dict[str, np.ndarray], dict, dict]:
+    """Link magnetic tiles into a folder; return image files and truth to label, and to test on."""
+    found: list[dict] = []
+    for part, (name, listed) in enumerate((('train', 'train.txt'), ('test', 'val.txt'))):
+        files, truth = {}, {}
+        for ann_file, share in ((listed, slice(0, number)), ('normal.txt', slice(part, 2 * number, 2))):
+            data = MTDDataset(data_root=root, ann_file=ann_file, drop_empty=ann_file == listed, serialize_data=False)
+            for index in list(range(len(data)))[share][: max(1, number if ann_file == listed else number // 2)]:
+                info = data.get_data_info(index)
+                key = info['sample_id'].replace('/', '_')
+                target = out / name / 'images' / f'{key}.jpg'
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(Path(info['img_path']).read_bytes())
+                files[key], truth[key] = str(target), data.read_mask(info) == 1
+        found += [files, truth]
+    return tuple(found)
+
+
+def main() -> None:
+    """Run everything, and write the table to ``table.md``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', required=True, help='folder for images, labels, weights and the table')
+    parser.add_argument('--minutes', type=float, default=5.0, help='time for the training')
+    parser.add_argument('--method', default='spt', help='see `fit`')
+    parser.add_argument('--images', type=int, default=30, help='images to label')
+    parser.add_argument('--test', type=int, default=40, help='procedural images to test on')
+    parser.add_argument('--size', type=int, default=192, help='side of the procedural images in pixels')
+    parser.add_argument('--mtd', metavar='DIR', help='magnetic tiles instead of procedural parts')
+    args = parser.parse_args()
+    out = Path(args.out)
+    if out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(f'{out}: the folder holds files already; give another --out')
+    data = tiles(out, args.mtd, args.images) if args.mtd else parts(out, args.size, args.images, args.test)
+    _, train_truth, test_files, test_truth = data
+    server = make_server(parse([str(out / 'train' / 'images'), '--out', str(out / 'dataset')]))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    user = User(server)
+    started = time.monotonic()
+    for name, truth in train_truth.items():
+        user.label(name, truth)
+    labelled = time.monotonic()
+    print(f'{len(train_truth)} images labelled with {user.actions} actions, {labelled - started:.0f} s', flush=True)
+    weights = user.train(args.minutes, args.method)
+    trained = time.monotonic()
+    server.shutdown()
+    figures = evaluate(weights, test_files, test_truth)
+    done = time.monotonic()
+    rows = [
+        ('images labelled', f'{len(train_truth)}, {user.actions} actions (boxes, clicks, commits)'),
+        ('IoU of the labels with the truth', f'{100 * np.mean(user.ious):.1f} %'),
+        ('time: labels (computing only), training, decisions',
+         f'{labelled - started:.0f} s, {trained - labelled:.0f} s, {done - trained:.0f} s'),
+        ('test images', f'{figures["images"]}, {figures["normal"]} without a defect'),
+        ('IoU, mean over defective images', f'{figures["iou"]:.1f} %'),
+        ('IoU of all pixels together', f'{figures["pooled"]:.1f} %'),
+        ('image AUROC', 'undefined' if figures['auroc'] is None else f'{figures["auroc"]:.1f} %'),
+        ('recall of images', f'{100 * figures["recall"]:.1f} %'),
+        ('false alarms', 'undefined' if figures['alarms'] is None else f'{100 * figures["alarms"]:.1f} %'),
+    ]  # fmt: skip
+    table = '\n'.join(['| | |', '| --- | --- |', *(f'| {name} | {value} |' for name, value in rows)])
+    (out / 'table.md').write_text(table + '\n')
+    print(table)
+
+
+if __name__ == '__main__':
+    main()
