@@ -1,8 +1,8 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure | everything] [--arch base] [--size 1024]
-        [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto]
-        [--json FILE]
+    python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure | everything | families] [--arch base]
+        [--size 1024] [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16]
+        [--device auto] [--json FILE]
 
 core: the image encoder, the mask decoder and both together against ``segment_anything``, with the same random weights.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, relative to the encoder's time.
@@ -10,14 +10,15 @@ stable_sam: what deformable sampling and dynamic routing add to the decoder, rel
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction.
 scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential loop.
 emeasure: the E-measure of a map against its definition in NumPy, threshold by threshold.
+families: SAM 2.1, MobileSAM and HQ-SAM, image to masks, against their public implementations (--models).
 everything: segment everything with the mini SAM against ``segment_anything``'s generator (--size is that of the image).
 
-In `core`, `scan`, `emeasure` and `everything` the reference ('stock') and this package ('ours') run in separate
-processes, so that each has its own peak memory, and their rounds alternate, so that other programs on the machine slow
-both alike. The other benchmarks time their parts in turn in one process. Ratios of time are ratios of medians; the
-spread is the range of the rounds. On a busy machine, set OMP_NUM_THREADS=1 (the time that threads wait for each other
-depends on the other programs) and trust the ratio of CPU times more than the ratio of wall-clock times. Prints
-progress, a table and, as its last line, one JSON object.
+In `core`, `scan`, `emeasure`, `everything` and `families` the reference ('stock') and this package ('ours') run in
+separate processes, so that each has its own peak memory, and their rounds alternate, so that other programs on the
+machine slow both alike. The other benchmarks time their parts in turn in one process. Ratios of time are ratios of
+medians; the spread is the range of the rounds. On a busy machine, set OMP_NUM_THREADS=1 (the time that threads wait for
+each other depends on the other programs) and trust the ratio of CPU times more than the ratio of wall-clock times.
+Prints progress, a table and, as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import _bootstrap  # noqa: F401  (finds the package)
 import torch
 
 # isort: split
-from benchmarks import core, emeasure, everything, plm, scan, spt, stable_sam, training_memory
+from benchmarks import core, emeasure, everything, families, plm, scan, spt, stable_sam, training_memory
 
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 from mmsam_ext.utils import check_output_file, replacing
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     'scan': scan,
     'emeasure': emeasure,
     'everything': everything,
+    'families': families,
 }
 #: Name -> module with ``contend(*arguments)``: what a separate process, started with --contender, does.
 CONTENDERS: dict[str, ModuleType] = {
@@ -53,6 +55,7 @@ CONTENDERS: dict[str, ModuleType] = {
     'scan': scan,
     'emeasure': emeasure,
     'everything': everything,
+    'families': families,
     'training_memory': training_memory,
 }
 
@@ -72,6 +75,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--prompts', type=int, nargs='+', default=[1, 4, 20], help='numbers of boxes on one image')
     parser.add_argument(
         '--stages', nargs='+', default=list(core.STAGES), choices=core.STAGES, help='of core (default: all)'
+    )
+    parser.add_argument(
+        '--models', nargs='+', default=list(families.MODEL_NAMES), choices=families.MODEL_NAMES, help='of families'
     )
     parser.add_argument('--dtype', nargs='+', choices=['fp32', 'bf16'], help='default: fp32, on a GPU both')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
