@@ -71,6 +71,7 @@ FOR_OTHERS = {
 NOT_DECLARED = {
     'mmcv': 'either mmcv or mmcv-lite must be installed, which setup.py cannot express',
     'segment_anything_hq': 'only for tools/analysis/family_goldens.py, which wrote the expected values of the tests',
+    'peft': 'only for tools/benchmark.py peers, which installs it into a throw-away environment',
     'pavi': 'not on PyPI; only for checkpoints named pavi://',
 }
 

@@ -1,10 +1,14 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | spt | stable_sam | plm | scan | emeasure | everything | families] [--arch base]
-        [--size 1024] [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end] [--dtype fp32 bf16]
-        [--device auto] [--json FILE]
+    python tools/benchmark.py [core | families | peers | cache | compile | spt | stable_sam | plm | scan | emeasure |
+        everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end]
+        [--dtype fp32 bf16] [--device auto] [--json FILE]
 
 core: the image encoder, the mask decoder and both together against ``segment_anything``, with the same random weights.
+peers: image to masks against ``segment_anything`` and Hugging Face's SamModel, and a LoRA training step against the
+latter with peft, which are installed into a throw-away environment.
+cache: an epoch of Stable-SAM and of PLM with stored embeddings against one without.
+compile: image to masks with ``torch.compile`` against without, and the time that compiling takes.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, relative to the encoder's time.
 stable_sam: what deformable sampling and dynamic routing add to the decoder, relative to the encoder's time.
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction.
@@ -13,9 +17,9 @@ emeasure: the E-measure of a map against its definition in NumPy, threshold by t
 families: SAM 2.1, MobileSAM and HQ-SAM, image to masks, against their public implementations (--models).
 everything: segment everything with the mini SAM against ``segment_anything``'s generator (--size is that of the image).
 
-In `core`, `scan`, `emeasure`, `everything` and `families` the reference ('stock') and this package ('ours') run in
+In `core`, `families`, `peers`, `cache`, `scan`, `emeasure` and `everything` the references and this package run in
 separate processes, so that each has its own peak memory, and their rounds alternate, so that other programs on the
-machine slow both alike. The other benchmarks time their parts in turn in one process. Ratios of time are ratios of
+machine slow all alike. The other benchmarks time their parts in turn in one process. Ratios of time are ratios of
 medians; the spread is the range of the rounds. On a busy machine, set OMP_NUM_THREADS=1 (the time that threads wait for
 each other depends on the other programs) and trust the ratio of CPU times more than the ratio of wall-clock times.
 Prints progress, a table and, as its last line, one JSON object.
@@ -32,7 +36,20 @@ import _bootstrap  # noqa: F401  (finds the package)
 import torch
 
 # isort: split
-from benchmarks import core, emeasure, everything, families, plm, scan, spt, stable_sam, training_memory
+from benchmarks import (
+    cache,
+    compiled,
+    core,
+    emeasure,
+    everything,
+    families,
+    peers,
+    plm,
+    scan,
+    spt,
+    stable_sam,
+    training_memory,
+)
 
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 from mmsam_ext.utils import check_output_file, replacing
@@ -41,6 +58,9 @@ from mmsam_ext.utils import check_output_file, replacing
 #: line here.
 BENCHMARKS: dict[str, ModuleType] = {
     'core': core,
+    'peers': peers,
+    'cache': cache,
+    'compile': compiled,
     'spt': spt,
     'stable_sam': stable_sam,
     'plm': plm,
@@ -52,6 +72,8 @@ BENCHMARKS: dict[str, ModuleType] = {
 #: Name -> module with ``contend(*arguments)``: what a separate process, started with --contender, does.
 CONTENDERS: dict[str, ModuleType] = {
     'core': core,
+    'peers': peers,
+    'cache': cache,
     'scan': scan,
     'emeasure': emeasure,
     'everything': everything,
@@ -69,7 +91,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('benchmark', nargs='?', default='core', choices=sorted(BENCHMARKS))
-    parser.add_argument('--arch', default='base', choices=sorted(core.STOCK_ARCHS))
+    parser.add_argument('--arch', default='base', choices=['tiny', *sorted(core.STOCK_ARCHS)])
     parser.add_argument('--size', type=int, default=1024, help='side of the square images, a multiple of 16')
     parser.add_argument('--repeats', type=int, default=5, help='timed rounds')
     parser.add_argument('--prompts', type=int, nargs='+', default=[1, 4, 20], help='numbers of boxes on one image')
@@ -84,6 +106,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')
     args = parser.parse_args(arguments)
+    if args.arch == 'tiny' and args.benchmark != 'cache':
+        parser.error(f'--arch tiny: {args.benchmark} expects one of {sorted(core.STOCK_ARCHS)}')
     if args.size < 16 or args.size % 16:
         parser.error(f'--size {args.size}, expected a multiple of 16')
     if min(args.repeats, *args.prompts) < 1:

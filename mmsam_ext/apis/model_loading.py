@@ -20,6 +20,7 @@ from mmsam_ext.config_files import PREFIX, known_configs, packaged_config, sugge
 from mmsam_ext.config_settings import settle
 from mmsam_ext.datasets.transforms.load_image import trained_bit_depth
 from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.models.segmentors.compute_dtype import store_in
 
 from .errors import InferenceError
 from .model_names import NAMED_MODELS, named_config
@@ -48,6 +49,13 @@ def load_config(model: str | Path | Config) -> Config:
         return settle(config)
     except ValueError as error:
         raise InferenceError(f'{config.filename or "config"}: {error}') from error
+
+
+def in_dtype(config: Config, dtype: str) -> Config:
+    """Return a config whose model predicts in `dtype` ('fp32', 'bf16', 'fp16' or 'auto'); 'fp32' leaves it as it is."""
+    if dtype != 'fp32':
+        config.merge_from_dict({'model.test_cfg.compute_dtype': dtype})
+    return config
 
 
 def _read(path: Path) -> Config:
@@ -99,7 +107,8 @@ def load_model(
         untrained: Take weights that lack parts which this config adds to SAM and which training brings.
 
     Returns:
-        The model in eval mode; its `dataset_meta` is that of the training set, with its `bit_depth`.
+        The model in eval mode; its `dataset_meta` is that of the training set, with its `bit_depth`. With
+        `test_cfg.compute_dtype`, encoder and decoder are stored in that format.
 
     Raises:
         InferenceError: no weights, weights that cannot be loaded or lack trained parts, an unknown device, or another
@@ -138,7 +147,12 @@ def load_model(
             f'{weights}: cannot be loaded ({type(error).__name__}: {error}); expected the path of a checkpoint, '
             'mmsam_ext://NAME, or a URL that can be reached'
         ) from error
-    return model.to(target).eval()
+    model = model.to(target).eval()
+    try:
+        store_in(model.active_dtype(target), *model.computed_parts())
+    except ValueError as error:
+        raise InferenceError(str(error)) from error
+    return model
 
 
 def _dataset_meta(checkpoint: object) -> dict:

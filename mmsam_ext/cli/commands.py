@@ -27,6 +27,7 @@ LOADING = 'Loading PyTorch and MMSegmentation ...'
 #: Name -> command, in the order of ``--help``.
 COMMANDS: dict[str, Command] = {
     'train': Command('train', "Train a model (MMSegmentation's own train.py).", greeting=LOADING),
+    'precompute': Command('precompute', "Encode a training's images once, where its image encoder is frozen."),
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
     'mmseg': Command('mmseg_tool', 'Run another tool of MMSegmentation: mmseg analysis_tools/benchmark.py ARGUMENTS.'),
     'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),

@@ -23,9 +23,11 @@ import numpy as np
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer, SegmentEverything
 from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.utils import ResultFolder, printable
 
 from .infer import DEFAULT_MODEL, messages_to_stderr
+from .measuring import DTYPES
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -39,6 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
     parser.add_argument('--points-per-side', type=int, default=32, help='points along each side of the grid')
     parser.add_argument('--pred-iou', type=float, default=0.88, help='least predicted IoU of a mask')
     parser.add_argument('--stability', type=float, default=0.95, help='least stability score of a mask')
@@ -98,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sources = list_sources(args.inputs)
             folder = ResultFolder(args.out, args.overwrite)
             folder.check([name for source in sources for name in names(source)])
-            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained)
+            config = in_dtype(load_config(args.model), args.dtype)
+            inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained)
             everything = SegmentEverything(
                 inferencer,
                 points_per_side=args.points_per_side,

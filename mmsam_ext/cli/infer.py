@@ -32,6 +32,7 @@ from mmengine.logging import MMLogger
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.errors import reason
 from mmsam_ext.apis.image_inputs import Source, list_sources
+from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.apis.model_names import NAMED_MODELS
 from mmsam_ext.apis.outside_prompts import file_prompts, text_prompts
 from mmsam_ext.apis.prompt_formats import BOX_FORMATS, MASK_FORMATS
@@ -41,6 +42,8 @@ from mmsam_ext.apis.score_origin import ADVICE, UNTRAINED
 from mmsam_ext.datasets import read_binary_mask
 from mmsam_ext.models.automatic import BoxSource, GroundingDINOBoxes, normalise_caption
 from mmsam_ext.utils import printable
+
+from .measuring import DTYPES
 
 DEFAULT_MODEL = 'sam_tiny_synthetic'
 DETECTOR = 'IDEA-Research/grounding-dino-tiny'
@@ -85,6 +88,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--multimask', action='store_true', help='predict three masks and keep the best')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
     parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
     args = parser.parse_args(arguments)
     if args.model_option is not None and args.model not in (None, args.model_option):
@@ -261,7 +265,8 @@ def main(arguments: list[str] | None = None) -> int:
                 given['prompts'] = file_prompts(args.prompts, sources, args.min_score or 0.0)
             check_out_dir(args.out, sources, given, args.overwrite)
             box_source = None if args.text is None else detector(args.text, args.detector, args.min_score)
-            inferencer = PromptSegInferencer(args.model, args.weights, args.device, args.untrained, args.chunk_mb)
+            config = in_dtype(load_config(args.model), args.dtype)
+            inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained, args.chunk_mb)
             if box_source is not None:
                 given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)
             multimask = True if args.multimask else None

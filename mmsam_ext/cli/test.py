@@ -14,6 +14,7 @@ from mmseg.registry import METRICS
 from mmsam_ext.utils import ResultFolder
 from mmsam_ext.utils.result_files import would_overwrite
 
+from .measuring import DTYPES
 from .mmseg_tool import run_mmseg_tool, with_config_path
 
 
@@ -22,9 +23,10 @@ def main(arguments: Sequence[str]) -> None:
 
     ``--out DIR`` writes the predicted masks to ``DIR/<dataset>/<mode>/<sample>.png``; files that no earlier test wrote
     are replaced with ``--overwrite`` only. ``--untrained`` tests a model whose checkpoint lacks parts that training
-    brings.
+    brings. ``--dtype bf16`` (fp32, bf16, fp16 or auto) computes encoder and decoder in that format.
     """
-    run_mmseg_tool('test.py', out_to_metrics(untrained_to_config(with_config_path(arguments))))
+    prepared = dtype_to_config(untrained_to_config(with_config_path(arguments)))
+    run_mmseg_tool('test.py', out_to_metrics(prepared))
 
 
 def untrained_to_config(arguments: list[str]) -> list[str]:
@@ -33,6 +35,23 @@ def untrained_to_config(arguments: list[str]) -> list[str]:
         return arguments
     kept = [argument for argument in arguments if argument != '--untrained']
     return _with_options(kept, ['model.test_cfg.untrained=True'])
+
+
+def dtype_to_config(arguments: list[str]) -> list[str]:
+    """Turn ``--dtype NAME`` into a config option.
+
+    Raises:
+        SystemExit: The name is unknown, or the config's model does not know the option.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--dtype', choices=DTYPES)
+    known, kept = parser.parse_known_args(arguments)
+    if known.dtype is None:
+        return arguments
+    kind = Config.fromfile(kept[0]).model.type
+    if 'EncoderDecoder' in kind:
+        sys.exit(f'--dtype {known.dtype}: model.type is {kind}, expected a promptable segmentor')
+    return _with_options(kept, [f'model.test_cfg.compute_dtype={known.dtype}'])
 
 
 def out_to_metrics(arguments: list[str]) -> list[str]:

@@ -80,6 +80,7 @@ class PromptEmbedding:
         class_ids: (P,) the label of the class that each prompt asks for, 0 where none is given; None if there are none.
         dense_is_shared: Whether `dense` is the same for all of several prompts, so that what is computed from it and
             the image embedding is computed once per image.
+        dense_by_image: (B, C, h, w), where each prompt's `dense` is that of its image; None if it is not.
     """
 
     sparse: Tensor
@@ -90,6 +91,7 @@ class PromptEmbedding:
     padding: Tensor | None = None
     class_ids: Tensor | None = None
     dense_is_shared: bool = False
+    dense_by_image: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -106,9 +108,19 @@ class PromptEmbedding:
             class_ids=None if self.class_ids is None else self.class_ids[rows],
         )
 
-    def with_dense(self, dense: Tensor) -> PromptEmbedding:
-        """Return a copy with another dense embedding (P, C, h, w), which may differ between prompts."""
-        return replace(self, dense=dense, dense_is_shared=False)
+    @property
+    def shared_dense(self) -> Tensor | None:
+        """What `dense` is for all prompts of an image, (1, C, h, w) or (B, C, h, w); None if prompts differ."""
+        return self.dense[:1] if self.dense_is_shared else self.dense_by_image
+
+    def with_dense(self, dense: Tensor, by_image: Tensor | None = None) -> PromptEmbedding:
+        """Return a copy with another dense embedding (P, C, h, w).
+
+        Args:
+            dense: The embedding, which may differ between prompts.
+            by_image: (B, C, h, w), if the embedding of each prompt is that of its image.
+        """
+        return replace(self, dense=dense, dense_is_shared=False, dense_by_image=by_image)
 
 
 #: The masks of a decoder: the single-mask output, and those for ambiguous prompts.
@@ -148,6 +160,16 @@ class MaskPrediction:
             drafts=[cls.joined(drafts, order) for drafts in zip(*(p.drafts for p in predictions), strict=True)],
             upscaled=None if upscaled[0] is None else torch.cat(upscaled)[order],
             object_logits=None if objects[0] is None else torch.cat(objects)[order],
+        )
+
+    def float(self) -> MaskPrediction:
+        """Return the prediction in fp32, with everything that belongs to it."""
+        optional = {name: getattr(self, name) for name in ('upscaled', 'presence', 'object_logits')}
+        return MaskPrediction(
+            self.logits.float(),
+            self.iou.float(),
+            [one.float() for one in self.drafts],
+            **{name: None if value is None else value.float() for name, value in optional.items()},
         )
 
     def masks(self, which: slice) -> MaskPrediction:

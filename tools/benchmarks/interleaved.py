@@ -61,15 +61,16 @@ class Contender:
         name: Used in messages.
         command: Python's command line, as :data:`CONTENDER`; the path for its output is added as the last argument.
         folder: For its files.
+        python: The Python that runs it; None for this one.
     """
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], folder: Path, python: str | None = None) -> None:
         self.name = name
         self.output = folder / f'{name}.pt'
         self.errors = folder / f'{name}.log'
         with self.errors.open('w') as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *command, str(self.output)],
+                [python or sys.executable, *command, str(self.output)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -112,7 +113,10 @@ class Contender:
 
 
 def interleave(
-    commands: Mapping[str, Sequence[str]], repeats: int, progress: Callable[[str], None]
+    commands: Mapping[str, Sequence[str]],
+    repeats: int,
+    progress: Callable[[str], None],
+    pythons: Mapping[str, str] | None = None,
 ) -> dict[str, Outcome]:
     """Run contenders in turn, A B A B ..., each in a separate process.
 
@@ -120,12 +124,16 @@ def interleave(
         commands: Name -> command of each :class:`Contender`.
         repeats: Timed rounds of each, after an untimed one.
         progress: Gets a line after every round.
+        pythons: Name -> the Python that runs a contender, where it is another than this one.
 
     Raises:
         RuntimeError: a contender failed.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        contenders = {name: Contender(name, command, Path(folder)) for name, command in commands.items()}
+        others = pythons or {}
+        contenders = {
+            name: Contender(name, command, Path(folder), others.get(name)) for name, command in commands.items()
+        }
         for contender in contenders.values():
             stack.callback(contender.stop)
         for contender in contenders.values():

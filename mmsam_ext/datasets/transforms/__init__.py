@@ -1,3 +1,4 @@
+from .enumerated_variants import EnumeratedVariants
 from .generate_prompts import GeneratePrompts, PromptMode
 from .keep_original_image import KeepOriginalImage
 from .load_face_parts import LoadFaceParts
@@ -14,6 +15,7 @@ from .whole_image_prompt import WholeImagePrompt
 
 __all__ = [
     'CropTile',
+    'EnumeratedVariants',
     'GeneratePrompts',
     'KeepOriginalImage',
     'LoadBinaryMask',

@@ -50,7 +50,8 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         img_size: Side of the square image that `pos_embed` is made for; the architecture's own where None.
         conv_stem: Use a :class:`ConvStem` for the patch projection; only and always in 'tiny' where None.
         out_indices: Blocks whose output is returned beside the embedding, for heads that want inner stages.
-        with_cp: Checkpoint the activations of every block: less memory, about a third more time in training.
+        with_cp: Checkpoint the activations of every block, or of the blocks with these numbers: less memory, and a
+            second forward pass of these blocks in training (about a third more time for all).
         init_cfg: As in any mmengine module.
 
     Raises:
@@ -67,7 +68,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         img_size: int | None = None,
         conv_stem: bool | None = None,
         out_indices: Sequence[int] = (),
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
@@ -86,10 +87,12 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         self.arch = arch if isinstance(arch, str) else 'custom'
         self.embed_dim = settings['embed_dim']
         self.out_channels = settings['out_chans']
-        self.with_cp = with_cp
+        self.with_cp = with_cp if isinstance(with_cp, bool) else tuple(with_cp)
         self.out_indices = tuple(out_indices)
         if any(not 0 <= index < len(self.blocks) for index in self.out_indices):
             raise ValueError(f'SAMImageEncoder: out_indices {self.out_indices} beyond the {len(self.blocks)} blocks')
+        if not isinstance(self.with_cp, bool) and any(not 0 <= index < len(self.blocks) for index in self.with_cp):
+            raise ValueError(f'SAMImageEncoder: with_cp {self.with_cp} beyond the {len(self.blocks)} blocks')
         if conv_stem or (conv_stem is None and arch == 'tiny'):
             self.patch_embed = ConvStem(self.embed_dim)
         for block in self.blocks:
@@ -120,7 +123,8 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             x = x + self._pos_embed(x.shape[1], x.shape[2])
         stages = []
         for index, block in enumerate(self.blocks):
-            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
+            again = self.training and (self.with_cp if isinstance(self.with_cp, bool) else index in self.with_cp)
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
             if index in self.out_indices:
                 stages.append(x.permute(0, 3, 1, 2))
         return (*stages, self.neck(x.permute(0, 3, 1, 2)))

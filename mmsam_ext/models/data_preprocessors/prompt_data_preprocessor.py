@@ -13,6 +13,8 @@ from torch import Tensor
 from mmsam_ext.structures import Prompts
 from mmsam_ext.structures.samples import sample_name
 
+from ..caching.fingerprint import image_digest
+
 #: SAM's pixel statistics, RGB.
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -54,6 +56,8 @@ class PromptDataPreprocessor(SegDataPreProcessor):
                 f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected exactly one of the two'
             )
         super().__init__(mean, std, size, size_divisor, pad_val, seg_pad_val, bgr_to_rgb)
+        #: Whether to add `image_digest`, a hash of the image before normalisation, to each sample's metainfo.
+        self.digest_images = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -70,6 +74,8 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         samples = data.get('data_samples') or [SegDataSample() for _ in data['inputs']]
         for image, sample in zip(data['inputs'], samples, strict=True):
             self._check(image, sample, training)
+            if self.digest_images:
+                sample.set_metainfo(dict(image_digest=image_digest(image)))
         data = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
         inputs, samples = [self._normalise(image) for image in data['inputs']], data['data_samples']
         for sample in samples:
@@ -89,6 +95,15 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             else:
                 sample.set_metainfo(padded[index])
         return dict(inputs=inputs, data_samples=samples)
+
+    def normalisation(self) -> dict[str, float | bool | list[float]]:
+        """Return everything that decides what becomes of an image's pixels, but for the padded size."""
+        return dict(
+            mean=self.mean.flatten().tolist(),
+            std=self.std.flatten().tolist(),
+            swaps_channels=bool(_swaps_channels(self)),
+            pad_val=float(self.pad_val),
+        )
 
     def _normalise(self, image: Tensor) -> Tensor:
         image = image[[2, 1, 0]] if _swaps_channels(self) and len(image) == 3 else image

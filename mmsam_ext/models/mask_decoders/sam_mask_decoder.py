@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
-from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -17,6 +17,7 @@ from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
 from ..layers import fuse_layer_norms
 from .plugins import DecoderContext, install_plugins
+from .sharing_transformer import SharedTokens, SharingTransformer
 
 #: Number of image token values (prompts x h x w x C) that a CPU decodes fastest: two prompts of a 1024 x 1024 image.
 CPU_CHUNK_VALUES = 2 * 64 * 64 * 256
@@ -27,7 +28,8 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
     """Decode masks with ``segment_anything``'s decoder and parameter names, for prompts of many images in one call.
 
     Image embeddings are expanded to prompts in one addition: the stock forward pass on a zero image embedding with
-    ``dense + embedding[image_index]`` gives bitwise the same result as one pass per image.
+    ``dense + embedding[image_index]`` gives bitwise the same result as one pass per image. Without gradients, image
+    tokens that are the same for all prompts of an image are projected once for them (:class:`SharingTransformer`).
 
     Args:
         transformer_dim: C, channels of the image embedding.
@@ -69,7 +71,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             raise ValueError(f'SAMMaskDecoder: num_multimask_outputs={num_multimask_outputs}, expected 1 or more')
         super().__init__(
             transformer_dim=transformer_dim,
-            transformer=TwoWayTransformer(
+            transformer=SharingTransformer(
                 depth=depth, embedding_dim=transformer_dim, mlp_dim=mlp_dim, num_heads=num_heads
             ),
             num_multimask_outputs=num_multimask_outputs,
@@ -111,8 +113,9 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             parts = [checkpoint(self._decode, features, prompts, need_upscaled, use_reentrant=False)]
         else:
             size = self._chunk_size(prompts)
-            starts = range(0, len(prompts), size)
-            parts = [self._decode(features, prompts[start : start + size], need_upscaled) for start in starts]
+            shared = None if torch.is_grad_enabled() else self._shared_tokens(features, prompts)
+            chunks = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+            parts = [self._decode(features, chunk, need_upscaled, shared) for chunk in chunks]
         logits, iou, upscaled, objects = (_join(part) for part in zip(*parts, strict=True))
         return MaskPrediction(logits, iou, upscaled=upscaled, object_logits=objects)
 
@@ -147,34 +150,64 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         return len(prompts) if on_gpu else max(1, CPU_CHUNK_VALUES // prompts.dense[0].numel())
 
     def _decode(
-        self, features: SAMFeatures, prompts: PromptEmbedding, need_upscaled: bool
+        self,
+        features: SAMFeatures,
+        prompts: PromptEmbedding,
+        need_upscaled: bool,
+        shared: SharedTokens | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         dtype = self.iou_token.weight.dtype
         own = self.own_tokens()
         sparse = prompts.sparse.to(dtype)
         if own is not None:  # the order of tokens is of no importance to attention
             sparse = torch.cat([own.expand(len(sparse), -1, -1), sparse], 1)
-        dense = (prompts.dense + features.embedding[prompts.image_index]).to(dtype)  # (P, C, h, w)
         # A context per thread: hooks find it here, and threads that share a model do not meet.
         context = self._contexts[_thread()] = DecoderContext(
             features=features,
             image_index=prompts.image_index,
-            size=tuple(dense.shape[-2:]),
+            size=tuple(prompts.dense.shape[-2:]),
             dense=prompts.dense,
             dense_is_shared=prompts.dense_is_shared,
             need_upscaled=need_upscaled or own is not None,
         )
         try:
-            logits, iou = self.predict_masks(
-                image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
-                image_pe=prompts.image_pe.to(dtype),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-            )
+            if shared is not None:
+                logits, iou = self._predict_shared(shared, prompts, sparse)
+            else:
+                dense = (prompts.dense + features.embedding[prompts.image_index]).to(dtype)  # (P, C, h, w)
+                logits, iou = self.predict_masks(
+                    image_embeddings=dense.new_zeros(1, dense.shape[1], 1, 1),
+                    image_pe=prompts.image_pe.to(dtype),
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                )
             logits, iou, objects = self.complete(logits, iou, context)
         finally:
             del self._contexts[_thread()]
         return logits, iou, context.upscaled if need_upscaled else None, objects
+
+    def _shared_tokens(self, features: SAMFeatures, prompts: PromptEmbedding) -> SharedTokens | None:
+        """Return the image tokens of all images, projected for the first block; None where that saves nothing."""
+        dense, dtype = prompts.shared_dense, self.iou_token.weight.dtype
+        if dense is None or len(prompts) <= len(features.embedding):
+            return None
+        tokens = (dense + features.embedding).to(dtype).flatten(2).transpose(1, 2)  # (B, N, C)
+        return self.transformer.layers[0].project(tokens, prompts.image_pe.to(dtype).flatten(2).transpose(1, 2))
+
+    def _predict_shared(self, shared: SharedTokens, prompts: PromptEmbedding, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        """Do what the stock ``predict_masks`` does for prompts that share the image tokens of their images."""
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(prompts), -1, -1)
+        hidden, keys = self.transformer(
+            None,
+            prompts.image_pe.to(output_tokens.dtype).expand(len(prompts), -1, -1, -1),
+            torch.cat([output_tokens, sparse], 1),  # (P, K, C)
+            shared=shared,
+            image_index=prompts.image_index,
+        )
+        upscaled = self.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(prompts.dense.shape[-2:])))
+        weights = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
+        masks = (weights @ upscaled.flatten(2)).unflatten(2, tuple(upscaled.shape[-2:]))  # (P, M, 4h, 4w)
+        return masks, self.iou_prediction_head(hidden[:, 0])
 
     def _take_upscaled(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         context = self.context

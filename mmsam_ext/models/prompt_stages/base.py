@@ -68,6 +68,8 @@ def apply_stages(stages: Iterable[PromptStage], features: SAMFeatures, prompts: 
                 f'{tuple(prompts.dense.shape)}; it may change the number of tokens only'
             )
         if edited.dense is not prompts.dense:  # also of a stage that forgot to say so
-            edited = replace(edited, dense_is_shared=False)
+            by_image = edited.dense_by_image
+            kept = by_image if by_image is not prompts.dense_by_image else None
+            edited = replace(edited, dense_is_shared=False, dense_by_image=kept)
         prompts = edited
     return prompts

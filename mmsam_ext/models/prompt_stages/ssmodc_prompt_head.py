@@ -113,12 +113,13 @@ class SSMODCPromptHead(PromptStage):
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """Add the prompt of its image (and class) to each dense embedding (P, C, h, w); sparse stays as it is."""
         written = features.once('SSMODC prompt', lambda: self.write(features), weights=self)  # (B, K * C, h, w)
+        written = written.to(prompts.dense.dtype)
         if self.num_classes == 1:
-            written = written[prompts.image_index]
-        else:
-            by_class = written.unflatten(1, (self.num_classes, self.embed_dim))  # (B, K, C, h, w)
-            written = by_class[prompts.image_index, self._classes(prompts)]
-        return prompts.with_dense(prompts.dense + written.to(prompts.dense.dtype))
+            shared = prompts.shared_dense
+            by_image = None if shared is None or torch.is_grad_enabled() else shared + written
+            return prompts.with_dense(prompts.dense + written[prompts.image_index], by_image)
+        by_class = written.unflatten(1, (self.num_classes, self.embed_dim))  # (B, K, C, h, w)
+        return prompts.with_dense(prompts.dense + by_class[prompts.image_index, self._classes(prompts)])
 
     def _classes(self, prompts: PromptEmbedding) -> Tensor:
         """Return the class of each prompt, (P,) from 0 to K - 1."""

@@ -71,13 +71,12 @@ class InteractiveSegmentor(PromptableSegmentor):
 
         Drafts and auxiliary heads are not trained.
         """
-        dtype = self.compute_dtype if self.training else None
-        features = self.extract_feat(inputs, dtype)
+        features = self.encode(inputs, data_samples)
         batch = self.prompt_batch(data_samples, inputs)
         losses: list[dict[str, Tensor]] = []
         rounds = _number_of_rounds(*self._limits)
         for index in range(rounds):
-            prediction = self.decode(features, batch, dtype=dtype)
+            prediction = self.decode(features, batch)
             if not losses:
                 targets, ignored = prompt_targets(
                     data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1

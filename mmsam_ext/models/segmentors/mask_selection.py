@@ -19,8 +19,8 @@ TRAIN_CHOICES = (False, True, 'both')
 TEST_CHOICES = (False, True, 'ambiguous', 'oracle')
 
 
-def check_choice(name: str, value: bool | str, choices: Sequence[bool | str]) -> None:
-    """Check a value of `multimask`.
+def check_choice(name: str, value: bool | str | None, choices: Sequence[bool | str | None]) -> None:
+    """Check a value of `multimask` or of another setting with a few choices.
 
     Raises:
         ValueError: It is not one of `choices`.

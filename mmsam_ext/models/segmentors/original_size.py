@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+#: Pixels of the network input that are resized at a time (32 MB in fp32).
+CHUNK_PIXELS = 8 * 1024 * 1024
 
 
 def to_original(logits: Tensor, input_size: tuple[int, int], meta: Mapping[str, Any]) -> Tensor:
     """Resize the mask logits of one image to its original size, in two steps as SAM does.
 
     They are resized to the padded network input, the padding is cut off, flips are undone, and the rest is resized to
-    the original size.
+    the original size. A few masks are resized at a time, so that memory on the way does not grow with P.
 
     Args:
         logits: (P, h, w).
@@ -23,12 +27,30 @@ def to_original(logits: Tensor, input_size: tuple[int, int], meta: Mapping[str, 
     Returns:
         (P, H0, W0) float32.
     """
-    logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
     height, width = meta.get('img_shape', input_size)[:2]
-    logits = logits[..., :height, :width]
+    original = tuple(meta.get('ori_shape', (height, width))[:2])
+    chunk = max(1, CHUNK_PIXELS // (input_size[0] * input_size[1]))
+    if len(logits) <= chunk:
+        return _resized(logits, input_size, (height, width), original, meta)
+    full = logits.new_empty(len(logits), *original, dtype=torch.float32)
+    for start in range(0, len(logits), chunk):
+        part = slice(start, start + chunk)
+        full[part] = _resized(logits[part], input_size, (height, width), original, meta)
+    return full
+
+
+def _resized(
+    logits: Tensor,
+    input_size: tuple[int, int],
+    shape: tuple[int, int],
+    original: tuple[int, ...],
+    meta: Mapping[str, Any],
+) -> Tensor:
+    """Do what :func:`to_original` says, for all logits at once."""
+    logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
+    logits = logits[..., : shape[0], : shape[1]]
     if meta.get('flip'):
         logits = logits.flip(-1 if meta.get('flip_direction') == 'horizontal' else -2)
-    original = tuple(meta.get('ori_shape', (height, width))[:2])
     if logits.shape[-2:] != original:
         logits = F.interpolate(logits, original, mode='bilinear', align_corners=False)
     return logits[:, 0]

@@ -21,8 +21,10 @@ from ..losses import losses_of_masks
 from ..peft import inject_peft
 from ..prompt_stages import apply_stages, build_stage
 from .checkpointed import CheckpointedMixin
-from .compute_dtype import call_in, floating_dtype
+from .compiling import compile_parts
+from .compute_dtype import INFERENCE_DTYPES, call_in, floating_dtype
 from .freezing import freeze_all_but
+from .image_encoding import ImageEncoding
 from .losses_of_parts import losses_of_parts
 from .mask_selection import (
     TEST_CHOICES,
@@ -39,7 +41,7 @@ from .sliding import SlideSettings, predict_tiles
 
 
 @MODELS.register_module()
-class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
+class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
     """Segment what prompts ask for, with every part of the model built from a config.
 
     The parts are an image encoder, a prompt encoder, prompt stages, a mask decoder with plugins, and auxiliary heads.
@@ -71,11 +73,14 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
             evaluation (section 7.1): an upper bound, for testing with ground truth only. ``untrained``: True predicts
             even if the checkpoint has no weights for parts that this config adds to SAM.
             ``presence_threshold``: masks with a lower probability of the presence head are emptied; None for none.
+            ``compute_dtype``: 'bf16', 'fp16' or 'auto' (bf16 where the processor has units for it) predicts with the
+            image encoder and the decoder computed in that format; logits and scores are fp32 again.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
         pretrained: None, which MMSegmentation's tools set.
+        torch_compile: Compile encoder and decoder at their first call: True, or arguments of ``torch.compile``.
 
     Raises:
         ValueError: A `trainable` pattern matches nothing, a checkpoint does not fit, a prompt stage changes what it
@@ -101,6 +106,7 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
         num_classes: int | None = None,
         presence_head: dict | None = None,
         mask_refiner: dict | None = None,
+        torch_compile: bool | dict = False,
     ) -> None:
         if pretrained is not None:
             raise ValueError(f'{type(self).__name__}: pretrained={pretrained!r}, expected None; use init_cfg')
@@ -121,29 +127,16 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
+        check_choice('test_cfg.compute_dtype', self.test_cfg.get('compute_dtype'), (None, *INFERENCE_DTYPES))
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
         check_heads(self.auxiliary_heads, self.train_cfg.get('multimask', False))
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         self.register_load_state_dict_post_hook(forgive_missing)
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
+        compile_parts(self.computed_parts(), torch_compile, self.compute_dtype)
 
     # ---------------------------------------------------------------- encode and decode
-
-    def extract_feat(self, inputs: Tensor, dtype: torch.dtype | None = None) -> SAMFeatures:
-        """Encode images; called once per batch.
-
-        Args:
-            inputs: (B, 3, H, W).
-            dtype: Floating-point format that the backbone computes in; None for the one of its parameters.
-
-        Returns:
-            Features with embedding (B, C, h, w).
-        """
-        outputs = call_in(self.backbone, dtype, inputs if dtype is None else inputs.to(dtype))
-        outputs = self.neck(outputs) if self.with_neck else outputs
-        *stages, embedding = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        return SAMFeatures(embedding, tuple(stages), inputs)
 
     def decode(
         self,
@@ -158,16 +151,18 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
             features: Features of the batch, embedding (B, C, h, w).
             batch: P prompts, in pixels of the network input.
             need_upscaled: Return the decoder's upscaled image features, too.
-            dtype: Floating-point format that the mask decoder computes in; None for the one of its parameters.
+            dtype: Floating-point format that the mask decoder computes in; None for :meth:`active_dtype`.
 
         Returns:
-            logits (P, M, 4h, 4w), iou (P, M), nothing resized or selected.
+            logits (P, M, 4h, 4w), iou (P, M), nothing resized or selected; fp32 in evaluation.
         """
+        dtype = dtype or self.active_dtype(features.embedding.device)
         groups = self.prompt_encoder(batch, features.embedding.shape[-2:])
         predictions = []
         for group in groups:
             arguments = features, apply_stages(self.prompt_stages, features, group), self.prompt_encoder, need_upscaled
-            predictions.append(call_in(self.mask_decoder, dtype, *arguments))
+            one = call_in(self.mask_decoder, dtype, *arguments)
+            predictions.append(one if dtype is None or self.training else one.float())
         prediction = predictions[0]
         if len(groups) > 1:
             prediction = MaskPrediction.joined(predictions, torch.cat([group.order for group in groups]).argsort())
@@ -190,8 +185,7 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> MaskPrediction:
         """Run the tensor mode: (B, 3, H, W) -> logits (P, M, 4h, 4w) and iou (P, M), nothing resized or selected."""
-        dtype = self.compute_dtype if self.training else None
-        return self.decode(self.extract_feat(inputs, dtype), self.prompt_batch(data_samples, inputs), dtype=dtype)
+        return self.decode(self.extract_feat(inputs), self.prompt_batch(data_samples, inputs))
 
     # ---------------------------------------------------------------- training
 
@@ -206,10 +200,9 @@ class PromptableSegmentor(CheckpointedMixin, BaseSegmentor):
             ``loss_<name>`` for each of `losses`, on the prediction and, prefixed ``draft<i>.``, on each draft, those of
             the auxiliary heads, prefixed ``aux<i>.``, ``loss_presence`` and ``loss_refine``.
         """
-        dtype = self.compute_dtype if self.training else None
         batch = self.prompt_batch(data_samples, inputs)
-        features = self.extract_feat(inputs, dtype)
-        prediction = self.decode(features, batch, need_upscaled=len(self.auxiliary_heads) > 0, dtype=dtype)
+        features = self.encode(inputs, data_samples)
+        prediction = self.decode(features, batch, need_upscaled=len(self.auxiliary_heads) > 0)
         targets, ignored = prompt_targets(data_samples, batch, prediction.logits.shape[-2:], self.num_classes or 1)
         losses = self.mask_losses(prediction, targets, ignored)
         for index, draft in enumerate(prediction.drafts):

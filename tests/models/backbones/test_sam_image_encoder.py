@@ -53,7 +53,7 @@ def test_bias_in_several_chunks_equals_stock(monkeypatch):
         assert_close(ours(images(2))[0], stock(images(2)), MODEL)
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, (0, 2)])
 def test_gradients_equal_stock(with_cp):
     stock, ours = pair(with_cp=with_cp)
     ours.train()  # no dropout in it: the mode only switches checkpointing on
@@ -68,6 +68,16 @@ def test_gradients_equal_stock(with_cp):
     for name, expected in gradients[0].items():
         assert expected.abs().max() > 0, name
         assert_close(gradients[1][name], expected, MODEL, name=name)
+
+
+@pytest.mark.parametrize(('with_cp', 'calls'), [(False, [1, 1, 1]), (True, [2, 2, 2]), ((0, 2), [2, 1, 2])])
+def test_only_checkpointed_blocks_run_twice(with_cp, calls):
+    _, ours = pair(with_cp=with_cp)
+    seen = [0] * 3
+    for index, block in enumerate(ours.blocks):
+        block.register_forward_pre_hook(lambda *_, index=index: seen.__setitem__(index, seen[index] + 1))
+    ours.train()(images())[-1].sum().backward()
+    assert seen == calls
 
 
 def test_gradient_reaches_relative_positions_alone():
@@ -182,6 +192,8 @@ def test_attention_without_relative_positions():
 def test_errors():
     with raises_naming(ValueError, 'arch', 'vit_b', "['base', 'huge', 'large', 'tiny']"):
         SAMImageEncoder('vit_b')
+    with raises_naming(ValueError, 'with_cp', '(3,)', '3 blocks'):
+        SAMImageEncoder(ARCH, with_cp=(3,))
     with raises_naming(ValueError, 'out_indices', '(3,)', '3 blocks'):
         SAMImageEncoder(ARCH, out_indices=(3,))
     with raises_naming(ValueError, '(100, 128)', 'multiples of 16', 'size_divisor=16'):

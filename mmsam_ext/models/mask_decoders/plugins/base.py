@@ -137,7 +137,7 @@ class _Start:
         self.decoder = decoder
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        image, image_pe, tokens = args
+        image, image_pe, tokens = args  # with `shared` image tokens, `image` is None
         for plugin in self.decoder.plugins:
             tokens = plugin.edit_tokens(tokens)
         context = self.decoder.context
@@ -202,7 +202,9 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
             )
         plugin.check_decoder(decoder)
     transformer.register_forward_pre_hook(_Start(decoder), with_kwargs=True)
-    for site, attention in enumerate(attentions):
-        attention.register_forward_pre_hook(_BeforeTokenToImage(decoder, site), with_kwargs=True)
+    # Without such a plugin, prompts of an image can share the projections of its tokens.
+    if any(type(plugin).before_token_to_image is not DecoderPlugin.before_token_to_image for plugin in decoder.plugins):
+        for site, attention in enumerate(attentions):
+            attention.register_forward_pre_hook(_BeforeTokenToImage(decoder, site), with_kwargs=True)
     for index, block in enumerate(transformer.layers):
         block.register_forward_hook(_AfterBlock(decoder, index), with_kwargs=True)

@@ -86,13 +86,14 @@ class VRAAdapter(DecoderPlugin):
         if index not in self.blocks:
             return queries, keys
         relations = self._relations(keys, context)
+        if len(relations) == 1:  # without looking for the prompts of each image, which torch.compile could not trace
+            related = _mixed(relations[0], keys).to(keys.dtype).contiguous()
+            return queries, keys + self.beta[str(index)] * related
         related = torch.empty_like(keys)
         for image, relation in enumerate(relations):
             rows = (context.image_index == image).nonzero()[:, 0]
             if len(rows):
-                # One product for all P prompts: in bf16 on a CPU a batched one would copy the relation for each prompt.
-                tokens = keys[rows].transpose(0, 1)  # (P, N, C) -> (N, P, C)
-                mixed = (relation @ tokens.flatten(1)).view(tokens.shape).transpose(0, 1)  # (N, P * C) -> (P, N, C)
+                mixed = _mixed(relation, keys[rows])
                 # Under autocast a product is in bf16, while keys behind a norm are in fp32 on a GPU.
                 related = related.index_copy(0, rows, mixed.to(related.dtype))
         return queries, keys + self.beta[str(index)] * related
@@ -125,6 +126,15 @@ class VRAAdapter(DecoderPlugin):
                 logging.INFO,
             )
         return relations
+
+
+def _mixed(relation: Tensor, tokens: Tensor) -> Tensor:
+    """Return relation @ tokens for each prompt: (N, N) and (P, N, C) -> (P, N, C).
+
+    This is one product for all prompts: in bf16 on a CPU a batched one would copy the relation for each of them.
+    """
+    tokens = tokens.transpose(0, 1)  # (P, N, C) -> (N, P, C)
+    return (relation @ tokens.flatten(1)).view(tokens.shape).transpose(0, 1)  # (N, P * C) -> (P, N, C)
 
 
 def visual_relation(embedding: Tensor, alpha: float = 0.0, renormalize: str = 'none', detach: bool = True) -> Tensor:
