@@ -33,7 +33,7 @@ class ClickTestLoop(TestLoop):
 
     Args:
         runner, dataloader, evaluator, fp16: See ``TestLoop``.
-        max_clicks, multimask, feed_back, stop_at, seed: See :class:`ClickSettings`.
+        max_clicks, multimask, feed_back, stop_at, seed, last_clicks: See :class:`ClickSettings`.
 
     Raises:
         ValueError: a setting that is not as described there; while testing, an object without a pixel.
@@ -50,9 +50,10 @@ class ClickTestLoop(TestLoop):
         feed_back: bool = True,
         stop_at: float | None = None,
         seed: int | None = None,
+        last_clicks: int | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.settings = ClickSettings(max_clicks, multimask, feed_back, stop_at, seed)
+        self.settings = ClickSettings(max_clicks, multimask, feed_back, stop_at, seed, last_clicks)
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:

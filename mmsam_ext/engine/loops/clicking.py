@@ -35,6 +35,8 @@ class ClickSettings:
             all clicks are made.
         seed: Of realistic clicks, random pixels of the largest error, a function of (seed, sample, target, draw).
             None: the deepest pixel.
+        last_clicks: Give the model only the last clicks, this number of them; what earlier ones did is in the mask that
+            is fed back. For models that were trained with few clicks. None: all clicks.
 
     Raises:
         ValueError: a value that is not as described.
@@ -45,8 +47,11 @@ class ClickSettings:
     feed_back: bool = True
     stop_at: float | None = None
     seed: int | None = None
+    last_clicks: int | None = None
 
     def __post_init__(self) -> None:
+        if self.last_clicks is not None and self.last_clicks < 1:
+            raise ValueError(f'ClickTestLoop: last_clicks={self.last_clicks}, expected 1 or more, or None')
         if self.max_clicks < 1:
             raise ValueError(f'ClickTestLoop: max_clicks={self.max_clicks}, expected 1 or more')
         if self.multimask not in MULTIMASK:
@@ -95,7 +100,9 @@ def click_image(
             break
         rows = torch.tensor(active)
         masks = low_res[rows, None] if low_res is not None and settings.feed_back else None
-        prompts = _prompts([clickers[row] for row in active], masks, sample).to(features.embedding.device)
+        prompts = _prompts([clickers[row] for row in active], masks, sample, settings.last_clicks).to(
+            features.embedding.device
+        )
         batch = PromptBatch.from_prompts([prompts], input_size, [sample_name(sample)])
         answer = SegDataSample(metainfo=sample.metainfo)
         model.predict_from_features(features, batch, [answer], settings.takes_best(click), keep_low_res=True)
@@ -130,12 +137,15 @@ def _clickers(sample: SegDataSample, settings: ClickSettings) -> list[Clicker]:
     return clickers
 
 
-def _prompts(clickers: Sequence[Clicker], masks: Tensor | None, sample: SegDataSample) -> Prompts:
-    """The clicks so far, in pixels of the network input, all of one number; with mask prompts (P, 1, 4h, 4w)."""
+def _prompts(
+    clickers: Sequence[Clicker], masks: Tensor | None, sample: SegDataSample, last: int | None = None
+) -> Prompts:
+    """The (last) clicks so far, in pixels of the network input, all of one number; mask prompts are (P, 1, 4h, 4w)."""
     name = sample_name(sample)
+    clicks = [clicker.clicks if last is None else clicker.clicks[-last:] for clicker in clickers]
     prompts = Prompts.create(
-        points=np.array([[click[:2] for click in clicker.clicks] for clicker in clickers], np.float32),
-        point_labels=np.array([[int(click.positive) for click in clicker.clicks] for clicker in clickers]),
+        points=np.array([[click[:2] for click in mine] for mine in clicks], np.float32),
+        point_labels=np.array([[int(click.positive) for click in mine] for mine in clicks]),
         masks=masks,
         sample=name,
     )

@@ -72,6 +72,7 @@ class PerfectModel:
     def predict_from_features(self, features, batch, samples, multimask, keep_low_res):
         from mmsam_ext.structures.samples import write_prediction
 
+        self.last = batch.points
         self.batches.append((len(batch), batch.points.shape[1], multimask, batch.masks.numel() > 0))
         width = self.target.shape[-1]
         share = min(1.0, batch.points.shape[1] / self.needed)
@@ -105,6 +106,15 @@ def test_clicks_stop_when_nothing_is_wrong_or_enough_is_right() -> None:
     assert len(model.batches) == 2
 
 
+def test_only_the_last_clicks_are_given_to_the_model() -> None:
+    """A model that needs three clicks gets two: clicks go on, its mask does not; what is recorded has all of them."""
+    model, result = click(ClickSettings(max_clicks=4, last_clicks=2))
+    assert result.pred_instances.click_ious.tolist() == [[5 / 16, 10 / 16, 10 / 16, 10 / 16]]
+    assert model.batches == [(1, 1, True, False), *[(1, 2, False, True)] * 3]
+    assert result.prompts.points.shape[1] == 4
+    assert torch.equal(model.last, result.prompts.points[:, 2:])
+
+
 def test_realistic_clicks_differ_by_draw_and_repeat_by_seed() -> None:
     points = [click(ClickSettings(seed=seed), draws=4)[1].prompts.points for seed in (0, 0, 1)]
     assert torch.equal(points[0], points[1]) and not torch.equal(points[0], points[2])
@@ -118,7 +128,13 @@ def test_empty_object_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ('settings', 'value'), [(dict(max_clicks=0), '0'), (dict(multimask='best'), "'best'"), (dict(stop_at=90), '90')]
+    ('settings', 'value'),
+    [
+        (dict(max_clicks=0), '0'),
+        (dict(multimask='best'), "'best'"),
+        (dict(stop_at=90), '90'),
+        (dict(last_clicks=0), 'last_clicks=0'),
+    ],
 )
 def test_bad_settings(settings: dict, value: str) -> None:
     with pytest.raises(ValueError, match=value):
