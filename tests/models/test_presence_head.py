@@ -156,3 +156,10 @@ def test_training_images_of_one_kind(tmp_path, values: tuple[int, ...], kind: st
         return
     with raises_naming(ValueError, 'mine', '2', kind):
         NormalImagesHook().before_train(runner)
+
+
+@pytest.mark.parametrize('part', ['presence_head', 'mask_refiner'])
+def test_interactive_rounds_do_not_train_them(part: str) -> None:
+    kind = dict(presence_head='PresenceHead', mask_refiner='PointRefiner')[part]
+    with raises_naming(ValueError, 'InteractiveSegmentor', part):
+        segmentor(type='InteractiveSegmentor', **{part: dict(type=kind, embed_dim=CHANNELS)})

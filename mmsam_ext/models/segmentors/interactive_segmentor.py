@@ -40,7 +40,7 @@ class InteractiveSegmentor(PromptableSegmentor):
         kwargs: As for :class:`PromptableSegmentor`.
 
     Raises:
-        ValueError: `rounds` or `corrected` is out of its range.
+        ValueError: `rounds` or `corrected` is out of its range, or there is a part that the rounds do not train.
 
     Example::
 
@@ -63,6 +63,12 @@ class InteractiveSegmentor(PromptableSegmentor):
             )
         if not 0 < corrected <= 1:
             raise ValueError(f'InteractiveSegmentor: corrected={corrected}, expected a share in (0, 1]')
+        for name in ('presence_head', 'mask_refiner'):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f'InteractiveSegmentor: {name} is set, but the rounds do not train it; train it with a '
+                    'PromptableSegmentor'
+                )
         self.rounds, self.corrected, self._limits = rounds, corrected, limits
         self.scene_head = None if scene_head is None else MODELS.build(scene_head)
 
