@@ -28,11 +28,13 @@ class Segmented(NamedTuple):
         masks: Masks of its P prompts.
         scores: (P,) estimated IoU.
         sample: The data sample, with the prompts in pixels of the network input.
+        presence: (P,) logits of the model's presence head; None without one.
     """
 
     masks: LowResMasks
     scores: Tensor
     sample: SegDataSample
+    presence: Tensor | None = None
 
     def prediction(self, limit: int, with_logits: bool = False, rle: bool = False) -> dict[str, Any]:
         """Bring the masks to the size of the image.
@@ -43,11 +45,14 @@ class Segmented(NamedTuple):
             rle: Return run lengths in `rles` instead of `masks`.
 
         Returns:
-            `masks` (P, H, W) bool or `rles`, `scores` (P,) and `union` (H, W) bool.
+            `masks` (P, H, W) bool or `rles`, `scores` (P,), `union` (H, W) bool and, from a presence head, `presence`
+            (P,), the probability that what a prompt asks for is in the image.
         """
         full = full_size_masks(self.masks, limit, rle)
         prediction: dict[str, Any] = dict(rles=full.rles) if rle else dict(masks=full.masks)
         prediction |= dict(scores=self.scores.float().cpu().numpy(), union=full.union)
+        if self.presence is not None:
+            prediction['presence'] = self.presence.sigmoid().float().cpu().numpy()
         if with_logits:
             prediction['logits'] = self.masks.full_logits(limit)
         return prediction
@@ -106,17 +111,19 @@ def segment_packed(
         threshold = model.test_cfg.get('presence_threshold')
         masks = [replace(one, presence_threshold=threshold) for _, one in tiled]
         return [
-            Segmented(LowResMasks(one, size, sample.metainfo), one.iou, sample)
+            Segmented(LowResMasks(one, size, sample.metainfo), one.iou, sample, one.presence)
             for sample, one in zip(samples, masks, strict=True)
         ]
     features = model.extract_feat(inputs)
     for sample in samples:
         sample.prompts = with_fitted_masks(sample.prompts, features, size, sample.metainfo)
     batch = model.prompt_batch(samples, inputs)
-    logits, scores = model.predict_low_res(features, batch, samples, multimask)
+    logits, scores, presence = model.select_low_res(features, batch, samples, multimask)
+    there = [None] * len(samples) if presence is None else batch.split(presence)
+    parts = zip(batch.split(logits), batch.split(scores), samples, there, strict=True)
     return [
-        Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample)
-        for low_res, estimated, sample in zip(batch.split(logits), batch.split(scores), samples, strict=True)
+        Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample, own)
+        for low_res, estimated, sample, own in parts
     ]
 
 

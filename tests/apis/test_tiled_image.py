@@ -98,7 +98,7 @@ def test_presence_and_refinement_on_tiles() -> None:
     model = segmentor(**parts)
     batch = PromptBatch.from_prompts([Prompts.create(boxes=[[10.0, 20, 60, 70]])], (SIZE, SIZE))
     tiled = slide(model, images(), batch, SlideSettings((SIZE, SIZE), (64, 64)))
-    logits, _, presence = model._select(model.extract_feat(images()), batch, [], None)
+    logits, _, presence = model.select_low_res(model.extract_feat(images()), batch, [], None)
     assert torch.allclose(tiled.logits(0), logits[0], atol=1e-4) and torch.allclose(tiled.presence, presence)
     image = images(1, SIZE, 2 * SIZE)
     free = PromptBatch.from_prompts([Prompts.empty()], (SIZE, 2 * SIZE))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.nn import functional as F
 
+from mmsam_ext.apis import PromptSegInferencer
 from mmsam_ext.engine.hooks import NormalImagesHook
 from mmsam_ext.evaluation.functional import false_alarm_rate, score_bins, score_histogram
 from mmsam_ext.evaluation.metrics import AnomalyMetric
@@ -15,7 +17,7 @@ from mmsam_ext.models.presence_heads.presence_head import highest_logits
 from mmsam_ext.structures import Prompts
 from mmsam_ext.structures.samples import OUTSIDE
 from tests.datasets.test_classes import mask_of, write
-from tests.models.small import CHANNELS, disc, images, sample, segmentor
+from tests.models.small import CHANNELS, SIZE, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
 
 HEAD = dict(type='PresenceHead', embed_dim=CHANNELS, hidden_dim=16)
@@ -148,8 +150,8 @@ def test_training_prompts_of_normal_images_are_those_that_exist() -> None:
 def test_training_images_of_one_kind(tmp_path, values: tuple[int, ...], kind: str | None) -> None:
     for index, value in enumerate(values):
         write(tmp_path / 'mine', str(index), mask_of(value))
-    config = dict(type='BinaryDefectDataset', data_root=str(tmp_path / 'mine'), drop_empty=False)
-    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[config]))
+    data = dict(type='BinaryDefectDataset', data_root=str(tmp_path / 'mine'), drop_empty=False)
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[data]))
     runner = type('Runner', (), dict(train_dataloader=type('Loader', (), dict(dataset=dataset))))
     if kind is None:
         NormalImagesHook().before_train(runner)
@@ -163,3 +165,21 @@ def test_interactive_rounds_do_not_train_them(part: str) -> None:
     kind = dict(presence_head='PresenceHead', mask_refiner='PointRefiner')[part]
     with raises_naming(ValueError, 'InteractiveSegmentor', part):
         segmentor(type='InteractiveSegmentor', **{part: dict(type=kind, embed_dim=CHANNELS)})
+
+
+@pytest.mark.parametrize('test_cfg', [{}, dict(mode='slide', crop_size=(128, 128), stride=(64, 64), overview=False)])
+def test_inferencer_returns_probabilities(tmp_path, test_cfg: dict) -> None:
+    """Those of the segmentor's own prediction; a model without the head returns none."""
+    model = segmentor(presence_head=HEAD, test_cfg=test_cfg)
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    test = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
+    changes = dict(presence_head=HEAD, test_cfg=test_cfg)
+    settings = Config(dict(model=config(**changes), test_dataloader=test))
+    inferencer = PromptSegInferencer(settings, tmp_path / 'weights.pth', device='cpu')
+    image = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+    boxes = [[10, 20, 60, 70], [5, 5, 120, 120]]
+    (prediction,) = inferencer(image, boxes=boxes)['predictions']
+    inputs = model.data_preprocessor(dict(inputs=[torch.from_numpy(image).permute(2, 0, 1)]), False)['inputs']
+    with torch.no_grad():
+        expected = model.predict(inputs, [sample(Prompts.create(boxes=boxes))])[0].pred_instances.presence.sigmoid()
+    np.testing.assert_allclose(prediction['presence'], expected.numpy(), rtol=1e-4)

@@ -260,7 +260,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             The samples, each with `pred_instances` (mask_logits (P, H0, W0), iou_scores, target_ids, draw_ids,
             mode_ids, class_ids (P,)) and MMSegmentation's fields, see :func:`write_prediction`.
         """
-        logits, iou, presence = self._select(features, batch, samples, multimask)
+        logits, iou, presence = self.select_low_res(features, batch, samples, multimask)
         fields = {name: getattr(batch, name) for name in ('target_ids', 'draw_ids', 'mode_ids', 'class_ids')}
         if presence is not None:
             fields['presence'] = presence
@@ -294,11 +294,12 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         Returns:
             Logits (P, 4h, 4w), or (P, H, W) with a mask refiner, and estimated IoU (P,).
         """
-        return self._select(features, batch, samples, multimask)[:2]
+        return self.select_low_res(features, batch, samples, multimask)[:2]
 
-    def _select(
+    def select_low_res(
         self, features: SAMFeatures, batch: PromptBatch, samples: list[SegDataSample], multimask: bool | str | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Predict as :meth:`predict_low_res`, and return presence (P,), as logits, too; None without a head."""
         self.check_trained()
         choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
         prediction = self.decode(features, batch)
