@@ -29,7 +29,7 @@ val_dataloader = test_dataloader = dict(
 )
 val_evaluator = test_evaluator = [
     dict(type='AnomalyMetric', image_score='presence', recall=0.95),
-    dict(type='AnomalyMetric', recall=0.95, prefix='highest pixel'),
+    dict(type='AnomalyMetric', recall=0.95, prefix='by_pixel'),
     dict(type='DiceIoU'),
 ]
 custom_hooks = [*_base_.custom_hooks, dict(type='NormalImagesHook')]
