@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.exporting import export_model
-from mmsam_ext.apis.exporting.graphs import prepared
+from mmsam_ext.apis.exporting.graphs import WholeGraph, prepared
 from mmsam_ext.apis.exporting.onnx_files import encoder_example, run_onnx, to_fp16, to_int8
 from mmsam_ext.cli import export as command
 from tests.models.small import config
@@ -36,6 +36,18 @@ VARIANTS = {
             ),
         ),
         peft=dict(encoder=dict(type='LoRA', modules=r'^backbone\..*\.qkv$', rank=2, num_slices=3, slices=(0, 2))),
+    ),
+    'ods': dict(
+        prompt_stages=[
+            dict(
+                type='SSMODCPromptHead',
+                feature_encoder=dict(
+                    type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True,
+                    out_indices=(1, 2, 3), pretrained=False, widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1),
+                ),
+                in_channels=(16, 16, 16), embed_dim=32, dim=16, d_state=2,
+            )
+        ],
     ),
     'stable': dict(
         mask_decoder=dict(
@@ -103,6 +115,23 @@ np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, b
     assert float(found['score']) == pytest.approx(
         float(inferencer.predict(**given['points'], multimask=False)[1][0]), abs=1e-3
     )
+
+
+@pytest.mark.slow
+def test_a_model_without_prompts_is_one_graph(tmp_path: Path) -> None:
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, 'ods')
+    with raises_naming(InferenceError, 'SSMODCPromptHead', 'one-graph'):
+        export_model(model, weights, tmp_path / 'out')
+    done = export_model(model, weights, tmp_path / 'out', one_graph=True)
+    assert done['files'] == ['model.onnx'] and done['iou'] > 0.999
+    graph = prepared(PromptSegInferencer(model, weights, 'cpu').model)
+    inputs = dict(**encoder_example((SIZE, SIZE)).inputs, orig_im_size=torch.tensor([50.0, 90.0]))
+    found = run_onnx(tmp_path / 'out/model.onnx', inputs)[0]
+    with torch.no_grad():
+        wanted = WholeGraph(graph, (SIZE, SIZE), False)(*inputs.values())[0].numpy()
+    assert found.shape == (1, 1, 50, 90) and np.abs(found - wanted).max() < 1e-3 * np.abs(wanted).max()
 
 
 def test_smaller_files_and_their_metadata(tmp_path: Path) -> None:
@@ -187,8 +216,6 @@ def test_exports_that_a_model_cannot_have(tmp_path: Path, capsys) -> None:
     (tmp_path / 'tiles.py').write_text(text)
     with raises_naming(InferenceError, 'tiles'):
         export_model(str(tmp_path / 'tiles.py'), weights, tmp_path / 'out')
-    with raises_naming(InferenceError, 'SSMODCPromptHead', 'one-graph'):
-        export_model('ods_sam_tiny_synthetic', None, tmp_path / 'out', untrained=True)
     for arguments, named in ((['--format', 'onnx'], '--weights'), (['--format', 'coco'], 'coco')):
         with pytest.raises(SystemExit):
             command.parse([*arguments, '--out', 'x'])

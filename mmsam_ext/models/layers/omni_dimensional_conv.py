@@ -80,9 +80,11 @@ class OmniDimensionalConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, h, w) to (B, O, h, w), in one grouped convolution for the whole batch."""
         batch, channels, height, width = x.shape
+        if torch.jit.is_tracing():  # sizes are tensors there, but a kernel's shape must be known
+            batch, channels, height, width = int(batch), int(channels), int(height), int(width)
         channel, filters, spatial, kernel = self.attentions(x)
         weight = torch.einsum('bn,nois->bois', kernel, self.weight.flatten(3)) * spatial[:, None, None]
-        weight = weight.view(-1, channels, *self.weight.shape[-2:])  # (B * O, C, k, k)
+        weight = weight.reshape(batch * self.weight.shape[1], channels, *self.weight.shape[-2:])  # (B * O, C, k, k)
         x = (x * channel[:, :, None, None]).reshape(1, -1, height, width)  # (1, B * C, h, w)
         y = F.conv2d(x, weight.to(x.dtype), padding=self.padding, dilation=self.dilation, groups=batch)
         return y.reshape(batch, -1, height, width) * filters[:, :, None, None]

@@ -71,12 +71,28 @@ def _tensor(
 
 def split_directions(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
     """Put tokens (b, h * w, d) into K orders, (b, K, h * w, d)."""
+    if torch.jit.is_tracing():  # a graph cannot hold functions with a gradient of their own
+        return _split(tokens, size, number)
     return _Split.apply(tokens, size, number)
 
 
 def merge_directions(scanned: Tensor, size: tuple[int, int]) -> Tensor:
     """(b, K, h * w, d) -> (b, h * w, d): the sum over K orders of what belongs to a token."""
-    return _Merge.apply(scanned, size)
+    return _merge(scanned, size) if torch.jit.is_tracing() else _Merge.apply(scanned, size)
+
+
+def _split(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
+    orders = scan_orders(*size, number, tokens.device)
+    return tokens.index_select(1, orders.flatten()).unflatten(1, orders.shape)
+
+
+def _merge(scanned: Tensor, size: tuple[int, int]) -> Tensor:
+    number = scanned.shape[1]
+    steps = _on_device(_inverse_orders, *size, number, scanned.device)
+    merged = scanned[:, 0].index_select(1, steps[0])
+    for direction in range(1, number):
+        merged += scanned[:, direction].index_select(1, steps[direction])
+    return merged
 
 
 # Each is the other's gradient, so both directions are plain gathers. (PyTorch's own gradient of a gather adds up at
@@ -87,8 +103,7 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
         ctx.size = size
-        orders = scan_orders(*size, number, tokens.device)
-        return tokens.index_select(1, orders.flatten()).unflatten(1, orders.shape)
+        return _split(tokens, size, number)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -99,11 +114,7 @@ class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scanned: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.size, ctx.number = size, scanned.shape[1]
-        steps = _on_device(_inverse_orders, *size, ctx.number, scanned.device)
-        merged = scanned[:, 0].index_select(1, steps[0])
-        for direction in range(1, ctx.number):
-            merged += scanned[:, direction].index_select(1, steps[direction])
-        return merged
+        return _merge(scanned, size)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:

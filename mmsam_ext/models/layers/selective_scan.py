@@ -77,7 +77,10 @@ def selective_scan(
             delta = delta + delta_bias.to(dtype)[:, None]
         if delta_softplus:
             delta = F.softplus(delta)
-        y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, chunk_size)
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            y = doubling_scan(x, delta, A, B, C)
+        else:
+            y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, chunk_size)
         if D is not None:
             y = torch.addcmul(y, x, D.to(dtype)[:, None])
     return y.to(u.dtype)
@@ -179,6 +182,33 @@ def _kernel_scan(
         delta_softplus=delta_softplus,
     )
     return y.view(batch, groups, channels, length).transpose(2, 3).to(u.dtype)
+
+
+def doubling_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Compute the recurrence of :func:`selective_scan` without loops over time and without buffers, for exporters.
+
+    Each of log2(L) rounds joins every step with the one 2^k before it: (a, b) after (a', b') is (a a', a b' + b). That
+    is more work and memory than the scan by chunks, which a traced graph could not hold.
+
+    Args:
+        u: (b, K, L, d) inputs.
+        delta: (b, K, L, d) positive step sizes.
+        A: (K, d, N).
+        B: (b, K, L, N).
+        C: (b, K, L, N).
+
+    Returns:
+        (b, K, L, d), C[t] h[t].
+    """
+    decay = torch.exp(delta[..., None] * A[:, None])  # (b, K, L, d, N)
+    state = (delta * u)[..., None] * B[..., None, :]
+    length, reach = int(u.shape[2]), 1
+    while reach < length:
+        before = F.pad(state[:, :, :-reach], (0, 0, 0, 0, reach, 0))
+        earlier = F.pad(decay[:, :, :-reach], (0, 0, 0, 0, reach, 0), value=1.0)
+        state, decay = state + decay * before, decay * earlier
+        reach *= 2
+    return (state * C[..., None, :]).sum(-1)
 
 
 class _ChunkedScan(torch.autograd.Function):

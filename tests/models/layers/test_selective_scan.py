@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmsam_ext.models.layers import OmniDirectionalSSM, selective_scan
 from mmsam_ext.models.layers.scan_directions import merge_directions, scan_orders, split_directions
-from mmsam_ext.models.layers.selective_scan import INTERFACE, _kernel_scan, kernel_error, pick_backend
+from mmsam_ext.models.layers.selective_scan import INTERFACE, _kernel_scan, doubling_scan, kernel_error, pick_backend
 from tests.naming import assert_names, raises_naming
 from tests.numeric import LAYER, OPERATION, assert_close
 
@@ -315,3 +315,14 @@ def test_every_pixel_hears_from_every_other() -> None:
 def test_od_ssm_refuses(change: dict, names: tuple[str, ...]) -> None:
     with raises_naming(ValueError, *names):
         OmniDirectionalSSM(4, **change)
+
+
+@pytest.mark.parametrize('length', [1, 2, 7, 64, 100])
+def test_the_form_for_exporters(length: int) -> None:
+    """The same recurrence in log2(L) rounds, against the definition and with the scan by chunks."""
+    torch.manual_seed(length)
+    u, delta = torch.randn(2, 3, length, 5), torch.rand(2, 3, length, 5)
+    A, B, C = -torch.rand(3, 5, 4), torch.randn(2, 3, length, 4), torch.randn(2, 3, length, 4)
+    found = doubling_scan(u, delta, A, B, C)
+    assert_close(found, selective_scan(u, delta, A, B, C, backend='torch'))
+    assert_close(found, reference(u, delta, A, B, C))
