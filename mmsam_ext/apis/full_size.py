@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,6 +56,32 @@ class LowResMasks(NamedTuple):
         return result
 
 
+class MaskRules(NamedTuple):
+    """Which pixels of a map of logits are its mask.
+
+    Attributes:
+        threshold: Logit that a pixel must exceed; 0 is a probability of one half.
+        min_area: Connected regions (8 neighbours) of fewer pixels are left out.
+    """
+
+    threshold: float = 0.0
+    min_area: int = 0
+
+    def masks(self, logits: Tensor) -> np.ndarray:
+        """Return the masks of logits (n, H, W), bool."""
+        masks = (logits > self.threshold).cpu().numpy()
+        if self.min_area > 1:
+            for mask in masks:
+                _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+                large = stats[:, cv2.CC_STAT_AREA] >= self.min_area
+                mask &= large[regions]
+        return masks
+
+
+#: SAM's own rules.
+PLAIN = MaskRules()
+
+
 class FullSizeMasks(NamedTuple):
     """Masks of P prompts at the size of their image.
 
@@ -70,19 +97,20 @@ class FullSizeMasks(NamedTuple):
 
 
 @torch.no_grad()
-def full_size_masks(low_res: LowResMasks, limit: int, rle: bool = False) -> FullSizeMasks:
+def full_size_masks(low_res: LowResMasks, limit: int, rle: bool = False, rules: MaskRules = PLAIN) -> FullSizeMasks:
     """Resize and threshold the masks of an image, chunk by chunk into the result.
 
     Args:
         low_res: The masks as predicted.
         limit: Bytes that a chunk may take; see :meth:`LowResMasks.chunks`.
         rle: Whether to encode the masks, so that no more than a chunk of them is held at a time.
+        rules: The threshold and the least area of regions.
     """
     union = np.zeros(low_res.shape[1:], bool)
     masks = None if rle else np.empty(low_res.shape, bool)
     rles: list[dict[str, Any]] | None = [] if rle else None
     for part, logits in low_res.chunks(limit):
-        chunk = (logits > 0).cpu().numpy()
+        chunk = rules.masks(logits)
         for mask in chunk:
             np.logical_or(union, mask, out=union)
         if masks is not None:

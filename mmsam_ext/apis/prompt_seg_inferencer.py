@@ -20,7 +20,7 @@ from .checks import check_given, multimask_choice, positive
 from .encoded_image import EncodedImage
 from .errors import InferenceError
 from .failures import failure, report
-from .full_size import full_size_masks
+from .full_size import PLAIN, MaskRules, full_size_masks
 from .image_inputs import Source, list_sources
 from .inference_pipeline import InferencePipeline
 from .model_loading import load_config, load_model
@@ -65,6 +65,7 @@ class PromptSegInferencer:
         device: As for :class:`torch.device`; None: a GPU if there is one.
         untrained: Take weights that lack parts which training brings.
         chunk_mb: Megabytes for masks on the way to full size, beside those that are returned (at least one mask).
+        rules: Threshold of masks, and least area of their regions.
 
     Raises:
         InferenceError: a model name, config, checkpoint or device that cannot be used.
@@ -77,8 +78,10 @@ class PromptSegInferencer:
         device: str | None = None,
         untrained: bool = False,
         chunk_mb: int = 128,
+        rules: MaskRules = PLAIN,
     ) -> None:
         self.chunk_bytes = positive('chunk_mb', chunk_mb) * 2**20
+        self.rules = rules
         self._noticed_boxes = False
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
@@ -227,7 +230,7 @@ class PromptSegInferencer:
             for item, segmented in self._segment(items, multimask, failed):
                 try:
                     result = dict(path=item.source.path, name=item.source.name, prompts=item.prompts.describe())
-                    result |= segmented.prediction(self.chunk_bytes, return_logits, rle)
+                    result |= segmented.prediction(self.chunk_bytes, return_logits, rle, self.rules)
                     overlay = None
                     if return_vis or writer is not None:
                         overlay = segmented.overlay(self.visualizer, item.image, result['union'], item.source.folder)
@@ -338,5 +341,7 @@ class PromptSegInferencer:
         self._in_pixels(given, *encoded.meta['ori_shape'][1::-1], encoded.name)
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
         limit = self.chunk_bytes
-        result = low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit).masks
+        result = (
+            low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit, rules=self.rules).masks
+        )
         return result, scores.float().cpu().numpy(), encoded.as_prompts(low_res.logits).float().cpu().numpy()

@@ -18,7 +18,7 @@ from mmsam_ext.models.segmentors.sliding import slide_images
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import with_fitted_masks
-from .full_size import LowResMasks, full_size_masks
+from .full_size import PLAIN, LowResMasks, MaskRules, full_size_masks
 
 
 class Segmented(NamedTuple):
@@ -36,19 +36,22 @@ class Segmented(NamedTuple):
     sample: SegDataSample
     presence: Tensor | None = None
 
-    def prediction(self, limit: int, with_logits: bool = False, rle: bool = False) -> dict[str, Any]:
+    def prediction(
+        self, limit: int, with_logits: bool = False, rle: bool = False, rules: MaskRules = PLAIN
+    ) -> dict[str, Any]:
         """Bring the masks to the size of the image.
 
         Args:
             limit: Bytes that masks may take on the way; see :meth:`LowResMasks.chunks`.
             with_logits: Add `logits` (P, H, W) float32.
             rle: Return run lengths in `rles` instead of `masks`.
+            rules: The threshold and the least area of regions.
 
         Returns:
             `masks` (P, H, W) bool or `rles`, `scores` (P,), `union` (H, W) bool and, from a presence head, `presence`
             (P,), the probability that what a prompt asks for is in the image.
         """
-        full = full_size_masks(self.masks, limit, rle)
+        full = full_size_masks(self.masks, limit, rle, rules)
         prediction: dict[str, Any] = dict(rles=full.rles) if rle else dict(masks=full.masks)
         prediction |= dict(scores=self.scores.float().cpu().numpy(), union=full.union)
         if self.presence is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -31,6 +32,7 @@ from mmengine.logging import MMLogger
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.errors import reason
+from mmsam_ext.apis.full_size import MaskRules
 from mmsam_ext.apis.image_inputs import Source, list_sources
 from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.apis.model_names import NAMED_MODELS
@@ -82,6 +84,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--untrained', action='store_true', help='go on if the weights lack parts that this config trains'
     )
+    parser.add_argument('--threshold', type=float, default=0.5, help='probability above which pixels belong to a mask')
+    parser.add_argument('--min-area', type=int, default=0, help='leave out regions of a mask with fewer pixels')
     parser.add_argument('--out', metavar='DIR', help='where to write masks, overlays and scores.csv')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace files in --out that no earlier run wrote, too'
@@ -176,6 +180,19 @@ def _read_logits(file: str) -> np.ndarray:
     return array.astype(np.float32)
 
 
+def mask_rules(args: argparse.Namespace) -> MaskRules:
+    """Return the threshold, as a logit, and the least area of regions.
+
+    Raises:
+        InferenceError: The threshold is not between 0 and 1, or the area is negative.
+    """
+    if not 0 < args.threshold < 1:
+        raise InferenceError(f'--threshold is {args.threshold}, expected a probability between 0 and 1')
+    if args.min_area < 0:
+        raise InferenceError(f'--min-area is {args.min_area}, expected 0 pixels or more')
+    return MaskRules(math.log(args.threshold / (1 - args.threshold)), args.min_area)
+
+
 def check_out_dir(folder: str | None, sources: list[Source], given: dict[str, Any], overwrite: bool) -> None:
     """Check that the results may be written, before the model is loaded.
 
@@ -265,8 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
                 given['prompts'] = file_prompts(args.prompts, sources, args.min_score or 0.0)
             check_out_dir(args.out, sources, given, args.overwrite)
             box_source = None if args.text is None else detector(args.text, args.detector, args.min_score)
-            config = in_dtype(load_config(args.model), args.dtype)
-            inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained, args.chunk_mb)
+            config, rules = in_dtype(load_config(args.model), args.dtype), mask_rules(args)
+            inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained, args.chunk_mb, rules)
             if box_source is not None:
                 given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)
             multimask = True if args.multimask else None

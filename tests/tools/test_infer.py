@@ -83,6 +83,23 @@ def test_the_whole_image(files: Path, tmp_path: Path, capsys) -> None:
     assert_names(capsys.readouterr().err, '--whole-image', '--box')
 
 
+def test_threshold_and_least_area(files: Path, tmp_path: Path, capsys) -> None:
+    box = ['--box', '5', '6', '70', '50']
+    inferencer = PromptSegInferencer(files / 'small.py', files / 'small.pth', 'cpu')
+    image = files / 'pictures' / 'a.png'
+    logits = inferencer(image, boxes=[[5, 6, 70, 50]], return_logits=True)['predictions'][0]['logits'][0]
+    level = float(np.quantile(1 / (1 + np.exp(-logits)), 0.7))
+    assert run(files, 'a.png', *box, '--threshold', str(level), '--min-area', '20', '--out', str(tmp_path / 'out')) == 0
+    found = cv2.imread(str(tmp_path / 'out/a_mask0.png'), cv2.IMREAD_UNCHANGED) > 0
+    above = (logits > np.log(level / (1 - level))).astype(np.uint8)
+    number, regions, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    want = sum(((regions == index) for index in range(1, number) if stats[index, 4] >= 20), np.zeros_like(found))
+    np.testing.assert_array_equal(found, want)
+    for bad in (['--threshold', '0'], ['--threshold', '1.5'], ['--min-area', '-1']):
+        assert run(files, 'a.png', *box, *bad) == 2
+        assert_names(capsys.readouterr().err, *bad)
+
+
 def test_folder_with_a_bad_file(files: Path, capsys) -> None:
     code = run(files, '', '--box', '5', '6', '70', '50', '--batch-size', '2')
     printed = capsys.readouterr()
