@@ -52,9 +52,9 @@ class User:
         self.server, self.actions = server, 0
         self.ious: list[float] = []
 
-    def call(self, name: str, **values: Any) -> dict[str, Any]:
+    def call(self, what: str, /, **values: Any) -> dict[str, Any]:
         """Send a call as the page does."""
-        url = f'http://127.0.0.1:{self.server.server_port}/api/{name}'
+        url = f'http://127.0.0.1:{self.server.server_port}/api/{what}'
         headers = {'Content-Type': 'application/json', 'X-Token': self.server.token}
         request = urllib.request.Request(url, json.dumps(values).encode(), headers)
         with urllib.request.urlopen(request, timeout=600) as answer:
@@ -196,13 +196,14 @@ def main() -> None:
     parser.add_argument('--test', type=int, default=40, help='procedural images to test on')
     parser.add_argument('--size', type=int, default=192, help='side of the procedural images in pixels')
     parser.add_argument('--mtd', metavar='DIR', help='magnetic tiles instead of procedural parts')
+    parser.add_argument('--fit', nargs=argparse.REMAINDER, default=[], help='further arguments of `fit`, at the end')
     args = parser.parse_args()
     out = Path(args.out)
     if out.is_dir() and any(out.iterdir()):
         raise FileExistsError(f'{out}: the folder holds files already; give another --out')
     data = tiles(out, args.mtd, args.images) if args.mtd else parts(out, args.size, args.images, args.test)
     _, train_truth, test_files, test_truth = data
-    server = make_server(parse([str(out / 'train' / 'images'), '--out', str(out / 'dataset')]))
+    server = make_server(parse([str(out / 'train' / 'images'), '--out', str(out / 'dataset')]), tuple(args.fit))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     user = User(server)
     started = time.monotonic()
