@@ -231,7 +231,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('families', nargs='+', choices=FAMILIES, metavar='FAMILY', help=', '.join(FAMILIES))
     parser.add_argument('--out', required=True, type=Path, metavar='FOLDER')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
     args = parser.parse_args()
+    existing = [str(path) for family in args.families if (path := args.out / f'{family}.npz').exists()]
+    if existing and not args.overwrite:
+        parser.error(f'{", ".join(existing)}: exists already; give another folder, or --overwrite to replace it')
     args.out.mkdir(parents=True, exist_ok=True)
     for family in args.families:
         shapes, outputs = FAMILIES[family]()
