@@ -38,9 +38,12 @@ def _locked(stock: Callable) -> Callable:
 
 def _unless_locked(stock: Callable) -> Callable:
     def dump_config(self: Any) -> None:
+        from mmengine.dist import is_main_process
+
         from mmsam_ext.engine.work_dir_lock import WorkDirLock
 
-        owner = WorkDirLock(self.work_dir).other_owner()
+        # Of a distributed training, the first process may hold the lock by now.
+        owner = WorkDirLock(self.work_dir).other_owner() if is_main_process() else None
         if owner is None:
             return stock(self)
         return self.logger.log(
