@@ -15,11 +15,12 @@ import numpy as np
 
 from mmsam_ext.datasets.binary_defect import image_files
 from mmsam_ext.datasets.transforms.image_files import inspect_image_file
+from mmsam_ext.datasets.transforms.mask_files import read_mask_values
 from mmsam_ext.engine.hooks.atomic_checkpoint_hook import remove_partial_files, write_atomically
 from mmsam_ext.engine.work_dir_lock import WorkDirLock
 
 from ..errors import InferenceError
-from ..exchange.labelled import Instance
+from ..exchange.labelled import Instance, instances_of
 from ..fitting.facts import CLASSES, read_classes
 from ..rle import decode_rle, encode_rle
 
@@ -70,8 +71,8 @@ class Store:
         if not (self.root / CLASSES).is_file():
             self._write_classes([check_class(name) for name in dict.fromkeys(classes)])
         self.classes = list(read_classes(self.root))
-        self._records = {name: self._read(name) for name in self.files}
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._records = {name: self._read(name) for name in self.files}
 
     def close(self) -> None:
         """Let another process label in the folder."""
@@ -218,7 +219,7 @@ class Store:
         """Return the record of an image; of one that was labelled elsewhere, its mask is taken apart."""
         path = self._path(name)
         if not path.is_file():
-            return {}
+            return self._adopted(name)
         try:
             record = json.loads(path.read_text())
         except ValueError as error:
@@ -229,6 +230,30 @@ class Store:
             for one in record['instances']:
                 one['class'] = new if one['class'] == old and old not in self.classes else one['class']
         return record
+
+    def _adopted(self, name: str) -> dict[str, Any]:
+        """Return the record of an image whose mask another tool wrote, {} without a mask.
+
+        Raises:
+            InferenceError: The mask has another size than the image, or values that are not numbers of classes.
+        """
+        path = self.root / 'masks' / f'{name}.png'
+        if not path.is_file():
+            return {}
+        try:
+            labels = read_mask_values(path.read_bytes(), str(path), by_number=True)
+        except ValueError as error:
+            raise InferenceError(str(error)) from error
+        if labels.shape != self.size(name):
+            raise InferenceError(f'{path}: {labels.shape} (height, width), but its image has {self.size(name)}')
+        if labels.max() > len(self.classes):
+            raise InferenceError(
+                f'{path}: value {labels.max()}, expected the numbers of the classes, 0 to {len(self.classes)}; choose '
+                'another --out, or bring the masks into this form with import-labels'
+            )
+        found = instances_of(labels.astype(np.uint8), tuple(self.classes))
+        listed = [{'class': one.name, 'box': list(one.box), 'rle': encode_rle(one.mask)} for one in found]
+        return dict(version=0, instances=listed)
 
 
 def check_class(name: str) -> str:

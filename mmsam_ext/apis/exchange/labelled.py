@@ -108,10 +108,10 @@ def _folder(root: Path, classes: tuple[str, ...], numbered: bool) -> Iterator[La
             raise InferenceError(
                 f'{masks[name]}: value {labels.max()}, expected 0 to {len(classes)}, as {CLASSES} says'
             )
-        yield LabelledImage(name, path, height, width, tuple(_instances(labels, classes)))
+        yield LabelledImage(name, path, height, width, tuple(instances_of(labels, classes)))
 
 
-def _instances(labels: np.ndarray, classes: tuple[str, ...]) -> Iterator[Instance]:
+def instances_of(labels: np.ndarray, classes: tuple[str, ...]) -> Iterator[Instance]:
     """Yield each connected region of each class."""
     for label, name in enumerate(classes, 1):
         number, parts, stats, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8), connectivity=8)

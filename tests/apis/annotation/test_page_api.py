@@ -276,6 +276,29 @@ def test_views_of_large_images() -> None:
     assert region_of((4000, 6000), [5195, 3495, 300, 200], [[5300, 3600]]) == region  # encoded once
 
 
+def test_masks_of_another_tool(images: Path, tmp_path: Path) -> None:
+    """They are taken apart; one of another size, or with other values, is an error that names it."""
+    path = tmp_path / 'dataset/masks/part 0.png'
+    path.parent.mkdir(parents=True)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:20, 5:9], mask[30:33, 40:80] = 1, 2
+    cv2.imwrite(str(path), mask)
+    store = Store(images, tmp_path / 'dataset', ['crack', 'dent'])
+    assert [(one.name, one.box) for one in store.instances('part 0')] == [
+        ('crack', (5, 10, 4, 10)),
+        ('dent', (40, 30, 40, 3)),
+    ]
+    assert {one['name']: one['status'] for one in store.overview()}['part 0'] == 'defect'
+    assert store.save('part 0', 0, store.instances('part 0')[:1]) == 1
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max() == 1
+    store.close()
+    other = path.with_name('part 1.png')
+    for wrong, named in ((np.zeros((9, 9), np.uint8), '9'), (np.full((60, 80), 255, np.uint8), '255')):
+        cv2.imwrite(str(other), wrong)
+        with raises_naming(InferenceError, 'part 1.png', named):
+            Store(images, tmp_path / 'dataset')
+
+
 def test_two_processes_and_empty_folders(client: Client, images: Path, tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with raises_naming(InferenceError, 'empty'):
