@@ -86,6 +86,6 @@ def with_fitted_masks(
     """Return prompts whose masks of the image's size are brought to the decoder's; see :func:`fit_masks`."""
     if not prompts.masks.numel():
         return prompts
-    size = tuple(4 * side for side in features.embedding.shape[-2:])
-    fitted = fit_masks(prompts.masks, size, input_size, meta)
+    height, width = features.embedding.shape[-2:]
+    fitted = fit_masks(prompts.masks, (4 * height, 4 * width), input_size, meta)
     return prompts if fitted is prompts.masks else prompts.with_masks(fitted)

@@ -116,7 +116,7 @@ def check_source(source: Source) -> None:
         except (OSError, ValueError) as error:
             raise InferenceError(str(error)) from error
         return
-    array = source.array
+    array = np.asarray(source.array)
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not fits or array.dtype != np.uint8 or array.size == 0:
         raise InferenceError(

@@ -79,9 +79,12 @@ class InferencePipeline:
         results = results | dict(prompts=prompts, seg_fields=[])
         geometry_probe.plant(results)  # as GeneratePrompts does: anything but a resize is an error
         try:
-            return self.steps(results)
+            packed = self.steps(results)
         except ValueError as error:
             raise InferenceError(name_error(error, results['sample_id'])) from error
+        if packed is None:
+            raise InferenceError(f'{results["sample_id"]}: a step of the test pipeline returned None, expected a dict')
+        return packed
 
 
 def _test_pipeline(config: Config) -> list[dict]:

@@ -147,7 +147,7 @@ def load_model(
             f'{weights}: cannot be loaded ({type(error).__name__}: {error}); expected the path of a checkpoint, '
             'mmsam_ext://NAME, or a URL that can be reached'
         ) from error
-    model = model.to(target).eval()
+    model.to(target).eval()
     try:
         store_in(model.active_dtype(target), *model.computed_parts())
     except ValueError as error:

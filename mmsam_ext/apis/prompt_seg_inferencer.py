@@ -229,9 +229,9 @@ class PromptSegInferencer:
             items = list(self._load(jobs, failed))
             for item, segmented in self._segment(items, multimask, failed):
                 try:
-                    result = dict(path=item.source.path, name=item.source.name, prompts=item.prompts.describe())
-                    result |= segmented.prediction(self.chunk_bytes, return_logits, rle, self.rules)
-                    overlay = None
+                    result = segmented.prediction(self.chunk_bytes, return_logits, rle, self.rules)
+                    result |= dict(path=item.source.path, name=item.source.name, prompts=item.prompts.describe())
+                    overlay: Any = None
                     if return_vis or writer is not None:
                         overlay = segmented.overlay(self.visualizer, item.image, result['union'], item.source.folder)
                     if writer is not None:
@@ -341,7 +341,7 @@ class PromptSegInferencer:
         self._in_pixels(given, *encoded.meta['ori_shape'][1::-1], encoded.name)
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
         limit = self.chunk_bytes
-        result = (
+        result: Any = (
             low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit, rules=self.rules).masks
         )
         return result, scores.float().cpu().numpy(), encoded.as_prompts(low_res.logits).float().cpu().numpy()

@@ -134,7 +134,7 @@ class PromptSet:
         fields: dict[str, Any] = dict(point_labels=self.point_labels, kinds=self._kinds())
         if self.boxes is not None:
             fields['boxes'] = boxes_in_pixels(self.boxes, self.box_format, width, height, name)
-        if self.points is not None:
+        if self.points is not None and self.point_labels is not None:
             fields['points'] = points_in_pixels(self.points, self.point_labels, width, height, name)
         if self.masks is not None:
             fields['masks'] = mask_logits(self.masks, self.mask_format, name)[:, None]
@@ -177,7 +177,7 @@ class PromptSet:
         parts = [f'{self.phrases[row]}:'] if row < len(self.phrases) and self.phrases[row] else []
         if self.boxes is not None and (self.kinds is None or self.kinds[row] & PromptKind.BOX):
             parts.append('box ' + ' '.join(f'{value:g}' for value in self.boxes[row]))
-        if self.points is not None:
+        if self.points is not None and self.point_labels is not None:
             real = self.point_labels[row] >= 0
             points, labels = self.points[row, real], self.point_labels[row, real]
             if len(points) == 1:

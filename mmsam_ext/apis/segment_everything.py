@@ -105,7 +105,7 @@ class SegmentEverything(SamAutomaticMaskGenerator):
             if math.isnan(value):
                 raise InferenceError(f'{name}_thresh is {value}, expected a number')
         # The generator wants a SAM for its predictor, which ours replaces.
-        sam = SimpleNamespace(image_encoder=SimpleNamespace(img_size=1))
+        sam: Any = SimpleNamespace(image_encoder=SimpleNamespace(img_size=1))
         super().__init__(
             sam,
             points_per_side=points_per_side,
@@ -182,6 +182,7 @@ class SegmentEverything(SamAutomaticMaskGenerator):
     def _decode(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Predicted IoU (M,), logits (M, H, W) and point (M,) of all masks with a high enough predicted IoU."""
         encoded, model = self.predictor.encoded, self.inferencer.model
+        assert encoded is not None, 'the generator encodes a crop before it predicts points on it'
         old, new = encoded.meta['ori_shape'][:2], encoded.meta['img_shape'][:2]
         labels = np.ones((len(points), 1), np.int64)
         prompts = rescale(Prompts.create(points=points[:, None], point_labels=labels), old, new, encoded.name)

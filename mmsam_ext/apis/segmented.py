@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.models.segmentors.sliding import slide_images
+from mmsam_ext.structures.samples import sample_prompts
 from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import with_fitted_masks
@@ -75,7 +76,7 @@ class Segmented(NamedTuple):
         number = len(self.scores)
         titled = SegDataSample(metainfo=self.sample.metainfo)  # the picture's title shows these two
         titled.set_metainfo(dict(dataset_name=title, defect_class=f'{number} prompt' + 's' * (number != 1)))
-        titled.prompts = self.sample.prompts
+        titled.prompts = sample_prompts(self.sample)
         titled.pred_sem_seg = PixelData(data=torch.from_numpy(union)[None].to(torch.uint8))
         return visualizer.compose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), titled, draw_gt=False, draw_pred=True)
 

@@ -215,7 +215,7 @@ def _base_record(record: object) -> tuple[str, str, int | None]:
     Raises:
         CheckpointError: a field is missing or has the wrong type.
     """
-    fields = record if isinstance(record, Mapping) else {}
+    fields: Mapping = record if isinstance(record, Mapping) else {}
     file, sha256, size = fields.get('file'), fields.get('sha256'), fields.get('size')
     wrong = {
         KEY: not isinstance(record, Mapping),
@@ -229,7 +229,7 @@ def _base_record(record: object) -> tuple[str, str, int | None]:
                 f'the checkpoint names its base in {name}, which is {str(_field(record, name))[:100]!r}; expected a '
                 'dict with file (a path), sha256 (64 hexadecimal digits) and size (bytes)'
             )
-    return file, sha256, size
+    return str(file), str(sha256), size
 
 
 def _field(record: object, name: str) -> object:

@@ -160,7 +160,7 @@ def _check_size(size: int, limit: int) -> None:
 
 def _sha256(path: str) -> str:
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _digest(file)
+        return _digest(file)
 
 
 def _digest(file) -> str:

@@ -46,8 +46,9 @@ def adapt_state(model: nn.Module, state_dict: dict[str, Tensor], prefix: str = '
         if plain in state_dict:
             state_dict[prefix + key] = state_dict.pop(plain)
     for name, module in model.named_modules():
-        if name and hasattr(module, 'adapt_state'):
-            module.adapt_state(state_dict, f'{prefix}{name}.')
+        adapt = getattr(module, 'adapt_state', None)
+        if name and adapt is not None:
+            adapt(state_dict, f'{prefix}{name}.')
 
 
 def _drop_training_only(model: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
@@ -164,11 +165,15 @@ def _untrained_effect(model: nn.Module, name: str) -> str:
     return getattr(model.get_submodule(name.rpartition('.')[0]), 'untrained_effect', '')
 
 
-def forgive_missing(model: nn.Module, keys: Any) -> None:
+def forgive_missing(model: Any, keys: Any) -> None:
     """Take what :func:`check_state` allowed to be missing from the list that mmengine would warn of, in place.
 
     A hook for ``register_load_state_dict_post_hook``. Where torch's own ``load_state_dict`` calls it, its list is kept:
     ``strict=True`` needs it, and who says ``strict=False`` accepts what is missing.
+
+    Args:
+        model: A promptable segmentor, which keeps what was allowed in its `unloaded_parts`.
+        keys: The keys that torch or mmengine collected, with the list `missing_keys`.
     """
     if isinstance(keys, torch.nn.modules.module._IncompatibleKeys):  # noqa: SLF001 (torch has no public name for it)
         model.unloaded_parts = ()

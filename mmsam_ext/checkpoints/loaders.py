@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import CheckpointLoader
 
 from mmsam_ext.nearest import did_you_mean
 
@@ -21,6 +20,7 @@ from .contents import ZIP_START, check_headers, checked_content, existing_file, 
 from .errors import EXPECTED, CheckpointError, shown
 from .formats import dataset_meta
 from .hugging_face import HUB, hub_folder, weight_files
+from .schemes import register_scheme
 
 ASSETS = Path(__file__).resolve().parents[1] / 'assets'
 PACKAGED = 'mmsam_ext://'
@@ -29,7 +29,7 @@ __all__ = ['ASSETS', 'EXPECTED', 'PACKAGED', 'CheckpointError', 'asset_path', 'l
 
 
 # mmengine logs the name of a loader from its tenth character on: "Loads checkpoint by local backend from path".
-@CheckpointLoader.register_scheme(prefixes='', force=True)
+@register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a file that ``torch.save`` wrote, with ``weights_only=True``, after a check of its headers.
 
@@ -61,7 +61,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 
 # The look-ahead keeps URLs (https://, s3://) with their own loaders.
-@CheckpointLoader.register_scheme(prefixes=r'(?!\S+://).*\.safetensors$')
+@register_scheme(prefixes=r'(?!\S+://).*\.safetensors$')
 def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a ``*.safetensors`` file, which cannot hold code.
 
@@ -112,13 +112,13 @@ def load_folder(folder: str, map_location: Any = None) -> dict[str, Any]:
     return dict(state_dict=state_dict, meta={**dataset_meta(state_dict), **parts[0]['meta']})
 
 
-@CheckpointLoader.register_scheme(prefixes=HUB)
+@register_scheme(prefixes=HUB)
 def load_from_hugging_face(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load ``hf://owner/name``; arguments and errors are those of :func:`hub_folder` and :func:`load_folder`."""
     return load_folder(hub_folder(filename), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=PACKAGED)
+@register_scheme(prefixes=PACKAGED)
 def load_from_mmsam_ext(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load weights that come with this package: ``mmsam_ext://NAME`` is ``mmsam_ext/assets/NAME.safetensors``.
 

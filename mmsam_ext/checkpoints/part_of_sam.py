@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from .formats import describe, strip_wrapping
 from .keys import adapt_state, check_state, rename_official_keys
 
+# A mix-in: the class that it is mixed into is the module.
+_Module = nn.Module if TYPE_CHECKING else object
 
-class PartOfSAM:
+
+class PartOfSAM(_Module):
     """Mix in for a part of SAM, which finds its weights in a checkpoint of a whole SAM, Meta's or ours.
 
     This is for a part outside of :class:`PromptableSegmentor`, as the backbone of MMSegmentation's ``EncoderDecoder``:

@@ -140,9 +140,9 @@ def _calls(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
             raise CheckpointError(f'its pickle has more than {MOST_INSTRUCTIONS} instructions')
         try:
             if opcode.name in ('BINGET', 'LONG_BINGET', 'GET'):
-                stack.append(memo[int(argument)])
+                stack.append(memo[int(argument or 0)])
             elif opcode.name in ('BINPUT', 'LONG_BINPUT', 'PUT'):
-                memo[int(argument)] = stack[-1]
+                memo[int(argument or 0)] = stack[-1]
             elif opcode.name == 'MEMOIZE':
                 memo[len(memo)] = stack[-1]
             elif opcode.name == 'DUP':

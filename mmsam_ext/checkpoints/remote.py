@@ -14,15 +14,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.fileio import get_file_backend
-from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as stock
 
 from .download import download, download_limit
 from .errors import CheckpointError, shown
 from .loaders import load_file
+from .schemes import register_scheme
 
 
-@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+@register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
 ) -> dict[str, Any]:
@@ -46,13 +46,13 @@ def load_from_http(
         raise CheckpointError(f'{shown(filename)}: {error}') from error
 
 
-@CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)
+@register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)
 def load_from_torchvision(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load weights of torchvision by their name: ``torchvision://resnet50``."""
     return load_from_http(_named(filename, stock.get_torchvision_models()), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=('open-mmlab://', 'openmmlab://'), force=True)
+@register_scheme(prefixes=('open-mmlab://', 'openmmlab://'), force=True)
 def load_from_openmmlab(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load weights of OpenMMLab's list, or of the user's ``$MMENGINE_HOME/open_mmlab.json``, by their name."""
     names = stock.get_external_models()
@@ -65,14 +65,14 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> dict[str, An
     return load_file(osp.join(home, target), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes='mmcls://', force=True)
+@register_scheme(prefixes='mmcls://', force=True)
 def load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load the backbone of a model of MMClassification by its name."""
     checkpoint = load_from_http(_named(filename, stock.get_mmcls_models()), map_location)
     return stock._process_mmcls_checkpoint(checkpoint)  # noqa: SLF001 (mmengine has no public name for it)
 
 
-@CheckpointLoader.register_scheme(prefixes='pavi://', force=True)
+@register_scheme(prefixes='pavi://', force=True)
 def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a checkpoint from SenseTime's model cloud, with its client ``pavi``.
 
@@ -80,7 +80,7 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
         ImportError: the client is not installed.
     """
     try:
-        from pavi import modelcloud
+        from pavi import modelcloud  # pyright: ignore[reportMissingImports] (of SenseTime alone)
     except ImportError as error:
         raise ImportError(
             f'{shown(filename)}: the package `pavi` is needed for pavi:// and is not installed'
@@ -92,7 +92,7 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
         return load_file(path, map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=[r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
+@register_scheme(prefixes=[r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
 def load_from_ceph(filename: str, map_location: Any = None, backend: str = 'petrel') -> dict[str, Any]:
     """Load a checkpoint from a Ceph or S3 store, by mmengine's file backend."""
     content = get_file_backend(filename, backend_args=dict(backend=backend)).get(filename)

@@ -16,7 +16,7 @@ import json
 import re
 import statistics
 import sys
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config, DictAction
@@ -68,7 +68,7 @@ def build_without_backbone(model: dict) -> nn.Module:
             return MODELS.build(config)
 
     name = 'MetaBackboneOfModelCost'
-    MODELS.register_module(name=name, module=build_on_meta, force=True)
+    MODELS.register_module(name=name, module=cast('type', build_on_meta), force=True)
     built = MODELS.build({**model, 'backbone': dict(type=name, config=model['backbone'])})
     backbone = built.backbone.to('meta')  # including PEFT layers, which the segmentor has added since
     backbone.register_forward_pre_hook(lambda module, args: tuple(arg.to('meta') for arg in args))
@@ -121,7 +121,7 @@ def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
     own = list(model.parameters(recurse=False))
     if own:
         counts['(own)'] = _sum(own)
-    modules = dict(model.named_modules())
+    modules: dict[str, Any] = dict(model.named_modules())
     for name in LISTS:
         entries = list(modules.get(name, ()))
         classes = [type(entry).__name__ for entry in entries]

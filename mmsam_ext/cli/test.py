@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmseg.registry import METRICS
@@ -139,7 +140,7 @@ def _with_options(arguments: list[str], options: list[str]) -> list[str]:
     return [*arguments, '--cfg-options', *options]
 
 
-def _options(metric: dict) -> set[str]:
+def _options(metric: Any) -> set[str]:
     """Names of the arguments of a metric's class."""
     kind = METRICS.get(metric.type)
     return set(inspect.signature(kind).parameters) if kind else set()

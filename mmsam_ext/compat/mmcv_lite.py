@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ def apply() -> None:
 
     replace(focal_loss, 'sigmoid_focal_loss', _with_fallback)
     ops.sigmoid_focal_loss = focal_loss.sigmoid_focal_loss
-    mmseg_loss = sys.modules.get('mmseg.models.losses.focal_loss')
+    mmseg_loss: Any = sys.modules.get('mmseg.models.losses.focal_loss')
     if mmseg_loss is not None:  # mmseg was imported before this package, with the full mmcv
         mmseg_loss._sigmoid_focal_loss = focal_loss.sigmoid_focal_loss  # noqa: SLF001 (the name mmseg imported it by)
 

@@ -56,6 +56,7 @@ class CelebAMaskHQDataset(BaseSegDataset):
     """
 
     METAINFO = dict(classes=('background', 'face part'), palette=[[0, 0, 0], [255, 60, 60]])
+    data_root: str
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class MTDDataset(BinaryDefectDataset):
         kept = [name for name in names if not self.defect_classes or name.split('/')[0] in self.defect_classes]
         if not kept:
             raise ValueError(
-                f'{self.ann_file}: none of {len(names)} samples is of defect_classes={list(self.defect_classes)}'
+                f'{self.ann_file}: none of {len(names)} samples is of defect_classes={list(self.defect_classes or ())}'
             )
         return kept
 

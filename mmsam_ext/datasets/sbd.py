@@ -59,7 +59,7 @@ class SBDDataset(BinaryDefectDataset):
         images, instances = self.data_prefix['img_path'], self.data_prefix['seg_map_path']
         for folder in (images, instances):
             if not os.path.isdir(folder):
-                raise not_found('SBD', 'its folders img and inst', self.data_root, SOURCE)
+                raise not_found('SBD', 'its folders img and inst', str(self.data_root), SOURCE)
         names = read_list(self.ann_file)
         infos = [
             self._info(name, os.path.join(images, f'{name}.jpg'), os.path.join(instances, f'{name}.mat'))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .prompts import PromptKind, Prompts
-from .samples import sample_name
+from .samples import sample_name, sample_prompts
 
 #: Fields with a row for each prompt that need no padding when prompts of several images are joined.
 ID_FIELDS = ('kinds', 'target_ids', 'draw_ids', 'mode_ids', 'class_ids')
@@ -102,7 +102,7 @@ class PromptBatch:
         """
         samples = samples or [{} for _ in inputs]
         empty = Prompts.empty().to(inputs.device)
-        prompts = [sample.prompts if 'prompts' in sample else empty for sample in samples]
+        prompts = [sample_prompts(sample) if 'prompts' in sample else empty for sample in samples]
         names = [
             sample_name(sample) if _is_named(sample) else f'image {index} of the batch'
             for index, sample in enumerate(samples)

@@ -54,7 +54,7 @@ class PromptTable:
         points = np.zeros((len(rows), longest, 2))
         labels = np.full((len(rows), longest), -1)
         for index, row in enumerate(rows):
-            for place, (x, y, label) in enumerate(row.get('points') or ()):
+            for place, (x, y, label) in enumerate(row.get('points') or []):
                 points[index, place], labels[index, place] = (x, y), label
         box = np.array([row.get('bbox') or (0, 0, 0, 0) for row in rows], float).reshape(-1, 4)  # x y width height
         kinds = [
@@ -103,7 +103,8 @@ class PromptFile:
         by_image: dict[int | str, list[int]] = {}
         by_name: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
-            by_image.setdefault(row.get('image_id', row.get('file_name')), []).append(index)
+            image = row['image_id'] if 'image_id' in row else row['file_name']
+            by_image.setdefault(image, []).append(index)
             if isinstance(row.get('file_name'), str):
                 by_name.setdefault(row['file_name'], []).append(index)
         self._rows = {image: np.array(places) for image, places in by_image.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntFlag
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -59,6 +60,31 @@ class Prompts(InstanceData):
     Raises:
         ValueError: by :meth:`check`, naming the sample, the field, what came and what was expected.
     """
+
+    points: Tensor
+    point_labels: Tensor
+    boxes: Tensor
+    masks: Tensor
+    kinds: Tensor
+    target_ids: Tensor
+    draw_ids: Tensor
+    mode_ids: Tensor
+    modes: tuple[str, ...]
+
+    if TYPE_CHECKING:  # what mmengine declares more loosely
+
+        @overload
+        def __getitem__(self, item: str) -> Tensor: ...
+        @overload
+        def __getitem__(self, item: slice | int | Tensor | np.ndarray | list) -> Prompts: ...
+        def __getitem__(self, item: Any) -> Any: ...
+        def to(self, *args: Any, **kwargs: Any) -> Prompts:
+            """Return a copy on a device."""
+            ...
+
+        def cpu(self) -> Prompts:
+            """Return a copy on the CPU."""
+            ...
 
     @classmethod
     def create(

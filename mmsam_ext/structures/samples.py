@@ -7,7 +7,7 @@ Every function takes a sample in any of the forms it has on its way: the ``resul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,34 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from .prompts import Prompts
+
 #: MMSegmentation's label of pixels that are ignored.
 IGNORE_LABEL = 255
 
 #: Logit of classes that no prompt asks for, and of pixels that no tile reaches: a probability of 2e-9.
 OUTSIDE = -20.0
+
+
+class MaskInstances(Protocol):
+    """The predictions for P prompts: an ``InstanceData`` with the fields of :func:`write_prediction`."""
+
+    mask_logits: Tensor
+    iou_scores: Tensor
+    low_res_logits: Tensor
+    target_ids: Tensor
+    draw_ids: Tensor
+    mode_ids: Tensor
+    class_ids: Tensor
+    presence: Tensor
+
+    def __len__(self) -> int: ...
+    def __contains__(self, field: str) -> bool: ...
+
+    def cpu(self) -> MaskInstances:
+        """Return a copy on the CPU."""
+        ...
+
 
 #: A data sample in one of its forms.
 Sample = Mapping[str, Any] | SegDataSample
@@ -71,7 +94,7 @@ def target_masks(sample: Sample, check_values: bool = False, num_classes: int = 
             f'{sample_name(sample)}: no ground truth, expected `gt_masks` or `gt_sem_seg`; add LoadAnnotations (or '
             'LoadBinaryMask) to the pipeline'
         )
-    masks = _data(sample, field)
+    masks = pixel_data(sample, field)
     if masks.ndim != 3:
         raise ValueError(f'{sample_name(sample)}: field `{field}` has shape {tuple(masks.shape)}, expected (T, H, W)')
     if check_values:
@@ -112,12 +135,12 @@ def predicted_classes(sample: Sample) -> int:
     """Return the number of classes, without the background, that the prediction of a sample tells apart; at least 1."""
     if 'seg_logits' not in sample or 'pred_instances' not in sample:
         return 1
-    return max(1, len(_data(sample, 'seg_logits')) - 1)
+    return max(1, len(pixel_data(sample, 'seg_logits')) - 1)
 
 
 def ignored_mask(sample: Sample) -> Tensor | None:
     """Return (1, H, W) bool, True for ignored pixels (255 in `gt_sem_seg`); None for a sample without `gt_sem_seg`."""
-    return _data(sample, 'gt_sem_seg') == IGNORE_LABEL if 'gt_sem_seg' in sample else None
+    return pixel_data(sample, 'gt_sem_seg') == IGNORE_LABEL if 'gt_sem_seg' in sample else None
 
 
 def ignored_pixels(sample: Sample, like: Tensor) -> Tensor | None:
@@ -159,7 +182,7 @@ def write_prediction(
     Raises:
         ValueError: With `num_classes`, a prompt has no class; the error names the sample.
     """
-    sample.pred_instances = InstanceData(mask_logits=mask_logits, iou_scores=iou_scores, **fields)
+    sample.pred_instances = InstanceData(metainfo=None, mask_logits=mask_logits, iou_scores=iou_scores, **fields)
     if num_classes is not None:
         logits = class_logits(mask_logits, fields['class_ids'], num_classes, sample_name(sample))
         sample.seg_logits = PixelData(data=logits)
@@ -201,6 +224,17 @@ def class_logits(mask_logits: Tensor, class_ids: Tensor, num_classes: int, name:
     return logits
 
 
-def _data(sample: Sample, field: str) -> Tensor:
-    value = sample.get(field)
+def pixel_data(sample: Sample, field: str) -> Tensor:
+    """Return the tensor (C, H, W) of a field with one value per pixel, such as `gt_masks`."""
+    value: Any = sample.get(field)
     return value['data'] if isinstance(value, Mapping) else value.data
+
+
+def sample_prompts(sample: SegDataSample) -> Prompts:
+    """Return the prompts of a sample."""
+    return sample.prompts  # pyright: ignore[reportAttributeAccessIssue] (a sample has the fields that are set)
+
+
+def predictions(sample: SegDataSample) -> MaskInstances:
+    """Return what :func:`write_prediction` stored for the prompts of a sample."""
+    return sample.pred_instances  # pyright: ignore[reportAttributeAccessIssue] (as above)

@@ -127,8 +127,8 @@ def crop_prompts(batch: PromptBatch, tile: Tile, rows: Tensor) -> PromptBatch:
     boxes = (part.boxes.view(-1, 2, 2) - corner).clamp_min(0).minimum(size).flatten(1)
     masks = part.masks
     if masks.numel():
-        rows, columns = (slice(part.start // 4, part.stop // 4) for part in (tile.rows, tile.columns))
-        masks = masks[..., rows, columns]
+        quarter_rows, quarter_columns = (slice(side.start // 4, side.stop // 4) for side in (tile.rows, tile.columns))
+        masks = masks[..., quarter_rows, quarter_columns]
     no_points = (labels == -1).all(1)
     kinds = torch.where(no_points, part.kinds & ~int(PromptKind.POINTS), part.kinds)
     return replace(

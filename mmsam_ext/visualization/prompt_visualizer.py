@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,7 +17,14 @@ from torch import Tensor
 
 from mmsam_ext.evaluation.functional import mask_iou
 from mmsam_ext.structures import PromptGroup, PromptKind, Prompts, prompt_groups
-from mmsam_ext.structures.samples import predicted_classes, sample_key, sample_labels, target_field, target_masks
+from mmsam_ext.structures.samples import (
+    predicted_classes,
+    sample_key,
+    sample_labels,
+    sample_prompts,
+    target_field,
+    target_masks,
+)
 from mmsam_ext.utils import ResultFolder
 
 from . import drawing
@@ -148,7 +155,7 @@ class PromptVisualizer(SegLocalVisualizer):
         height, width = image.shape[:2]
         zoom = min(max(1.0, MIN_HEIGHT / height), MAX_SIDE / max(height, width))
         ground = drawing.resized(image, max(1, round(height * zoom)), max(1, round(width * zoom)))
-        data_sample = data_sample.to_tensor()  # MMSegmentation's browse_dataset.py gives arrays
+        data_sample = cast('SegDataSample', data_sample.to_tensor())  # MMSegmentation's browse_dataset.py gives arrays
         sample = data_sample.to_dict()
         prompts = _image_prompts(data_sample, image)
         groups = list(prompt_groups(sample)) if draw_pred and 'pred_instances' in sample else []
@@ -159,8 +166,9 @@ class PromptVisualizer(SegLocalVisualizer):
         rows = []
         # A mode without a prompt in this sample has no panels; a sample without any prompt has one row.
         for index in [None] if prompts is None or not len(prompts) else prompts.mode_ids.unique().tolist():
-            own_prompts = None if index is None else prompts[prompts.mode_ids == index]
-            mode = 'none' if index is None else prompts.metainfo['modes'][index]
+            mode, own_prompts = 'none', None
+            if prompts is not None and index is not None:
+                mode, own_prompts = prompts.modes[index], prompts[prompts.mode_ids == index]
             panels = [self._prompt_panel(ground, own_prompts, mode, zoom)]
             own = [group for group in groups if group.mode == mode]
             if own:
@@ -201,7 +209,9 @@ class PromptVisualizer(SegLocalVisualizer):
         for row in range(len(prompts)):
             if uses_box[row]:
                 color = BOX if first else OTHER_BOX
-                drawing.draw_box(image, _zoomed(prompts.boxes[row], zoom), color, width if first else 1, rim=first)
+                drawing.draw_box(
+                    image, _zoomed(prompts.boxes[row], zoom).tolist(), color, width if first else 1, rim=first
+                )
             if uses_points[row]:
                 for point, label in zip(
                     _zoomed(prompts.points[row], zoom), prompts.point_labels[row].tolist(), strict=True
@@ -216,8 +226,9 @@ class PromptVisualizer(SegLocalVisualizer):
             for draw in range(min(number, self.max_draws))
         ]
         note = 'prediction'
-        fits = truth is not None and truth.shape[-2:] == groups[0].masks.shape[-2:]
-        if fits and truth[[group.target for group in groups]].any():
+        if truth is not None and truth.shape[-2:] != groups[0].masks.shape[-2:]:
+            truth = None
+        if truth is not None and truth[[group.target for group in groups]].any():
             scores = [mask_iou(group.masks, truth[group.target].to(group.masks.device)).mean() for group in groups]
             note += f'   IoU {100 * float(torch.stack(scores).mean()):.1f}'
             note += f' (mean of {number} draws)' if number > 1 else ''
@@ -239,7 +250,9 @@ def _image_prompts(data_sample: SegDataSample, image: np.ndarray) -> Prompts | N
         return None
     height, width = data_sample.get('ori_shape', image.shape)[:2]
     factor_x, factor_y = data_sample.get('scale_factor', (1.0, 1.0))  # network input over original
-    return data_sample.prompts.cpu().scaled(image.shape[1] / width / factor_x, image.shape[0] / height / factor_y)
+    return (
+        sample_prompts(data_sample).cpu().scaled(image.shape[1] / width / factor_x, image.shape[0] / height / factor_y)
+    )
 
 
 def _zoomed(coordinates: Tensor, zoom: float) -> np.ndarray:

@@ -31,10 +31,10 @@ def read_nuclei(path: str, shape: tuple[int, int]) -> np.ndarray:
     try:
         regions = ElementTree.parse(path).getroot().iter('Region')
         outlines = [
-            np.array([(float(vertex.get('X')), float(vertex.get('Y'))) for vertex in region.iter('Vertex')])
+            np.array([(float(vertex.attrib['X']), float(vertex.attrib['Y'])) for vertex in region.iter('Vertex')])
             for region in regions
         ]
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise ValueError(f'{path}: {error}; expected an XML of Region, Vertex X= Y=') from error
     outlines = [outline for outline in outlines if len(outline) > 2]
     if not outlines:

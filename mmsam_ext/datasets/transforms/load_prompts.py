@@ -65,7 +65,7 @@ class LoadPrompts(BaseTransform):
         self.modes, self.draws = tuple(modes), draws
         self._files: dict[str, PromptFile] = {}
         if result_file is not None and '{dataset_name}' not in result_file:
-            self._file('')
+            self._file(result_file, '')
 
     def check_dataset(self, dataset_name: str, image_ids: Collection[int], category_ids: Collection[int]) -> None:
         """Compare the result file with a dataset, before anything is predicted.
@@ -75,7 +75,7 @@ class LoadPrompts(BaseTransform):
         """
         if self.result_file is None:
             return
-        file = self._file(dataset_name)
+        file = self._file(self.result_file, dataset_name)
         unknown = sorted(image for image in file.images - set(image_ids) if isinstance(image, int))
         if len(unknown) == len(file.images):
             raise ValueError(
@@ -121,8 +121,8 @@ class LoadPrompts(BaseTransform):
         geometry_probe.plant(results)
         return results
 
-    def _file(self, dataset_name: str) -> PromptFile:
-        path = self.result_file.format(dataset_name=dataset_name)
+    def _file(self, result_file: str, dataset_name: str) -> PromptFile:
+        path = result_file.format(dataset_name=dataset_name)
         if path not in self._files:
             self._files[path] = PromptFile(path)
         return self._files[path]
@@ -134,7 +134,7 @@ class LoadPrompts(BaseTransform):
                     f'{name}: no `instances`; LoadPrompts needs samples of CocoPromptDataset, or a result_file'
                 )
             return PromptTable.create(results['instances'])
-        file = self._file(results.get('dataset_name', ''))
+        file = self._file(self.result_file, results.get('dataset_name', ''))
         table = file.of_image(results.get('img_id'), results.get('img_path', ''))
         table = table[table.scores >= self.min_score]
         return table[np.argsort(-table.scores, kind='stable')[: self.max_per_image]]

@@ -46,10 +46,10 @@ class LoadBinaryMask(BaseTransform):
             return results
         path, shape = results['seg_map_path'], results.get('ori_shape')
         if path is None:
-            mask = np.zeros(shape, np.uint8)
+            mask = np.zeros(results['ori_shape'], np.uint8)
         else:
             mask = self._read(fileio.get(path, backend_args=self.backend_args), results)
-        if shape is not None and mask.shape != tuple(shape[:2]):
+        if path is not None and shape is not None and mask.shape != tuple(shape[:2]):
             raise ValueError(size_error(path, mask.shape, results['img_path'], shape))
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')

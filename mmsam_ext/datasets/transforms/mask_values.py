@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def check_values(foreground: Values, ignore: Values) -> None:
         raise ValueError(f'foreground and ignore both hold {sorted(both)}, expected different values of the masks')
 
 
-def _tuple(values: Values) -> tuple[int, ...]:
+def _tuple(values: Any) -> tuple:
     if values is None:
         return ()
     return tuple(values) if isinstance(values, (list, tuple)) else (values,)

@@ -56,7 +56,7 @@ class PackPromptInputs(PackSegInputs):
             sample.gt_masks = PixelData(data=torch.from_numpy(np.ascontiguousarray(results['gt_masks'])))
         if 'prompt_info' in results:
             info = {key: torch.from_numpy(value) for key, value in results['prompt_info'].items()}
-            sample.prompt_info = InstanceData(**info)
+            sample.prompt_info = InstanceData(metainfo=None, **info)
         if 'original_image' in results:
             sample.original_image = PixelData(data=torch.from_numpy(results['original_image']))
         if 'part_map' in results:

@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 
-from mmsam_ext.structures.samples import sample_key
+from mmsam_ext.structures.samples import Sample, sample_key
 
 
-def prompt_rng(seed: int | None, results: dict, target: int, draw: int, stream: int) -> np.random.Generator:
+def prompt_rng(seed: int | None, results: Sample, target: int, draw: int, stream: int) -> np.random.Generator:
     """Return a generator for one draw of one target.
 
     Args:

@@ -44,7 +44,7 @@ class RandomTile(BaseTransform):
 
     def corner(self, foreground: np.ndarray) -> tuple[int, int]:
         """Draw (top, left) of the tile for an image whose defects are `foreground`, (H, W) bool."""
-        ranges = []
+        places = []
         pixel = None
         if np.random.random() < self.defect_share and foreground.any():
             pixels = np.flatnonzero(foreground)
@@ -52,8 +52,9 @@ class RandomTile(BaseTransform):
         for axis, (side, whole) in enumerate(zip(self.size, foreground.shape, strict=True)):
             last = max(0, whole - side)
             low, high = (0, last) if pixel is None else (max(0, pixel[axis] - side + 1), min(last, pixel[axis]))
-            ranges.append((int(low), int(high)))
-        return tuple(int(np.random.randint(low, high + 1)) for low, high in ranges)
+            places.append(int(np.random.randint(int(low), int(high) + 1)))
+        top, left = places
+        return top, left
 
     def transform(self, results: dict) -> dict:
         """Cut all per-pixel fields of `results` to the tile."""

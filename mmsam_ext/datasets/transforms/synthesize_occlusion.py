@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -64,7 +66,7 @@ class SynthesizeOcclusion(BaseTransform):
         self.prob, self.over_prob, self.overlap, self.scale = prob, over_prob, overlap, scale
         self.target = target
 
-    def get_indices(self, dataset: object) -> list[int]:
+    def get_indices(self, dataset: Sized) -> list[int]:
         """Return the index of the sample to take the object from, or None; the dataset calls this."""
         return [np.random.randint(len(dataset))] if np.random.rand() < self.prob else []
 

@@ -71,7 +71,6 @@ def remove_partial_files(folder: str) -> None:
                 os.remove(osp.join(folder, name))
 
 
-@register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
     """Write files with :func:`write_atomically`, otherwise as mmengine's local backend does."""
 
@@ -82,6 +81,9 @@ class AtomicLocalBackend(LocalBackend):
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text atomically."""
         write_atomically(obj.encode(encoding), filepath)
+
+
+register_backend('atomic_local', AtomicLocalBackend)
 
 
 @HOOKS.register_module()

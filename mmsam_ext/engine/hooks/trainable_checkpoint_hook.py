@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -31,7 +33,7 @@ class TrainableCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the base file, hash it, and determine which keys to save."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if isinstance(runner.model, FullyShardedDataParallel):
             raise ValueError(
                 'TrainableCheckpointHook cannot tell the trained part of a sharded model (FSDP): remove it from '
@@ -67,4 +69,5 @@ class TrainableCheckpointHook(Hook):
         dot = f'{name}.' if name else ''
         for key in [key for key in state if key.startswith(dot) and key[len(dot) :] not in self.keys]:
             del state[key]
-        state._metadata.setdefault(name, {})[KEY] = self.base  # noqa: SLF001 (torch's documented place for versions)
+        metadata: dict[str, dict] = getattr(state, '_metadata')  # noqa: B009 (torch's documented place for versions)
+        metadata.setdefault(name, {})[KEY] = self.base

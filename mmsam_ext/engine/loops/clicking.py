@@ -15,7 +15,14 @@ from mmsam_ext.evaluation.functional import Clicker
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from mmsam_ext.structures.prompts import rescale
-from mmsam_ext.structures.samples import ignored_pixels, sample_name, target_masks, write_prediction
+from mmsam_ext.structures.samples import (
+    ignored_pixels,
+    predictions,
+    sample_name,
+    sample_prompts,
+    target_masks,
+    write_prediction,
+)
 
 #: When the best of the masks for ambiguous prompts is taken, by predicted IoU.
 MULTIMASK = ('first', 'every', 'never')
@@ -87,7 +94,7 @@ def click_image(
     Raises:
         ValueError: an object without a pixel; names the sample and the target.
     """
-    asked = sample.prompts
+    asked = sample_prompts(sample)
     clickers = _clickers(sample, settings)
     shape = clickers[0].target.shape
     logits = torch.zeros(len(asked), *shape)
@@ -106,7 +113,7 @@ def click_image(
         batch = PromptBatch.from_prompts([prompts], input_size, [sample_name(sample)])
         answer = SegDataSample(metainfo=sample.metainfo)
         model.predict_from_features(features, batch, [answer], settings.takes_best(click), keep_low_res=True)
-        predicted = answer.pred_instances.cpu()
+        predicted = predictions(answer).cpu()
         if low_res is None:
             low_res = torch.zeros(len(asked), *predicted.low_res_logits.shape[1:])
         logits[rows], low_res[rows] = predicted.mask_logits.float(), predicted.low_res_logits.float()
@@ -128,7 +135,8 @@ def _clickers(sample: SegDataSample, settings: ClickSettings) -> list[Clicker]:
     ignored = ignored_pixels(sample, targets)
     ignored = None if ignored is None else ignored.numpy()
     clickers = []
-    for target, draw in zip(sample.prompts.target_ids.tolist(), sample.prompts.draw_ids.tolist(), strict=True):
+    asked = sample_prompts(sample)
+    for target, draw in zip(asked.target_ids.tolist(), asked.draw_ids.tolist(), strict=True):
         rng = None if settings.seed is None else prompt_rng(settings.seed, sample, target, draw, STREAM)
         try:
             clickers.append(Clicker(targets[target].numpy(), ignored, rng))
@@ -161,6 +169,13 @@ def _history(clickers: Sequence[Clicker], asked: Prompts, sample: SegDataSample)
         for place, click in enumerate(clicker.clicks):
             points[row, place], labels[row, place] = click[:2], int(click.positive)
     name = sample_name(sample)
-    ids = {field: asked[field].cpu() for field in ('target_ids', 'draw_ids', 'mode_ids')}
-    prompts = Prompts.create(points=points, point_labels=labels, modes=asked.modes, sample=name, **ids)
+    prompts = Prompts.create(
+        points=points,
+        point_labels=labels,
+        target_ids=asked.target_ids.cpu(),
+        draw_ids=asked.draw_ids.cpu(),
+        mode_ids=asked.mode_ids.cpu(),
+        modes=asked.modes,
+        sample=name,
+    )
     return rescale(prompts, sample.metainfo['ori_shape'][:2], sample.metainfo['img_shape'][:2], name)

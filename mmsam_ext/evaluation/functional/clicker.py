@@ -72,7 +72,7 @@ class Clicker:
         extra = ~self.target & predicted & self.counted
         if not (missed.any() or extra.any()):
             return None
-        click = self._deepest(missed, extra) if self.rng is None else self._random(missed, extra)
+        click = self._deepest(missed, extra) if self.rng is None else self._random(self.rng, missed, extra)
         self.clicks.append(click)
         return click
 
@@ -82,10 +82,9 @@ class Clicker:
         return np.count_nonzero(predicted & self.target & self.counted) / union
 
     def _deepest(self, missed: np.ndarray, extra: np.ndarray) -> Click:
-        depth, *place = self._depth(missed)
-        other_depth, *other_place = self._depth(extra)
-        positive = depth > other_depth
-        return Click(*(place if positive else other_place), positive)
+        depth, x, y = self._depth(missed)
+        other_depth, other_x, other_y = self._depth(extra)
+        return Click(x, y, True) if depth > other_depth else Click(other_x, other_y, False)
 
     def _depth(self, errors: np.ndarray) -> tuple[float, int, int]:
         """Return the largest squared distance of an error to a correct pixel, and the first pixel (x, y) with it.
@@ -112,7 +111,7 @@ class Clicker:
         deepest = float(squares[row, column])
         return (deepest, x + column, y + row) if deepest else (0.0, 0, 0)
 
-    def _random(self, missed: np.ndarray, extra: np.ndarray) -> Click:
+    def _random(self, rng: np.random.Generator, missed: np.ndarray, extra: np.ndarray) -> Click:
         """A random pixel of the largest 8-connected region of either kind; of several the first in row-major order."""
         regions = []
         for positive, errors in ((True, missed), (False, extra)):
@@ -121,7 +120,7 @@ class Clicker:
                 label = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
                 regions.append((int(stats[label, cv2.CC_STAT_AREA]), positive, np.flatnonzero(labels == label)))
         _, positive, pixels = max(regions, key=lambda region: region[0])
-        y, x = divmod(int(self.rng.choice(pixels)), self.target.shape[1])
+        y, x = divmod(int(rng.choice(pixels)), self.target.shape[1])
         return Click(x, y, positive)
 
 
@@ -137,7 +136,7 @@ def number_of_clicks(ious: np.ndarray, threshold: float) -> tuple[np.ndarray, np
         reach it.
     """
     reached = np.asarray(ious) >= threshold
-    success = reached.any(1)
+    success = np.asarray(reached.any(1))
     return np.where(success, reached.argmax(1) + 1, reached.shape[1]), success
 
 

@@ -86,14 +86,14 @@ class GroupScores:
 
     def min_max(self) -> GroupScores:
         """Return the sums of the scores after min-max normalisation over all pixels counted."""
-        counted = sum(self.pixels).nonzero()[:, 0]
+        counted = (self.pixels[0] + self.pixels[1]).nonzero()[:, 0]
         if not len(counted):
             return self
         low, high = bin_scores()[counted[[0, -1]]].tolist()
-        histograms = rescale_histograms((*self.pixels, *self.images, self.regions), low, high)
-        return GroupScores(
-            tuple(histograms[:2]), tuple(histograms[2:4]), histograms[4], self.number_regions, self.number
+        normal, defect, normal_images, defect_images, regions = rescale_histograms(
+            (*self.pixels, *self.images, self.regions), low, high
         )
+        return GroupScores((normal, defect), (normal_images, defect_images), regions, self.number_regions, self.number)
 
     def values(self, limit: float, recall: float | None = None) -> dict[str, float]:
         """Return percent by name, without undefined scores."""

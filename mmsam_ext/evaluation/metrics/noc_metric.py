@@ -122,14 +122,14 @@ class NoCMetric(BaseMetric):
         if self.figure_path is not None:
             with replacing(self.figure_path, self.overwrite) as temporary:
                 draw_curves({dataset: ious.mean(0) for dataset, ious in curves.items()}, temporary)
-        results = {
+        means: dict[str, float] = {
             key: (math.fsum if key.startswith('failures') else _mean)([values[key] for values in by_dataset.values()])
             for key in next(iter(by_dataset.values()))
         }
         if len(by_dataset) > 1:
             for dataset, values in by_dataset.items():
-                results |= {f'{dataset}/{key}': value for key, value in values.items()}
-        return results
+                means |= {f'{dataset}/{key}': value for key, value in values.items()}
+        return means
 
     def _values(self, ious: np.ndarray) -> dict[str, float]:
         """(N, K) IoUs by click -> value by name."""

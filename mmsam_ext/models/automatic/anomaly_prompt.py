@@ -42,4 +42,6 @@ class AnomalyPrompt:
     def captions(self) -> list[tuple[str, str]]:
         """(caption, phrase to filter) of all defects: general ones, then those of the category."""
         name = self.name or self.object
-        return [(caption.format(name), name) for caption in GENERAL] + [tuple(pair) for pair in self.defects]
+        return [(caption.format(name), name) for caption in GENERAL] + [
+            (caption, phrase) for caption, phrase in self.defects
+        ]

@@ -41,7 +41,11 @@ class GroundingDINOBoxes(BoxSource):
     ) -> None:
         super().__init__()
         try:
-            from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessor
+            from transformers import (  # pyright: ignore[reportMissingImports] (optional)
+                AutoTokenizer,
+                GroundingDinoForObjectDetection,
+                GroundingDinoImageProcessor,
+            )
         except ImportError as error:
             raise ImportError(
                 f'GroundingDINOBoxes needs transformers ({error}); install it by: pip install "mmsam_ext[text]"; or '
@@ -69,7 +73,7 @@ class GroundingDINOBoxes(BoxSource):
         ]
         return TextBoxes.join(parts)
 
-    def _find(self, pixels: Any, caption: str, index: int, size: tuple[int, int]) -> TextBoxes:
+    def _find(self, pixels: Any, caption: str, index: int, size: Sequence[int]) -> TextBoxes:
         tokens = self.tokenizer(caption, return_tensors='pt').to(pixels['pixel_values'].device)
         longest = self.model.config.max_text_len
         if tokens['input_ids'].shape[1] > longest:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from mmsam_ext.structures.prompts import rescale
-from mmsam_ext.structures.samples import sample_labels, sample_name, write_prediction
+from mmsam_ext.structures.samples import pixel_data, predictions, sample_labels, sample_name, write_prediction
 
 from ..segmentors import PromptableSegmentor
 from .anomaly_prompt import AnomalyPrompt
@@ -81,9 +81,11 @@ class SAAPlusSegmentor(PromptableSegmentor):
             The samples with `seg_logits` (1, H0, W0), the anomaly map, `pred_sem_seg`, where it is above 0, and
             `pred_instances`: the masks of defects, `iou_scores` being their scores by text and saliency.
         """
-        for image, sample in zip(inputs, data_samples or (), strict=True):
-            self._predict(self.extract_feat(image[None]), tuple(inputs.shape[-2:]), sample, multimask)
-        return data_samples
+        samples = data_samples or []
+        height, width = inputs.shape[-2:]
+        for image, sample in zip(inputs, samples, strict=True):
+            self._predict(self.extract_feat(image[None]), (height, width), sample, multimask)
+        return samples
 
     def prompt_of(self, sample: SegDataSample) -> AnomalyPrompt:
         """Return the prompts of a sample's category.
@@ -102,7 +104,7 @@ class SAAPlusSegmentor(PromptableSegmentor):
 
     def find_boxes(self, image: Tensor, sample: SegDataSample) -> tuple[TextBoxes, TextBoxes]:
         """Find the boxes of objects and of defects in an image (3, H0, W0) uint8 RGB, filtered by the prompts."""
-        prompt, size = self.prompt_of(sample), tuple(image.shape[-2:])
+        prompt, size = self.prompt_of(sample), (image.shape[-2], image.shape[-1])
         objects = self.box_source.find(image, [prompt.object], 'object', sample)
         objects = objects[self._fitting(objects, size, 1 / prompt.number)]
         largest = float(objects.areas(size).max()) if len(objects) else 1.0
@@ -129,7 +131,7 @@ class SAAPlusSegmentor(PromptableSegmentor):
             raise ValueError(
                 f'{sample_name(sample)}: no `original_image`; put KeepOriginalImage behind LoadImageFromFile'
             )
-        image = sample.original_image.data
+        image = pixel_data(sample, 'original_image')
         objects, defects = self.find_boxes(image, sample)
         several = self.saliency is not None and self.prompt_of(sample).number > 1
         boxes = torch.cat([defects.boxes, objects.boxes if several else objects.boxes[:0]])
@@ -165,7 +167,7 @@ class SAAPlusSegmentor(PromptableSegmentor):
         batch = PromptBatch.from_prompts([prompts], input_size, [sample_name(sample)])
         answer = SegDataSample(metainfo=sample.metainfo)
         self.predict_from_features(features, batch, [answer], multimask)
-        return answer.pred_instances.mask_logits
+        return predictions(answer).mask_logits
 
     @staticmethod
     def _prompts(boxes: Tensor, sample: SegDataSample) -> Prompts:

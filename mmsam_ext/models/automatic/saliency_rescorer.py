@@ -54,6 +54,8 @@ class SaliencyRescorer(BaseModule):
             self._load(weights)
         self.network.eval().requires_grad_(False)
         self.neighbours, self.sizes, self.strength, self.bgr = neighbours, tuple(sizes), strength, bgr
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer('mean', torch.tensor(MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(STD).view(-1, 1, 1), persistent=False)
 

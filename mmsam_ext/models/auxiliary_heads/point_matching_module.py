@@ -105,17 +105,19 @@ class PointMatchingModule(PromptAuxiliaryHead):
         Raises:
             ValueError: The upscaled features do not have `in_channels` channels.
         """
-        if prediction.upscaled.shape[1] != self.in_channels:
+        upscaled = prediction.upscaled
+        assert upscaled is not None, 'a segmentor with auxiliary heads requests them'
+        if upscaled.shape[1] != self.in_channels:
             raise ValueError(
-                f'PointMatchingModule: upscaled features of {prediction.upscaled.shape[1]} channels, expected '
+                f'PointMatchingModule: upscaled features of {upscaled.shape[1]} channels, expected '
                 f"in_channels={self.in_channels} (an eighth of the mask decoder's)"
             )
         matches = self.match(prediction.logits[:, 0].detach() > 0, targets > 0.5)
         if len(matches.rows):
-            refined = self.refine(prediction.upscaled, matches)
+            refined = self.refine(upscaled, matches)
             loss = cyclic_distance(refined.float(), matches.truth).mean()
         else:  # zero, but with a (zero) gradient for all: DDP waits for it
-            loss = 0.0 * (prediction.upscaled.sum() + sum(parameter.sum() for parameter in self.parameters()))
+            loss = 0.0 * (upscaled.sum() + sum(parameter.sum() for parameter in self.parameters()))
         return dict(
             loss_pmm=self.loss_weight * loss,
             skipped_contours=targets.new_tensor(float(matches.skipped)),

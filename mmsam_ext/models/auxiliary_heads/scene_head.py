@@ -45,7 +45,7 @@ class SceneHead(BaseModule):
         self.pixels = nn.Conv2d(in_channels, 3 * (patch_size // 2) ** 2, 1)
         self.keys = nn.Conv2d(in_channels, key_channels, 1)
         self.group_bias = nn.Parameter(torch.zeros(()))
-        nn.init.constant_(self.edges.bias, -3.0)  # few pixels are edges
+        nn.init.constant_(self.edges.get_parameter('bias'), -3.0)  # few pixels are edges
 
     def loss(self, embedding: Tensor, inputs: Tensor, part_maps: Tensor) -> dict[str, Tensor]:
         """Compute the losses of a batch.

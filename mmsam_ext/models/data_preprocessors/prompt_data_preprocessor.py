@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
@@ -11,7 +13,7 @@ from mmseg.utils import stack_batch
 from torch import Tensor
 
 from mmsam_ext.structures import Prompts
-from mmsam_ext.structures.samples import sample_name
+from mmsam_ext.structures.samples import pixel_data, sample_name, sample_prompts
 
 from ..caching.fingerprint import image_digest
 
@@ -55,7 +57,10 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             raise ValueError(
                 f'PromptDataPreprocessor: size={size}, size_divisor={size_divisor}, expected exactly one of the two'
             )
-        super().__init__(mean, std, size, size_divisor, pad_val, seg_pad_val, bgr_to_rgb)
+        settings: dict[str, Any] = dict(mean=mean, std=std, pad_val=pad_val, seg_pad_val=seg_pad_val)
+        super().__init__(size=size, size_divisor=size_divisor, bgr_to_rgb=bgr_to_rgb, **settings)
+        self.mean: Tensor
+        self.std: Tensor
         #: Whether to add `image_digest`, a hash of the image before normalisation, to each sample's metainfo.
         self.digest_images = False
 
@@ -76,22 +81,22 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             self._check(image, sample, training)
             if self.digest_images:
                 sample.set_metainfo(dict(image_digest=image_digest(image)))
-        data = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
-        inputs, samples = [self._normalise(image) for image in data['inputs']], data['data_samples']
+        moved: Any = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
+        inputs, samples = [self._normalise(image) for image in moved['inputs']], moved['data_samples']
         for sample in samples:
-            if 'prompts' not in sample or len(sample.prompts) == 0:
+            if 'prompts' not in sample or len(sample_prompts(sample)) == 0:
                 sample.prompts = Prompts.empty().to(inputs[0].device)
+        paddings: dict[str, Any] = dict(pad_val=self.pad_val, seg_pad_val=self.seg_pad_val)
         inputs, padded = stack_batch(
             inputs=inputs,
             data_samples=samples if training else None,
             size=self.size,
             size_divisor=self.size_divisor,
-            pad_val=self.pad_val,
-            seg_pad_val=self.seg_pad_val,
+            **paddings,
         )
         for index, sample in enumerate(samples):
             if training:
-                self._pad_masks(sample, inputs.shape[-2:])
+                self._pad_masks(sample, (inputs.shape[-2], inputs.shape[-1]))
             else:
                 sample.set_metainfo(padded[index])
         return dict(inputs=inputs, data_samples=samples)
@@ -117,19 +122,20 @@ class PromptDataPreprocessor(SegDataPreProcessor):
                 f'{name}: image of {height} x {width} (height x width) after the pipeline, larger than the '
                 f"preprocessor's size {tuple(self.size)}; add a Resize to the pipeline"
             )
-        if 'prompts' in sample and len(sample.prompts):
-            sample.prompts.check(name).check_inside(width, height, name)
-        if training and 'gt_masks' in sample and sample.gt_masks.data.shape[-2:] != (height, width):
+        if 'prompts' in sample and len(sample_prompts(sample)):
+            sample_prompts(sample).check(name).check_inside(width, height, name)
+        shape = tuple(pixel_data(sample, 'gt_masks').shape) if training and 'gt_masks' in sample else None
+        if shape is not None and shape[-2:] != (height, width):
             raise ValueError(
-                f'{name}: field `gt_masks` has shape {tuple(sample.gt_masks.data.shape)}, expected (T, {height}, '
-                f'{width}) as the image in training; put GeneratePrompts after the geometric transforms'
+                f'{name}: field `gt_masks` has shape {shape}, expected (T, {height}, {width}) as the image in '
+                'training; put GeneratePrompts after the geometric transforms'
             )
 
     @staticmethod
     def _pad_masks(sample: SegDataSample, size: tuple[int, int]) -> None:
         if 'gt_masks' not in sample:
             return
-        masks = sample.gt_masks.data  # (T, H, W)
+        masks = pixel_data(sample, 'gt_masks')  # (T, H, W)
         pad = (0, size[1] - masks.shape[-1], 0, size[0] - masks.shape[-2])
         sample.gt_masks = PixelData(data=F.pad(masks, pad))
 

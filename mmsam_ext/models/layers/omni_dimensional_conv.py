@@ -63,6 +63,7 @@ class OmniDimensionalConv(nn.Module):
             nn.init.kaiming_normal_(linear.weight, mode='fan_out', nonlinearity='relu')
             nn.init.zeros_(linear.bias)
         # A buffer, so that a checkpoint is tested at the temperature that it was trained at.
+        self.temperature: Tensor
         self.register_buffer('temperature', torch.ones(()))
 
     def attentions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

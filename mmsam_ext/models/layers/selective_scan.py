@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 BACKENDS = ('auto', 'mamba_ssm', 'torch')
 #: The module of mamba-ssm that holds its Mamba-1 kernel; the package imports without it, and fails when it is used.
@@ -168,7 +169,9 @@ def _kernel_scan(
     delta_softplus: bool,
 ) -> Tensor:
     """As :func:`selective_scan` by mamba-ssm's kernel, which wants the channels of all groups in one dimension."""
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    from mamba_ssm.ops.selective_scan_interface import (  # pyright: ignore[reportMissingImports] (optional)
+        selective_scan_fn,
+    )
 
     batch, groups, length, channels = u.shape
     y = selective_scan_fn(
@@ -225,7 +228,7 @@ class _ChunkedScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int) -> Tensor:
+    def forward(ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int) -> Tensor:
         """u, delta (b, K, L, d), A (K, N, d), B and C (b, K, L, N) -> y (b, K, L, d)."""
         chunks = _Chunks(u, delta, A, B, C, chunk_size)
         keep = any(ctx.needs_input_grad)
@@ -246,7 +249,7 @@ class _ChunkedScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """(b, K, L, d) -> gradients of forward's arguments."""
         u, delta, A, B, C, states = ctx.saved_tensors
         chunks = _Chunks(u, delta, A, B, C, ctx.chunk_size)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import torch
 from torch import Tensor, nn
 
 from mmsam_ext.structures import AMBIGUOUS, SINGLE, MaskPrediction
@@ -30,7 +33,7 @@ def best_mask_losses(
     logits = without_ignored(prediction.logits.float(), ignored)
     values = {name: loss(logits, targets, prediction.iou.float()) for name, loss in losses.items()}
     judging = [values[name] for name, loss in losses.items() if loss.judges_mask]
-    best = sum(judging).argmin(1, keepdim=True) if judging else None
+    best = functools.reduce(torch.add, judging).argmin(1, keepdim=True) if judging else None
     return {
         f'loss_{name}': (value.gather(1, best) if losses[name].judges_mask else value).mean()
         for name, value in values.items()

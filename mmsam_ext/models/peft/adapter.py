@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class Adapter(PEFTLinear):
         super().__init__(linear)
         if width < 1:
             raise ValueError(f'Adapter: width={width}, expected 1 or more')
-        kind = dict(device=self.weight.device, dtype=self.weight.dtype)
+        kind: Any = dict(device=self.weight.device, dtype=self.weight.dtype)
         self.down = nn.Linear(self.out_features, width, **kind)
         self.up = nn.Linear(width, self.out_features, **kind)
         self.dropout = nn.Dropout(dropout)

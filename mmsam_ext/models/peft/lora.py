@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,7 @@ class LoRA(PEFTLinear):
             )
         self.rank, self.scale, self.num_slices = rank, alpha / rank, num_slices
         self.width = self.out_features // num_slices
-        kind = dict(device=self.weight.device, dtype=self.weight.dtype)
+        kind: Any = dict(device=self.weight.device, dtype=self.weight.dtype)
         self.lora_a = nn.Parameter(torch.empty(rank * len(self.slices), self.in_features, **kind))
         self.lora_b = nn.Parameter(torch.zeros(self.width * len(self.slices), rank, **kind))
         self.dropout = nn.Dropout(dropout)
@@ -156,5 +157,6 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Return an ``nn.Linear`` with this weight (out, in) and bias (out,)."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
     linear.weight = nn.Parameter(weight.detach().clone())
-    linear.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone())
     return linear

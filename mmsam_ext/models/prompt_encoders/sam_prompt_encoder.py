@@ -112,7 +112,9 @@ class SAMPromptEncoder(PartOfSAM, PromptEncoder, BaseModule):
 
     def _embed_tokens(self, coords: Tensor, codes: Tensor, input_size: tuple[int, int]) -> Tensor:
         """Embed tokens: (P, K, 2) pixels of an input of `input_size` (H, W), (P, K) codes -> (P, K, C)."""
-        table = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])  # (5, C)
+        table = torch.cat(
+            [self.not_a_point_embed.weight, *(e.get_parameter('weight') for e in self.point_embeddings)]
+        )  # (5, C)
         if not codes.numel():
             return table.new_empty(len(codes), 0, self.embed_dim)
         position = self.pe_layer.forward_with_coords(coords + 0.5, input_size)  # the centre of the pixel

@@ -108,7 +108,7 @@ class SSMODCPromptHead(PromptStage):
         )
         self.proj = nn.Conv2d(dim, self.num_classes * embed_dim, 1)
         nn.init.zeros_(self.proj.weight)
-        nn.init.zeros_(self.proj.bias)
+        nn.init.zeros_(self.proj.get_parameter('bias'))
 
     def forward(self, features: SAMFeatures, prompts: PromptEmbedding) -> PromptEmbedding:
         """Add the prompt of its image (and class) to each dense embedding (P, C, h, w); sparse stays as it is."""
@@ -143,7 +143,7 @@ class SSMODCPromptHead(PromptStage):
         x = self.fused(features.image, features.embedding.shape[-2:])
         return self.proj(x + self.od_conv(self.od_ssm(self.local(x))))
 
-    def fused(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+    def fused(self, image: Tensor, size: Sequence[int]) -> Tensor:
         """Return the sum of the encoder's stages, (B, d, *size), for images (B, 3, H, W)."""
         if self.input_size is not None and image.shape[-2:] != self.input_size:
             image = F.interpolate(image, self.input_size, mode='bilinear', antialias=True, align_corners=False)
@@ -163,7 +163,7 @@ class SSMODCPromptHead(PromptStage):
             ]
         ).sum(0)
 
-    def _check_size(self, size: tuple[int, int]) -> None:
+    def _check_size(self, size: Sequence[int]) -> None:
         if min(size) < 2 * self.stride:
             raise ValueError(
                 f'SSMODCPromptHead: input of {size[0]} x {size[1]} (height x width) for a feature encoder of stride '

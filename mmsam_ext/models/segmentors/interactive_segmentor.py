@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptKind
-from mmsam_ext.structures.samples import sample_name
+from mmsam_ext.structures.samples import pixel_data, sample_name
 
 from .mask_selection import select_masks
 from .prompt_targets import prompt_targets
@@ -142,7 +142,7 @@ def _part_maps(data_samples: list[SegDataSample]) -> Tensor:
                 f'{sample_name(sample)}: no `gt_part_map`, which a scene_head learns from; SyntheticObjectsDataset '
                 'provides it'
             )
-    return torch.cat([sample.gt_part_map.data for sample in data_samples])
+    return torch.cat([pixel_data(sample, 'gt_part_map') for sample in data_samples])
 
 
 def _random_share(batch: PromptBatch, share: float) -> tuple[Tensor, list[int]]:

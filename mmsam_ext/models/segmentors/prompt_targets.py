@@ -14,7 +14,7 @@ from mmsam_ext.structures.samples import ignored_mask, sample_name, target_field
 
 
 def prompt_targets(
-    samples: Sequence[SegDataSample], batch: PromptBatch, size: tuple[int, int], num_classes: int = 1
+    samples: Sequence[SegDataSample], batch: PromptBatch, size: Sequence[int], num_classes: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Return the targets of all P prompts of a batch.
 

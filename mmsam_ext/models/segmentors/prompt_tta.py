@@ -7,7 +7,7 @@ from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmsam_ext.structures.samples import sample_name, write_prediction
+from mmsam_ext.structures.samples import predictions, sample_name, write_prediction
 
 
 @MODELS.register_module()
@@ -27,20 +27,21 @@ class PromptTTAModel(SegTTAModel):
 
     @staticmethod
     def _merge(views: list[SegDataSample]) -> SegDataSample:
-        numbers = [len(view.pred_instances) for view in views]
+        predicted = [predictions(view) for view in views]
+        numbers = [len(one) for one in predicted]
         if len(set(numbers)) != 1:
             raise ValueError(
                 f'{sample_name(views[0])}: views have {numbers} prompts, expected the same number in each; put '
                 'GeneratePrompts before TestTimeAug'
             )
-        merged, first = views[0], views[0].pred_instances
+        merged, first = views[0], predicted[0]
         extra = {}
         if 'presence' in first:
-            extra['presence'] = torch.stack([view.pred_instances.presence for view in views]).mean(0)
+            extra['presence'] = torch.stack([one.presence for one in predicted]).mean(0)
         write_prediction(
             merged,
-            torch.stack([view.pred_instances.mask_logits for view in views]).mean(0),  # (P, H, W)
-            torch.stack([view.pred_instances.iou_scores for view in views]).mean(0),
+            torch.stack([one.mask_logits for one in predicted]).mean(0),  # (P, H, W)
+            torch.stack([one.iou_scores for one in predicted]).mean(0),
             None if len(merged.seg_logits.data) == 1 else len(merged.seg_logits.data) - 1,
             target_ids=first.target_ids,
             draw_ids=first.draw_ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,9 +119,9 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             self.neck = MODELS.build(neck)
         self.prompt_encoder = MODELS.build(prompt_encoder)
         self.num_classes = check_num_classes(type(self).__name__, num_classes)
-        self.prompt_stages = ModuleList([build_stage(stage, num_classes) for stage in prompt_stages])
+        self.prompt_stages: Any = ModuleList([build_stage(stage, num_classes) for stage in prompt_stages])
         self.mask_decoder = MODELS.build(mask_decoder)
-        self.auxiliary_heads = ModuleList([MODELS.build(head) for head in auxiliary_heads])
+        self.auxiliary_heads: Any = ModuleList([MODELS.build(head) for head in auxiliary_heads])
         self.presence_head = None if presence_head is None else MODELS.build(presence_head)
         self.mask_refiner = None if mask_refiner is None else MODELS.build(mask_refiner)
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
