@@ -19,9 +19,10 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import torch
@@ -36,8 +37,10 @@ from torch import Tensor
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import load_config, load_model
 from mmsam_ext.datasets.transforms.load_image import use_bit_depth
-from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder, SamplingRecord
 from mmsam_ext.models.segmentors import PromptableSegmentor
+from mmsam_ext.structures import PromptBatch
+from mmsam_ext.structures.samples import sample_prompts
 from mmsam_ext.utils import ResultFolder
 
 from .table import text_table
@@ -128,34 +131,36 @@ def evaluate(
         samples, alphas = predict(model, batch)
         evaluator.process(samples, batch)
         if alphas is not None:
-            modes = [sample.prompts.modes[mode] for sample in samples for mode in sample.prompts.mode_ids.tolist()]
+            given = [sample_prompts(sample) for sample in samples]
+            modes = [prompts.modes[mode] for prompts in given for mode in prompts.mode_ids.tolist()]
             for mode, alpha in zip(modes, alphas.tolist(), strict=True):
                 routed.setdefault(mode, []).append(alpha)
-    results = {key: float(value) for key, value in evaluator.evaluate(len(data.dataset)).items()}
+    results = {key: float(value) for key, value in evaluator.evaluate(len(cast('Sized', data.dataset))).items()}
     return results | {f'{ALPHA}/{mode}': sum(values) / len(values) for mode, values in routed.items()}
 
 
+@torch.no_grad()
 def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample], Tensor | None]:
     """Predict a batch.
 
     Returns:
         The predicted samples, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask, averaged
-        over attentions; None for a model without dynamic routing.
+        over attentions; None for a model without dynamic routing, or one that predicts tile by tile.
     """
     decoder: SAMMaskDecoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
     plugins = [plugin for plugin in decoder.plugins if isinstance(plugin, DeformableSamplingPlugin)]
-    if not plugins or not len(plugins[0].routers):
+    if model.slide_settings is not None or not plugins or not len(plugins[0].routers):
         return model.test_step(batch), None
-    orders: list[Tensor] = []  # prompts are decoded in groups of equal token counts
-    hook = decoder.register_forward_pre_hook(lambda module, args: orders.append(args[1].order))
-    try:
-        with plugins[0].recording(sampling=False) as records:
-            samples = model.test_step(batch)
-    finally:
-        hook.remove()
-    sites = sorted({record.site for record in records})
-    decoded = [torch.cat([record.alphas[:, 0] for record in records if record.site == site]) for site in sites]
-    return samples, torch.stack(decoded).float().mean(0)[torch.cat(orders).argsort()]
+    data = model.data_preprocessor(batch, False)
+    prompts = PromptBatch.from_samples(data['data_samples'], data['inputs'])
+    alphas = torch.zeros(len(prompts), len(decoder.transformer.layers) + 1)  # (P, attentions)
+
+    def keep(record: SamplingRecord) -> None:
+        if record.plugin is plugins[0]:
+            alphas[record.order, record.site] = record.alphas[:, 0].float().cpu()
+
+    features = replace(model.extract_feat(data['inputs']), observe=keep)
+    return model.predict_from_features(features, prompts, data['data_samples']), alphas.mean(1)
 
 
 def curves(results: dict[str, float], noise: Sequence[float], points: Sequence[int]) -> dict[str, dict[str, list]]:

@@ -13,9 +13,9 @@ of the network's input are not drawn.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -24,9 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
+from mmsam_ext.apis.checks import multimask_choice
 from mmsam_ext.apis.encoded_image import EncodedImage
 from mmsam_ext.apis.image_inputs import Source
-from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder
+from mmsam_ext.apis.prompt_sets import PromptSet
+from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder, SamplingRecord
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.utils import check_output_file, replacing
 from mmsam_ext.visualization.drawing import Color, draw_box, draw_mask, draw_point, line_width, text_bar
@@ -72,40 +74,49 @@ def decoder_of(model: PromptableSegmentor) -> tuple[SAMMaskDecoder, DeformableSa
 
 def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, deformable: bool) -> Look:
     """Predict one prompt on the image that is set, with deformable sampling or without it."""
-    decoder, plugin = decoder_of(inferencer.model)
-    if not 0 <= block < len(decoder.transformer.layers):
-        raise InferenceError(f'--block {block}, expected 0 to {len(decoder.transformer.layers) - 1}')
-    attention = decoder.transformer.layers[block].cross_attn_token_to_image
+    encoded = inferencer.encoded
+    if encoded is None:
+        raise InferenceError('no image is set; call set_image first')
+    model = with_own_decoder(inferencer.model)
+    decoder, plugin = decoder_of(model)
+    if not deformable:
+        remove_sampling(model)
+    blocks: Any = decoder.transformer.layers
+    if not 0 <= block < len(blocks):
+        raise InferenceError(f'--block {block}, expected 0 to {len(blocks) - 1}')
     seen: list[Tensor] = []
-    hook = attention.register_forward_pre_hook(  # runs after the plugins' hooks
+    blocks[block].cross_attn_token_to_image.register_forward_pre_hook(  # runs after the plugins' hooks
         lambda module, args, kwargs: seen.append(attention_weights(module, kwargs['q'], kwargs['k'])), with_kwargs=True
     )
-    try:
-        with plugin.recording() as records, nullcontext() if deformable else without_sampling(inferencer.model):
-            masks, _, low_res = inferencer.predict(**prompt)
-    finally:
-        hook.remove()
-    size = low_res.shape[-2] // 4, low_res.shape[-1] // 4
+    records: list[SamplingRecord] = []
+    features = replace(encoded.features, observe=records.append)
+    given = PromptSet.create(prompt.get('boxes'), prompt.get('points'), prompt.get('point_labels'), None, encoded.name)
+    low_res, _ = encoded._replace(features=features).decode(model, given, multimask_choice(model, None))
+    size = low_res.logits.shape[-2] // 4, low_res.logits.shape[-1] // 4
     y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing='ij')
     points, alpha = torch.stack([x, y], -1).flatten(0, 1), None
     for record in records:
-        if record.site == block:
-            points = (points + record.offsets[0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
+        if record.plugin is plugin and record.site == block:
+            points = (
+                (points + record.sampling()[0][0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
+            )
             alpha = float(record.alphas[0, 0])
-    return Look(masks[0], points, to_image(points, size, inferencer.encoded), seen[0].cpu(), size, alpha)
+    mask = low_res.full_masks(inferencer.chunk_bytes)[0]
+    return Look(mask, points, to_image(points, size, encoded), seen[0].cpu(), size, alpha)
 
 
-@contextmanager
-def without_sampling(model: PromptableSegmentor) -> Iterator[None]:
-    """Within this context, take deformable sampling out of all decoders: the final one and those that draft."""
-    kept = {part: part.plugins for part in model.modules() if isinstance(part, SAMMaskDecoder)}
-    for decoder, plugins in kept.items():
-        decoder.plugins = nn.ModuleList([one for one in plugins if not isinstance(one, DeformableSamplingPlugin)])
-    try:
-        yield
-    finally:
-        for decoder, plugins in kept.items():
-            decoder.plugins = plugins
+def with_own_decoder(model: PromptableSegmentor) -> PromptableSegmentor:
+    """Return a copy with a mask decoder of its own, which may be changed; the other parts are shared."""
+    shared = {id(part): part for name, part in model.named_children() if name != 'mask_decoder'}
+    return copy.deepcopy(model, shared)
+
+
+def remove_sampling(model: PromptableSegmentor) -> None:
+    """Take deformable sampling out of all decoders of a model: the final one and those that draft."""
+    for decoder in [part for part in model.modules() if isinstance(part, SAMMaskDecoder)]:
+        decoder.plugins = nn.ModuleList(
+            [plugin for plugin in decoder.plugins if not isinstance(plugin, DeformableSamplingPlugin)]
+        )
 
 
 def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Tensor:
@@ -116,7 +127,7 @@ def to_image(points: Tensor, size: tuple[int, int], encoded: EncodedImage) -> Te
     return (points + 0.5) * stride * torch.tensor([old_w / new_w, old_h / new_h]) - 0.5
 
 
-def attention_weights(attention: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
+def attention_weights(attention: Any, queries: Tensor, keys: Tensor) -> Tensor:
     """Return the attention weights (N,) of the mask token, averaged over heads.
 
     Args:
@@ -143,7 +154,7 @@ def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, t
     for box in prompt.get('boxes', ()):
         draw_box(canvas, box, GREEN, line_width(image))
     for point in np.reshape(prompt.get('points', ()), (-1, 2)):
-        draw_point(canvas, point, GREEN, 2 * line_width(image))
+        draw_point(canvas, point.tolist(), GREEN, 2 * line_width(image))
     return np.concatenate([text_bar(title, canvas.shape[1], max(12, canvas.shape[1] // 30)), canvas])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,15 @@ class SAMFeatures:
         embedding: (B, C, h, w), SAM's image embedding.
         stages: Inner feature maps of the backbone, shallow to deep, each (B, C_i, h_i, w_i); may be empty.
         image: (B, 3, H, W), the network input, for stages that read it again; None if it is not available.
+        observe: Called by decoder plugins with what they did in a decoding of these features (for example a
+            :class:`SamplingRecord`); None if nobody wants to know.
     """
 
     embedding: Tensor
     stages: tuple[Tensor, ...] = ()
     image: Tensor | None = None
-    _shared: dict[Hashable, object] = field(default_factory=dict, repr=False)
+    observe: Callable[[Any], None] | None = None
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, what: str, compute: Callable[[], T], *settings: Hashable, weights: nn.Module | None = None) -> T:
         """Return the result of `compute`, computed once for all prompts, decoders and blocks that need it.
@@ -152,14 +155,14 @@ class MaskPrediction:
     @classmethod
     def joined(cls, predictions: Sequence[MaskPrediction], order: Tensor) -> MaskPrediction:
         """Concatenate predictions of several groups of prompts, and sort their P prompts by `order` (P,)."""
-        upscaled = [prediction.upscaled for prediction in predictions]
-        objects = [prediction.object_logits for prediction in predictions]
+        upscaled = [prediction.upscaled for prediction in predictions if prediction.upscaled is not None]
+        objects = [prediction.object_logits for prediction in predictions if prediction.object_logits is not None]
         return cls(
             logits=torch.cat([prediction.logits for prediction in predictions])[order],
             iou=torch.cat([prediction.iou for prediction in predictions])[order],
             drafts=[cls.joined(drafts, order) for drafts in zip(*(p.drafts for p in predictions), strict=True)],
-            upscaled=None if upscaled[0] is None else torch.cat(upscaled)[order],
-            object_logits=None if objects[0] is None else torch.cat(objects)[order],
+            upscaled=torch.cat(upscaled)[order] if upscaled else None,
+            object_logits=torch.cat(objects)[order] if objects else None,
         )
 
     def float(self) -> MaskPrediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -60,16 +61,17 @@ def test_curves_and_picture(stable, tmp_path, capsys):
     model = analyze.load_model(config, weights, 'cpu')
     data = analyze.Runner.build_dataloader(analyze.sweep_data(config, [0, 0.4], [1, 5], 2, 2), seed=0)
     metric = METRICS.build(dict(type='PromptIoUMetric'))
-    plugin, alphas = model.mask_decoder.plugins[0], {}
+    alphas = {}
     for batch in data:
         metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
         ready = model.data_preprocessor(batch, False)
         for image, sample in zip(ready['inputs'], ready['data_samples'], strict=True):
             prompts = sample.prompts
             for row in range(len(prompts)):
-                with torch.no_grad(), plugin.recording() as records:
+                records = []
+                with torch.no_grad():
                     model.decode(
-                        model.extract_feat(image[None]),
+                        replace(model.extract_feat(image[None]), observe=records.append),
                         PromptBatch.from_prompts([prompts[row : row + 1]], image.shape[-2:]),
                     )
                 alpha = np.mean([float(record.alphas[0, 0]) for record in records])
@@ -160,7 +162,7 @@ def test_attention_and_sampled_places(stable):
         assert_close(one.weights.sum(), torch.tensor(1.0), LAYER)
     assert_differs(plain.weights, moved.weights)
     decoder, plugin = visualize.decoder_of(inferencer.model)
-    assert isinstance(plugin, DeformableSamplingPlugin) and list(decoder.plugins) == [plugin]  # put back
+    assert isinstance(plugin, DeformableSamplingPlugin) and list(decoder.plugins) == [plugin]  # as it was
     # By the attention's own output: values that are one-hot in a direction are weighted with these numbers.
     attention = decoder.transformer.layers[1].cross_attn_token_to_image
     queries, keys, values = torch.randn(1, 7, 32), torch.randn(1, 16, 32), torch.randn(1, 16, 32)
@@ -207,9 +209,12 @@ def test_without_sampling_is_without_it_in_drafts_too():
     model = MODELS.build(small_config() | dict(mask_decoder=dict(type='SelfDraftDecoder', decoder=decoder)))
     decoders = [model.mask_decoder.refine, model.mask_decoder.drafts[0]]
     kept = [list(one.plugins) for one in decoders]
-    with visualize.without_sampling(model):
-        assert [[type(plugin).__name__ for plugin in one.plugins] for one in decoders] == [['VRAAdapter']] * 2
+    copied = visualize.with_own_decoder(model)
+    visualize.remove_sampling(copied)
+    own = [copied.mask_decoder.refine, copied.mask_decoder.drafts[0]]
+    assert [[type(plugin).__name__ for plugin in one.plugins] for one in own] == [['VRAAdapter']] * 2
     assert [list(one.plugins) for one in decoders] == kept
+    assert copied.backbone is model.backbone and own[0] is not decoders[0]
 
 
 def test_ratios_of_the_benchmark():

@@ -7,6 +7,7 @@ from .plugins import (
     DynamicRouter,
     DynamicRoutingPlugin,
     MaskTokenPlugin,
+    SamplingRecord,
     VRAAdapter,
 )
 from .sam2_mask_decoder import SAM2MaskDecoder
@@ -24,6 +25,7 @@ __all__ = [
     'MaskTokenPlugin',
     'SAM2MaskDecoder',
     'SAMMaskDecoder',
+    'SamplingRecord',
     'SelfDraftDecoder',
     'VRAAdapter',
 ]

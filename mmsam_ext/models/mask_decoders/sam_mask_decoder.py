@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -50,6 +51,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
     """
 
     PREFIXES = ('mask_decoder.',)
+    transformer: TwoWayTransformer
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         fuse_layer_norms(self.output_upscaling)
         self.chunk_size = chunk_size
         self.with_cp = with_cp
-        self.plugins = ModuleList([MODELS.build(plugin) for plugin in plugins])
+        self.plugins: Any = ModuleList([MODELS.build(plugin) for plugin in plugins])
         self._contexts: dict[int, DecoderContext] = {}
         if len(self.plugins):
             install_plugins(self)
@@ -94,7 +96,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         self,
         features: SAMFeatures,
         prompts: PromptEmbedding,
-        prompt_encoder: nn.Module | None = None,
+        prompt_encoder: Any = None,
         need_upscaled: bool = False,
     ) -> MaskPrediction:
         """Decode P prompts.
@@ -141,10 +143,21 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         """What plugins may read while this thread decodes; None otherwise."""
         return self._contexts.get(_thread())
 
+    def running_context(self) -> DecoderContext:
+        """Return what plugins may read while this thread decodes.
+
+        Raises:
+            RuntimeError: This thread is not decoding.
+        """
+        context = self.context
+        if context is None:
+            raise RuntimeError('SAMMaskDecoder: the transformer was called outside of the decoder')
+        return context
+
     def _chunk_size(self, prompts: PromptEmbedding) -> int:
         if torch.is_grad_enabled() or self.chunk_size is None or not len(prompts):
             return max(1, len(prompts))
-        if self.chunk_size != 'auto':
+        if isinstance(self.chunk_size, int):
             return self.chunk_size
         on_gpu = prompts.dense.device.type != 'cpu'
         return len(prompts) if on_gpu else max(1, CPU_CHUNK_VALUES // prompts.dense[0].numel())
@@ -161,14 +174,16 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         sparse = prompts.sparse.to(dtype)
         if own is not None:  # the order of tokens is of no importance to attention
             sparse = torch.cat([own.expand(len(sparse), -1, -1), sparse], 1)
+        height, width = prompts.dense.shape[-2:]
         # A context per thread: hooks find it here, and threads that share a model do not meet.
         context = self._contexts[_thread()] = DecoderContext(
             features=features,
             image_index=prompts.image_index,
-            size=tuple(prompts.dense.shape[-2:]),
+            size=(height, width),
             dense=prompts.dense,
             dense_is_shared=prompts.dense_is_shared,
             need_upscaled=need_upscaled or own is not None,
+            order=prompts.order,
         )
         try:
             if shared is not None:

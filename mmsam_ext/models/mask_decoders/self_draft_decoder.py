@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
+
+if TYPE_CHECKING:
+    from ..prompt_encoders import SAMPromptEncoder
 
 
 @MODELS.register_module()
@@ -51,7 +55,7 @@ class SelfDraftDecoder(BaseModule):
         self,
         features: SAMFeatures,
         prompts: PromptEmbedding,
-        prompt_encoder: nn.Module,
+        prompt_encoder: SAMPromptEncoder,
         need_upscaled: bool = False,
     ) -> MaskPrediction:
         """Draft and refine the masks of P prompts.

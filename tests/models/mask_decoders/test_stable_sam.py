@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -18,7 +19,7 @@ from mmsam_ext.models.mask_decoders.plugins import deformable_sampling as module
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
 from tests.models.prompts import mixed
 from tests.models.small import CHANNELS, DECODER, SIZE, config, images, randomise, sample, segmentor
-from tests.naming import raises_naming
+from tests.naming import raises_naming, warns_naming
 from tests.numeric import LAYER, MODEL, assert_close, assert_differs
 
 ROUTER = dict(type='DynamicRouter', dim=CHANNELS, hidden_dim=8)
@@ -28,7 +29,7 @@ ALL = pytest.mark.parametrize('plugin', [DSP, DSP_DRP, DSP_DRP | dict(num_module
 
 
 def boxes(*numbers: int) -> list[Prompts]:
-    """So many boxes on each image."""
+    """Return the given number of boxes for each image."""
     generator = torch.Generator().manual_seed(0)
     corners = [torch.rand(number, 2, 2, generator=generator).sort(1).values * 120 for number in numbers]
     return [Prompts.create(boxes=corner.flatten(1)) for corner in corners]
@@ -44,10 +45,9 @@ def stable(plugin: dict, trained: bool = True, **changes):
     return model, plain
 
 
-def decode(model, prompts: list[Prompts]) -> Tensor:
-    return model.decode(
-        model.extract_feat(images(len(prompts))), PromptBatch.from_prompts(prompts, (SIZE, SIZE))
-    ).logits
+def decode(model, prompts: list[Prompts], observe=None) -> Tensor:
+    features = dataclasses.replace(model.extract_feat(images(len(prompts))), observe=observe)
+    return model.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))).logits
 
 
 # ---------------------------------------------------------------- the start
@@ -273,7 +273,7 @@ def test_before_the_first_block_an_image_is_sampled_once(monkeypatch):
 
 
 def test_a_model_made_in_inference_mode():
-    """Its parameters have no versions, so nothing is kept: changed weights are heard all the same."""
+    """Parameters made in inference mode have no versions, so nothing is cached and changed weights take effect."""
     with torch.inference_mode():
         model, _ = stable(DSP_DRP)
         features = model.extract_feat(images())
@@ -294,7 +294,7 @@ def test_prompts_with_masks_are_not_shared():
 
 @torch.no_grad()
 def test_a_plugin_before_it_is_heard():
-    """Values that another plugin edited are no longer common to the image."""
+    """After another plugin has edited the values, sampling is done for each prompt and not once per image."""
     shift = dict(type='ShiftValuesPlugin')
     model = MODELS.build(config(decoder=dict(plugins=[shift, DSP]))).eval()
     model.load_state_dict(segmentor().state_dict(), strict=False)
@@ -338,21 +338,19 @@ def test_recording():
     model, _ = stable(DSP_DRP, chunk_size=None)
     plugin = model.mask_decoder.plugins[0]
     before = decode(model, boxes(2, 1))
-    with plugin.recording() as records:
-        assert torch.equal(decode(model, boxes(2, 1)), before)
+    records = []
+    assert torch.equal(decode(model, boxes(2, 1), observe=records.append), before)
     assert [record.site for record in records] == [0, 1, 2]
     record = records[0]
     assert record.size == (8, 8) and record.image_index.tolist() == [0, 0, 1]
-    assert record.offsets.shape == (3, 64, 2) and record.amplitudes.shape == (3, 64, CHANNELS)
+    offsets, amplitudes = record.sampling()
+    assert offsets.shape == (3, 64, 2) and amplitudes.shape == (3, 64, CHANNELS)
+    assert record.plugin is plugin and record.order.tolist() == [0, 1, 2]
     scale = plugin.routers[0].scale
     assert_close(record.alphas.sum(1), scale.expand(len(record.alphas)), LAYER)
     kept = len(records)
     decode(model, boxes(2, 1))
-    assert len(records) == kept  # nothing is kept outside of the context
-    with plugin.recording(sampling=False) as routed:
-        decode(model, boxes(2, 1))
-    for one, other in zip(records, routed, strict=True):
-        assert other.offsets is None and other.amplitudes is None and torch.equal(one.alphas, other.alphas)
+    assert len(records) == kept  # other calls are not observed
 
 
 @torch.no_grad()
@@ -430,7 +428,7 @@ def test_a_number_of_modules_that_the_decoder_has_no_attentions_for():
 
 
 def test_old_name_of_the_router_works_and_warns():
-    with pytest.warns(DeprecationWarning, match='DynamicRouter'):
+    with warns_naming(DeprecationWarning, 'DynamicRouter'):
         old = MODELS.build(ROUTER | dict(type='DynamicRoutingPlugin'))
     assert isinstance(old, DynamicRouter)
     assert old.state_dict().keys() == MODELS.build(ROUTER).state_dict().keys()

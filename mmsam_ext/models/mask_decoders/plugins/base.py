@@ -40,6 +40,7 @@ class DecoderContext:
         dense_is_shared: Whether `dense` is the same for all of several prompts.
         need_upscaled: Whether the upscaled image features were requested.
         upscaled: (P, C/8, 4h, 4w) the upscaled image features; set at the end if `need_upscaled`.
+        order: (P,) the place of each prompt among all prompts of the batch.
         tokens: (P, K, C) the decoder's input tokens: IoU, masks, those that HQ-SAM and SAM 2 add, sparse prompts. Set
             when the transformer starts.
         tokens_out: (P, K, C) what became of them. Set when the transformer ends, in decoders with tokens of their own.
@@ -56,6 +57,7 @@ class DecoderContext:
     dense_is_shared: bool = False
     need_upscaled: bool = False
     upscaled: Tensor | None = None
+    order: Tensor | None = None
     tokens: Tensor | None = None
     tokens_out: Tensor | None = None
     key_pe: Tensor | None = None
@@ -140,7 +142,7 @@ class _Start:
         image, image_pe, tokens = args  # with `shared` image tokens, `image` is None
         for plugin in self.decoder.plugins:
             tokens = plugin.edit_tokens(tokens)
-        context = self.decoder.context
+        context = self.decoder.running_context()
         context.tokens = tokens
         context.key_pe = image_pe.flatten(2).transpose(1, 2)  # (P, C, h, w) -> (P, N, C)
         return (image, image_pe, tokens), kwargs
@@ -154,7 +156,7 @@ class _BeforeTokenToImage:
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         state = kwargs['q'], kwargs['k'], kwargs['v']
-        context = self.decoder.context
+        context = self.decoder.running_context()
         context.values_by_image = self.site == 0 and context.dense_is_shared
         for plugin in self.decoder.plugins:
             values = state[2]
@@ -171,7 +173,7 @@ class _AfterBlock:
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> tuple[Tensor, Tensor]:
         for plugin in self.decoder.plugins:
-            output = plugin.after_block(self.index, *output, self.decoder.context)
+            output = plugin.after_block(self.index, *output, self.decoder.running_context())
         return output
 
 
@@ -184,7 +186,7 @@ def install_plugins(decoder: SAMMaskDecoder) -> None:
         ValueError: The transformer has no two-way blocks with token-to-image attention, an entry of `plugins` is not a
             DecoderPlugin, or a plugin does not fit the decoder.
     """
-    transformer = decoder.transformer
+    transformer: Any = decoder.transformer
     try:
         attentions = [block.cross_attn_token_to_image for block in transformer.layers]
         attentions.append(transformer.final_attn_token_to_image)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,26 +19,42 @@ if TYPE_CHECKING:
 
 @dataclass
 class SamplingRecord:
-    """Hold what the plugin did in one token-to-image attention, for P prompts and N = h * w image tokens.
+    """Tell what the plugin did in one token-to-image attention, for P prompts and N = h * w image tokens.
 
-    No tensor has gradients.
+    ``features.observe`` receives it, once for each attention and group of prompts that are decoded together.
+
+    Example::
+
+        records = []
+        model.decode(replace(features, observe=records.append), batch)
 
     Attributes:
+        plugin: The plugin; each of several decoders has its own.
         site: Number of the attention.
         image_index: (P,) the image of each prompt.
+        order: (P,) the place of each prompt among all prompts of the batch; None where the decoder does not know it.
         size: (h, w).
-        offsets: (P, N, 2), x and y in pixels of the feature map, before sample points are clamped to it; None if only
-            routing is recorded.
-        amplitudes: (P, N, C), from 0 to 2; None if only routing is recorded.
-        alphas: (P, 2), weights of the deformable and of the regular features; 1 and 0 without a router.
+        values: (P, N, C) image tokens that were sampled.
+        alphas: (P, 2) without gradients, weights of the deformable and of the regular features; 1 and 0 without a
+            router.
     """
 
+    plugin: DeformableSamplingPlugin
     site: int
     image_index: Tensor
+    order: Tensor | None
     size: tuple[int, int]
-    offsets: Tensor | None
-    amplitudes: Tensor | None
+    values: Tensor
     alphas: Tensor
+
+    @torch.no_grad()
+    def sampling(self) -> tuple[Tensor, Tensor]:
+        """Compute offsets (P, N, 2), x and y in pixels of the feature map and not clamped to it, and amplitudes.
+
+        Returns:
+            Offsets, and amplitudes (P, N, C) from 0 to 2.
+        """
+        return self.plugin.module_of(self.site).predict(self.values, self.size)
 
 
 @MODELS.register_module()
@@ -87,8 +101,6 @@ class DeformableSamplingPlugin(DecoderPlugin):
         self.sampling = nn.ModuleList([DeformableSampling(dim, max_offset, kernel_size) for _ in range(num_modules)])
         routers = [] if router is None else [MODELS.build(router) for _ in range(num_modules)]
         self.routers = nn.ModuleList(routers)
-        self._records: list[SamplingRecord] | None = None
-        self._record_sampling = True
 
     def check_decoder(self, decoder: SAMMaskDecoder) -> None:
         """Check channels, number of modules and routers against a decoder.
@@ -107,49 +119,41 @@ class DeformableSamplingPlugin(DecoderPlugin):
             if isinstance(router, DynamicRouter):
                 router.check_decoder(decoder)
 
-    @contextmanager
-    def recording(self, sampling: bool = True) -> Iterator[list[SamplingRecord]]:
-        """Record offsets, amplitudes and routing weights within this context, in the order of computation.
-
-        Args:
-            sampling: Record offsets and amplitudes, which are computed a second time for it; routing weights are free.
-
-        Yields:
-            A list that grows with each token-to-image attention.
-        """
-        self._records, self._record_sampling = (records := []), sampling
-        try:
-            yield records
-        finally:
-            self._records = None
+    def module_of(self, site: int) -> DeformableSampling:
+        """Return the module that samples for a token-to-image attention."""
+        return cast('DeformableSampling', self.sampling[site if len(self.sampling) > 1 else 0])
 
     def before_token_to_image(
         self, site: int, queries: Tensor, keys: Tensor, values: Tensor, context: DecoderContext
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Replace keys and values (P, N, C) by deformable ones; queries (P, K, C) stay as they are."""
-        which = site if len(self.sampling) > 1 else 0
+        module = self.module_of(site)
         if context.values_by_image:
-            deformed = self._sample_images(which, context)[context.image_index]
+            deformed = self._sample_images(module, context)[context.image_index]
         else:
-            deformed = self.sampling[which](values, context.size)  # x*_{p + dp}
+            deformed = module(values, context.size)  # x*_{p + dp}
         alphas = None
         if len(self.routers):
-            alphas = self.routers[which](queries).to(values.dtype)
+            alphas = self.routers[site if len(self.routers) > 1 else 0](queries).to(values.dtype)
             # Equation 6
             if torch.is_grad_enabled():
                 deformed = alphas[:, :1, None] * deformed + alphas[:, 1:, None] * values
             else:  # in place: on a CPU allocating memory costs more than the sums
                 deformed = deformed.mul_(alphas[:, :1, None]).addcmul_(alphas[:, 1:, None], values)
-        if self._records is not None:
-            self._record(site, values, alphas, context)
+        if context.features.observe is not None:
+            shares = values.new_tensor([[1.0, 0.0]]).expand(len(values), 2) if alphas is None else alphas.detach()
+            context.features.observe(
+                SamplingRecord(self, site, context.image_index, context.order, context.size, values.detach(), shares)
+            )
+        assert context.key_pe is not None, 'set when the transformer starts'
         return queries, deformed + context.key_pe, deformed
 
-    def _sample_images(self, which: int, context: DecoderContext) -> Tensor:
+    @staticmethod
+    def _sample_images(module: DeformableSampling, context: DecoderContext) -> Tensor:
         """Return (B, N, C) deformable features of all images of the batch, from their tokens before the first block."""
 
         def sample() -> Tensor:
             tokens = (context.features.embedding + context.dense[:1]).flatten(2).transpose(1, 2)  # (B, N, C)
-            module = self.sampling[which]
             return module(tokens.to(module.gate.dtype), context.size)
 
         if torch.is_grad_enabled():  # stored results would break activation checkpointing, which computes them again
@@ -157,18 +161,8 @@ class DeformableSamplingPlugin(DecoderPlugin):
         # `dense` is stored with the result, so that its address stays its own.
         dense = context.dense
         return context.features.once(
-            'deformable sampling', lambda: (sample(), dense), dense.data_ptr(), weights=self.sampling[which]
+            'deformable sampling', lambda: (sample(), dense), dense.data_ptr(), weights=module
         )[0]
-
-    @torch.no_grad()
-    def _record(self, site: int, values: Tensor, alphas: Tensor | None, context: DecoderContext) -> None:
-        offsets = amplitudes = None
-        if self._record_sampling:
-            offsets, amplitudes = self.sampling[site if len(self.sampling) > 1 else 0].predict(values, context.size)
-        if alphas is None:
-            alphas = values.new_tensor([[1.0, 0.0]]).expand(len(values), 2)
-        record = SamplingRecord(site, context.image_index, context.size, offsets, amplitudes, alphas.detach())
-        self._records.append(record)
 
 
 class DeformableSampling(nn.Module):

@@ -42,11 +42,10 @@ class DynamicRouter(BaseModule):
         super().__init__()
         if mask_token < 0:
             raise ValueError(f'{type(self).__name__}: mask_token={mask_token}, expected 0 or more')
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim), nn.GELU(), nn.Linear(hidden_dim, 2)
-        )
-        nn.init.zeros_(self.mlp[-1].weight)
-        nn.init.zeros_(self.mlp[-1].bias)
+        last = nn.Linear(hidden_dim, 2)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim), nn.GELU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.scale = nn.Parameter(torch.ones(()))  # s
         self.dim, self.mask_token = dim, mask_token
 
