@@ -51,6 +51,7 @@ from benchmarks import (
     training_memory,
 )
 
+from mmsam_ext.cli.choices import one_of
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 from mmsam_ext.utils import check_output_file, replacing
 
@@ -90,18 +91,20 @@ def say(line: str) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('benchmark', nargs='?', default='core', choices=sorted(BENCHMARKS))
-    parser.add_argument('--arch', default='base', choices=['tiny', *sorted(core.STOCK_ARCHS)])
+    parser.add_argument('benchmark', nargs='?', default='core', type=one_of(BENCHMARKS), help=', '.join(BENCHMARKS))
+    parser.add_argument(
+        '--arch', default='base', type=one_of(['tiny', *core.STOCK_ARCHS]), help='tiny, base, large, huge'
+    )
     parser.add_argument('--size', type=int, default=1024, help='side of the square images, a multiple of 16')
     parser.add_argument('--repeats', type=int, default=5, help='timed rounds')
     parser.add_argument('--prompts', type=int, nargs='+', default=[1, 4, 20], help='numbers of boxes on one image')
     parser.add_argument(
-        '--stages', nargs='+', default=list(core.STAGES), choices=core.STAGES, help='of core (default: all)'
+        '--stages', nargs='+', default=list(core.STAGES), type=one_of(core.STAGES), help='of core (default: all)'
     )
     parser.add_argument(
-        '--models', nargs='+', default=list(families.MODEL_NAMES), choices=families.MODEL_NAMES, help='of families'
+        '--models', nargs='+', default=list(families.MODEL_NAMES), type=one_of(families.MODEL_NAMES), help='of families'
     )
-    parser.add_argument('--dtype', nargs='+', choices=['fp32', 'bf16'], help='default: fp32, on a GPU both')
+    parser.add_argument('--dtype', nargs='+', type=one_of(['fp32', 'bf16']), help='fp32 (default), bf16; on a GPU both')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')

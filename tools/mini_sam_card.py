@@ -23,6 +23,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmsam_ext.apis import PromptSegInferencer
+from mmsam_ext.cli.choices import one_of
 from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
 
 CONFIGS = _bootstrap.TOOLS.parent / 'configs'
@@ -115,7 +116,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', nargs='?', default='mmsam_ext://sam_tiny')
-    parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES))
+    parser.add_argument('--tables', nargs='+', type=one_of(TABLES), default=list(TABLES), help=', '.join(TABLES))
     parser.add_argument('--images', type=int, help='use only the first IMAGES of each set (default: all)')
     parser.add_argument('--mtd', type=Path, default=Path('data/mtd'))
     parser.add_argument('--split', default='val.txt')

@@ -27,6 +27,7 @@ from pathlib import Path
 import _bootstrap  # noqa: F401  (finds the package)
 
 import mmsam_ext  # noqa: F401  (before mmseg)
+from mmsam_ext.cli.choices import one_of
 
 # isort: split
 from studies import STUDIES
@@ -47,7 +48,7 @@ def say(line: str) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read and check the command line; `study` becomes the :class:`Study`, and `runs` its runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('study', choices=sorted(STUDIES))
+    parser.add_argument('study', type=one_of(STUDIES), help=', '.join(STUDIES))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of training (default: 0 1 2)')
     parser.add_argument('--iters', type=int, help="training steps instead of the study's; shares of it shrink alike")
     parser.add_argument('--data', nargs='+', help="run only on these data sets (default: all of the study's)")
@@ -63,7 +64,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--speed',
         nargs='?',
         const='predict',
-        choices=sorted(SPEEDS),
+        type=one_of(SPEEDS),
+        metavar='WHAT',
         help='measure relative speed, of `predict` (default; for the table) or of a training step',
     )
     args = parser.parse_args(arguments)

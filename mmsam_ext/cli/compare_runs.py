@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prettytable import PrettyTable, TableStyle
-
 from mmsam_ext.utils import check_output_file, read_text, replacing
+
+from .table import markdown_table, text_table
 
 METRICS = ['mIoU', 'mBIoU', 'ST']
 
@@ -44,15 +44,16 @@ def read_result(path: Path) -> dict[str, float]:
     return result
 
 
-def table(results: dict[str, dict[str, float]], metrics: list[str]) -> PrettyTable:
-    """Rows are runs; columns `<metric> <mode>` in the order of `metrics` and of the modes of the first run."""
+def table(results: dict[str, dict[str, float]], metrics: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: a run a row, columns `<metric> <mode>` in the order of `metrics` and of the modes."""
     keys = dict.fromkeys(
         key for metric in metrics for result in results.values() for key in result if key.startswith(f'{metric}/')
     )
-    rows = PrettyTable(['run', *(key.replace('/', ' ', 1) for key in keys)])
-    for name, result in results.items():
-        rows.add_row([name, *(f'{result[key]:.1f}' if key in result else '-' for key in keys)])
-    return rows
+    head = ['run', *(key.replace('/', ' ', 1) for key in keys)]
+    rows = [
+        [name, *(f'{result[key]:.1f}' if key in result else '-' for key in keys)] for name, result in results.items()
+    ]
+    return head, rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise ValueError(f'--metrics {metric}: in none of the results, which have {", ".join(known)}')
     except (OSError, ValueError) as error:
         sys.exit(f'compare-runs: error: {error}')
-    rows = table(results, args.metrics)
-    print(rows)
+    head, rows = table(results, args.metrics)
+    print(text_table(head, rows))
     if args.out:
-        rows.set_style(TableStyle.MARKDOWN)
         with replacing(args.out, args.overwrite) as temporary:
-            temporary.write_text(f'{rows}\n', encoding='utf-8')
+            temporary.write_text(f'{markdown_table(head, rows)}\n', encoding='utf-8')

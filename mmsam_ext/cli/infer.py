@@ -19,6 +19,7 @@ error.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import math
 import sys
@@ -45,6 +46,7 @@ from mmsam_ext.datasets import read_binary_mask
 from mmsam_ext.models.automatic import BoxSource, GroundingDINOBoxes, normalise_caption
 from mmsam_ext.utils import printable
 
+from .choices import one_of
 from .measuring import DTYPES
 
 DEFAULT_MODEL = 'sam_tiny_synthetic'
@@ -76,9 +78,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--text', metavar='"A. B."', help='what to look for, each followed by a full stop')
     parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
     parser.add_argument('--min-score', type=float, help='least score of a box; default: 0 of --prompts, 0.25 of --text')
-    parser.add_argument('--box-format', choices=BOX_FORMATS, help='of --box: x1 y1 x2 y2 in pixels (default), x y w h, '
-                        'or x1 y1 x2 y2 between 0 and 1')  # fmt: skip
-    parser.add_argument('--mask-format', choices=MASK_FORMATS, help='of --mask; default: binary, logits of .npy files')
+    parser.add_argument(
+        '--box-format', type=one_of(BOX_FORMATS), metavar='FORMAT',
+        help='of --box: xyxy, x1 y1 x2 y2 in pixels (default); xywh, x y w h; normalized, x1 y1 x2 y2 between 0 and 1',
+    )  # fmt: skip
+    parser.add_argument(
+        '--mask-format', type=one_of(MASK_FORMATS), metavar='FORMAT',
+        help='of --mask: binary (default), probability, or logits (default for .npy files)',
+    )  # fmt: skip
     parser.add_argument('--chunk-mb', type=int, default=128, help='memory for bringing masks to the size of images')
     parser.add_argument('--weights', help="checkpoint; default: the config's own")
     parser.add_argument(
@@ -271,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):  # a terminal that cannot show all names must not end the run
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show all names must not end the run
             stream.reconfigure(errors='backslashreplace')
     table, done, failed = Table(sys.stdout), 0, []
     try:
@@ -287,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
             if box_source is not None:
                 given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)
             multimask = True if args.multimask else None
-            settings = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
+            settings: dict[str, Any] = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)
             settings['overwrite'] = args.overwrite
             for result in inferencer.iterate(sources, **given, **settings):
                 if 'error' in result:

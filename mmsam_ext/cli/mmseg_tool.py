@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import config_path, load_config
+from mmsam_ext.nearest import did_you_mean
 
 #: Tools that cannot work on a promptable segmentor, and why.
 UNSUITABLE = {
@@ -54,12 +55,15 @@ def run_mmseg_tool(name: str, arguments: Sequence[str]) -> None:
         SystemExit: the script is not installed, or it exits itself.
     """
     package = Path(mmseg.__file__).parent
-    candidates = (package / '.mim' / 'tools' / name, package.parent / 'tools' / name)  # a wheel, a source checkout
-    script = next((path for path in candidates if path.is_file()), None)
+    folders = (package / '.mim' / 'tools', package.parent / 'tools')  # a wheel, a source checkout
+    script = next((path for folder in folders if (path := folder / name).is_file()), None)
     if script is None:
+        known = [path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob('*.py')]
         sys.exit(
-            f"MMSegmentation's tools/{name} is not in {' or '.join(map(str, candidates))}; "
-            'expected mmsegmentation==1.2.2 from PyPI or a source checkout of it'
+            f"MMSegmentation's tool {name!r} does not exist; {did_you_mean(name, known)}"
+            if known
+            else f"MMSegmentation's tools are in neither {' nor '.join(map(str, folders))}; expected "
+            'mmsegmentation==1.2.2 from PyPI or a source checkout of it'
         )
     sys.argv[1:] = with_config_path(arguments)
     runpy.run_path(str(script), run_name='__main__')

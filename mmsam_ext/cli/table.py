@@ -21,7 +21,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[object]], left: int 
         backbone          12
         decoder          345
     """
-    table = _table(head, rows)
+    table = PrettyTable(list(head))
+    table.add_rows([list(map(str, row)) for row in rows])
     table.set_style(TableStyle.PLAIN_COLUMNS)
     table.left_padding_width, table.right_padding_width = 0, 2
     for place, name in enumerate(head):
@@ -30,13 +31,17 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[object]], left: int 
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in Markdown; arguments as for :func:`text_table`."""
-    table = _table(head, rows)
-    table.set_style(TableStyle.MARKDOWN)
-    return table.get_string()
+    """Return a table in Markdown, its cells not padded, so that a change of one cell changes one line.
 
+    Args:
+        head: Titles of the columns.
+        rows: Cells, as many in each row as there are titles.
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> PrettyTable:
-    table = PrettyTable(list(head))
-    table.add_rows([list(map(str, row)) for row in rows])
-    return table
+    Example:
+        >>> print(markdown_table(['run', 'mIoU'], [['a', 1.5]]))
+        | run | mIoU |
+        | --- | --- |
+        | a | 1.5 |
+    """
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)

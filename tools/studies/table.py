@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmsam_ext.cli.table import markdown_table
 from mmsam_ext.utils import read_text
 
 from .study import Claim, Run, Study
@@ -81,7 +82,8 @@ def table(study: Study, data: str, found: Mapping[Run, dict], runs: Sequence[Run
     head = ['variant', 'steps', 'trained']
     head += ['GFLOPs', 'of these trained'] if study.flops else []
     head += ['speed'] if speeds else []
-    rows = [[*head, *(column.title for column in study.columns)]]
+    head += [column.title for column in study.columns]
+    rows = []
     for variant in study.variants:
         mine = [run for run in runs if run.variant == variant]
         if not mine:
@@ -99,8 +101,7 @@ def table(study: Study, data: str, found: Mapping[Run, dict], runs: Sequence[Run
             undefined = there and not values
             row.append('undefined' if undefined else cell(values, len(mine), column.digits))
         rows.append(row)
-    rows.insert(1, ['---'] * len(rows[0]))
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    return markdown_table(head, rows)
 
 
 def _thousands(number: int | None) -> str:
@@ -128,7 +129,7 @@ def claims_table(study: Study, found: Mapping[Run, dict], seeds: int) -> str:
     if not rows:
         return ''
     head = ['expected to be better', 'than', 'metric', *study.data]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in [head, ['---'] * len(head), *rows])
+    return markdown_table(head, rows)
 
 
 def check(claim: Claim, data: str, found: Mapping[Run, dict], digits: int, seeds: int) -> str | None:

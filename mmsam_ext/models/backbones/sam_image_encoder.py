@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, cast
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
+from mmsam_ext.nearest import did_you_mean
 
 from ..layers import ConvStem, FusedAttention, fuse_layer_norms
 
@@ -72,14 +74,14 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
-            raise ValueError(f'SAMImageEncoder: unknown arch {arch!r}, expected one of {sorted(ARCHS)} or a dict')
+            raise ValueError(f'SAMImageEncoder: arch {arch!r} does not exist; {did_you_mean(arch, ARCHS)}')
         settings = dict(ARCHS[arch]) if isinstance(arch, str) else dict(arch)
         if img_size is not None:
             settings['img_size'] = img_size
         super().__init__(
             patch_size=self.patch_size,
             qkv_bias=True,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),  # pyright: ignore[reportArgumentType] (as in build_sam)
             use_rel_pos=True,
             **settings,
         )
@@ -95,6 +97,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             raise ValueError(f'SAMImageEncoder: with_cp {self.with_cp} beyond the {len(self.blocks)} blocks')
         if conv_stem or (conv_stem is None and arch == 'tiny'):
             self.patch_embed = ConvStem(self.embed_dim)
+        block: Any
         for block in self.blocks:
             # Same parameters under the same names: only the class, and with it the formulation, differs.
             block.attn.__class__ = FusedAttention
@@ -120,19 +123,20 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             )
         x = self.patch_embed(x)  # (B, h, w, embed_dim)
         if self.pos_embed is not None:
-            x = x + self._pos_embed(x.shape[1], x.shape[2])
+            x = x + self._fitted(self.pos_embed, x.shape[1], x.shape[2])
         stages = []
         for index, block in enumerate(self.blocks):
             again = self.training and (self.with_cp if isinstance(self.with_cp, bool) else index in self.with_cp)
-            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+            x = cast('Tensor', checkpoint(block, x, use_reentrant=False) if again else block(x))
             if index in self.out_indices:
                 stages.append(x.permute(0, 3, 1, 2))
         return (*stages, self.neck(x.permute(0, 3, 1, 2)))
 
-    def _pos_embed(self, height: int, width: int) -> Tensor:
+    @staticmethod
+    def _fitted(pos_embed: Tensor, height: int, width: int) -> Tensor:
         """(1, height, width, embed_dim); the parameter itself at the built size."""
-        if self.pos_embed.shape[1:3] == (height, width):
-            return self.pos_embed
-        grid = self.pos_embed.permute(0, 3, 1, 2)
+        if pos_embed.shape[1:3] == (height, width):
+            return pos_embed
+        grid = pos_embed.permute(0, 3, 1, 2)
         grid = F.interpolate(grid, (height, width), mode='bicubic', align_corners=False)
         return grid.permute(0, 2, 3, 1)
