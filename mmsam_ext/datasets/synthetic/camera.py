@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .textures import direction, noise, plane, scale
+from .textures import as_jpeg, direction, scale, uneven_light
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -30,19 +30,13 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:
         quality = int(rng.integers(15, 95))
-        image = cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        image = as_jpeg(image, quality)
     return image
 
 
 def _light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(H, W) float32 factor around 1: light that falls off to one side, vignetting, patches of shade."""
-    slope = direction(rng)
-    light = 1 + plane(height, width, (slope[0] / width, slope[1] / height)) * np.float32(rng.uniform(0, 0.8))
-    if rng.random() < 0.5:
-        rows, columns = plane(height, 1, (0, 2 / height)), plane(1, width, (2 / width, 0))
-        light -= np.float32(rng.uniform(0.03, 0.25)) * (rows**2 + columns**2)
-    if rng.random() < 0.4:
-        light += np.float32(rng.uniform(0.03, 0.15)) * noise(rng, height, width, min(height, width) / 3)
+    light = uneven_light(rng, height, width, slope=0.8, vignetting=0.25, patches=(0.4, 0.03, 0.15))
     return np.maximum(light, 0.1).astype(np.float32)
 
 

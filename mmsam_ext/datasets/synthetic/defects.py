@@ -72,12 +72,13 @@ def _apply(rng: np.random.Generator, kind: str, crop: np.ndarray, alpha: np.ndar
         crop = mix(np.float32(0.7) * alpha, crop, cv2.blur(crop, (5, 5)))
         delta = alpha * change
         if rng.random() < 0.4:  # the lit rim of a hole
-            shift = np.float32([[1, 0, rng.uniform(-2, 2)], [0, 1, rng.uniform(-2, 2)]])
+            shift = np.array([[1, 0, rng.uniform(-2, 2)], [0, 1, rng.uniform(-2, 2)]], np.float32)
             rim = cv2.warpAffine(alpha, shift, alpha.shape[::-1]) * (1 - alpha)
             delta -= rim * change * np.float32(0.5)
     else:
         # The depth of a scratch or crack varies along it.
-        depth = np.clip(0.85 + 0.3 * fractal(rng, *alpha.shape, max(8, max(alpha.shape) / 5), 2), 0.35, 1.3)
+        height, width = alpha.shape
+        depth = np.clip(0.85 + 0.3 * fractal(rng, height, width, max(8, max(height, width) / 5), 2), 0.35, 1.3)
         delta = alpha * change * np.float32(1.2) * depth
     return crop + cv2.merge([delta.astype(np.float32, copy=False)] * 3)
 

@@ -137,7 +137,7 @@ def draw_object(
     place = (slice(top, top + h), slice(left, left + w))
     color = blend(texture(rng, h, w, style.texture, style.period), *style.colors)
     inner = draw_part(rng, cover) if part else None
-    if inner is not None:
+    if part and inner is not None:
         other = blend(texture(rng, h, w, part.texture, part.period), *part.colors)
         color = mix(inner.astype(np.float32) / 255, color, other)
     if rng.random() < 0.6:

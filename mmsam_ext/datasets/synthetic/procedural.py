@@ -10,6 +10,8 @@ from mmseg.datasets import BaseSegDataset
 
 #: Transforms that read what a procedural sample has already.
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations', 'LoadBinaryMask')
+#: Classes and colours of the datasets of general objects.
+OBJECTS = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
 
 
 class ProceduralDataset(BaseSegDataset):
@@ -36,6 +38,8 @@ class ProceduralDataset(BaseSegDataset):
     """
 
     NAME = 'procedural'
+    #: A sample is known by its index.
+    data_list: Sequence[int]
 
     def __init__(
         self,
@@ -105,3 +109,18 @@ class ProceduralDataset(BaseSegDataset):
 def _loads_files(step: dict | Callable) -> bool:
     """Return whether a step of a pipeline is one of `LOADERS`, with or without a scope such as 'mmseg.'."""
     return isinstance(step, dict) and str(step.get('type')).rsplit('.')[-1] in LOADERS
+
+
+def check_min_area(name: str, min_area: int, size: tuple[int, int]) -> None:
+    """Check the smallest area of a target.
+
+    Args:
+        name: Name of the dataset's class, for the message.
+        min_area: Smallest target in pixels.
+        size: Height and width of the images in pixels.
+
+    Raises:
+        ValueError: It is less than a pixel, or more than 1 % of the image.
+    """
+    if not 1 <= min_area <= size[0] * size[1] // 100:
+        raise ValueError(f'{name}: min_area is {min_area}, expected 1 to 1 % of {size} pixels')

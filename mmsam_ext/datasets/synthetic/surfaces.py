@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .shapes import random_walk
-from .textures import direction, fractal, noise, plane, stroke
+from .textures import direction, fractal, noise, plane, stroke, uneven_light
 
 SURFACES = ('brushed', 'cast', 'fabric', 'granite', 'tile', 'wood', 'leather', 'concrete', 'grating')
 
@@ -65,14 +65,7 @@ def _relief(rng: np.random.Generator, kind: str, height: int, width: int) -> np.
 
 def _light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Return the light as a factor around 1, (H, W) float32: a gradient, vignetting, soft spots."""
-    slope = direction(rng)
-    light = 1 + plane(height, width, (slope[0] / width, slope[1] / height)) * np.float32(rng.uniform(0, 0.5))
-    if rng.random() < 0.5:
-        rows, columns = plane(height, 1, (0, 2 / height)), plane(1, width, (2 / width, 0))
-        light -= np.float32(rng.uniform(0.03, 0.15)) * (rows**2 + columns**2)
-    if rng.random() < 0.5:
-        light += np.float32(rng.uniform(0.02, 0.08)) * noise(rng, height, width, min(height, width) / 3)
-    return light
+    return uneven_light(rng, height, width, slope=0.5, vignetting=0.15, patches=(0.5, 0.02, 0.08))
 
 
 def _distract(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:

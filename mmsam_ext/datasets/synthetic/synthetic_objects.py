@@ -8,7 +8,7 @@ import numpy as np
 from mmseg.registry import DATASETS
 
 from .objects import draw_background, draw_object, draw_objects, light_scene, make_palette, make_style
-from .procedural import ProceduralDataset
+from .procedural import OBJECTS, ProceduralDataset, check_min_area
 from .textures import degrade
 
 
@@ -35,7 +35,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
         ValueError: if an argument is out of range.
     """
 
-    METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
+    METAINFO = OBJECTS
     NAME = 'synthetic_objects'
 
     def __init__(
@@ -51,10 +51,7 @@ class SyntheticObjectsDataset(ProceduralDataset):
         super().__init__(length, seed=seed, size=size, pipeline=pipeline, **kwargs)
         if max_targets < 1:
             raise ValueError(f'SyntheticObjectsDataset: max_targets is {max_targets}, expected 1 or more')
-        if not 1 <= min_area <= self.size[0] * self.size[1] // 100:
-            raise ValueError(
-                f'SyntheticObjectsDataset: min_area is {min_area}, expected 1 to 1 % of {self.size} pixels'
-            )
+        check_min_area('SyntheticObjectsDataset', min_area, self.size)
         self.max_targets = max_targets
         self.min_area = min_area
 

@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 
 from .objects import draw_background, light_scene, make_palette
 from .parts import draw_assembly
-from .procedural import ProceduralDataset
+from .procedural import OBJECTS, ProceduralDataset, check_min_area
 from .textures import degrade
 
 ASKS = ('whole', 'part')
@@ -37,7 +37,7 @@ class SyntheticPartsDataset(ProceduralDataset):
         ValueError: if an argument is out of range.
     """
 
-    METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
+    METAINFO = OBJECTS
     NAME = 'synthetic_parts'
 
     def __init__(
@@ -53,8 +53,7 @@ class SyntheticPartsDataset(ProceduralDataset):
         super().__init__(length, seed=seed, size=size, pipeline=pipeline, **kwargs)
         if asks not in ASKS:
             raise ValueError(f'SyntheticPartsDataset: asks is {asks!r}, expected one of {ASKS}')
-        if not 1 <= min_area <= self.size[0] * self.size[1] // 100:
-            raise ValueError(f'SyntheticPartsDataset: min_area is {min_area}, expected 1 to 1 % of {self.size} pixels')
+        check_min_area('SyntheticPartsDataset', min_area, self.size)
         self.asks = asks
         self.min_area = min_area
 

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 from .camera import photograph
 from .objects import light_scene
 from .photographs import Photographs
-from .procedural import ProceduralDataset
+from .procedural import OBJECTS, ProceduralDataset
 from .scenes import crowd_scene, defects_scene, objects_scene, plain_scene
 from .synthetic_objects import target_mask
 from .textures import degrade
@@ -55,7 +55,7 @@ class SyntheticScenesDataset(ProceduralDataset):
         ['dataset_name', 'defect_class', 'gt_masks']
     """
 
-    METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 90, 60]])
+    METAINFO = OBJECTS
     NAME = 'synthetic_scenes'
 
     def __init__(

@@ -21,10 +21,48 @@ def _ramp(length: int) -> np.ndarray:
     return np.arange(length, dtype=np.float32)
 
 
+def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an image (H, W, 3) uint8 with the artefacts of JPEG at `quality` (0 to 100)."""
+    content = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
+
+
 def direction(rng: np.random.Generator) -> tuple[float, float]:
     """Draw a random unit vector (x, y)."""
     angle = rng.uniform(0, 2 * np.pi)
     return float(np.cos(angle)), float(np.sin(angle))
+
+
+def uneven_light(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    slope: float,
+    vignetting: float,
+    patches: tuple[float, float, float],
+) -> np.ndarray:
+    """Draw a light that falls off to one side, half of the time with vignetting, sometimes with soft patches.
+
+    Args:
+        rng: Source of random numbers.
+        height: Height in pixels.
+        width: Width in pixels.
+        slope: Largest change of the light from one side to the other.
+        vignetting: Largest loss of light at the middle of a border.
+        patches: Probability of soft patches, and their least and largest strength.
+
+    Returns:
+        (H, W) float32, factors around 1.
+    """
+    x, y = direction(rng)
+    light = 1 + plane(height, width, (x / width, y / height)) * np.float32(rng.uniform(0, slope))
+    if rng.random() < 0.5:
+        rows, columns = plane(height, 1, (0, 2 / height)), plane(1, width, (2 / width, 0))
+        light -= np.float32(rng.uniform(0.03, vignetting)) * (rows**2 + columns**2)
+    probability, least, most = patches
+    if rng.random() < probability:
+        light += np.float32(rng.uniform(least, most)) * noise(rng, height, width, min(height, width) / 3)
+    return light
 
 
 def plane(height: int, width: int, slope: tuple[float, float]) -> np.ndarray:
@@ -172,5 +210,5 @@ def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.25:
         quality = int(rng.integers(15, 90))
-        image = cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        image = as_jpeg(image, quality)
     return image

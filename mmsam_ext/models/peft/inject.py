@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from mmseg.registry import MODELS
 from torch import nn
 
 from .lora import PEFTLinear
+
+T = TypeVar('T')
 
 
 def inject_peft(model: nn.Module, rules: Sequence[dict] | Mapping[str, dict | None]) -> list[str]:
@@ -84,15 +87,9 @@ def merge_peft(model: nn.Module) -> list[str]:
         ValueError: The model has no PEFT layer, for example because it was merged before.
         TypeError: A layer cannot be merged (Adapter); the error names it, and nothing is changed.
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
-    if not layers:
-        raise ValueError('no PEFT layer to merge; was the model merged already?')
-    merged = {}
-    for name, layer in layers.items():
-        try:
-            merged[name] = layer.merged()
-        except TypeError as error:
-            raise TypeError(f'{name}: {error}') from error
+    merged = _of_each_layer(
+        model, lambda layer: layer.merged(), 'no PEFT layer to merge; was the model merged already?'
+    )
     for name, linear in merged.items():
         _replace(model, name, linear)
     return list(merged)
@@ -111,18 +108,29 @@ def unmerge_peft(model: nn.Module) -> list[str]:
         TypeError: A layer does not support unmerging (DoRA loses the lengths of the rows, an Adapter is never merged);
             the error names it, and nothing is changed.
     """
+    weights = _of_each_layer(model, lambda layer: layer.unmerged_weight(), 'no PEFT layer to take out of the weights')
+    for name, weight in weights.items():
+        model.get_parameter(f'{name}.weight').data = weight
+    return list(weights)
+
+
+def _of_each_layer(model: nn.Module, compute: Callable[[PEFTLinear], T], if_none: str) -> dict[str, T]:
+    """Return what `compute` makes of each PEFT layer, by the layer's name, and change nothing.
+
+    Raises:
+        ValueError: The model has no PEFT layer; the message is `if_none`.
+        TypeError: As `compute` raises it, with the name of the layer.
+    """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, PEFTLinear)}
     if not layers:
-        raise ValueError('no PEFT layer to take out of the weights')
-    weights = {}
+        raise ValueError(if_none)
+    computed = {}
     for name, layer in layers.items():
         try:
-            weights[name] = layer.unmerged_weight()
+            computed[name] = compute(layer)
         except TypeError as error:
             raise TypeError(f'{name}: {error}') from error
-    for name, weight in weights.items():
-        layers[name].weight.data = weight
-    return list(weights)
+    return computed
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
