@@ -27,7 +27,7 @@ def write_pair(image_path: Path, mask_path: Path, index: int, value: int = 255) 
 
 
 def write_mvtec_ad(folder: Path) -> Path:
-    """Of one category two kinds of defect, and an image without."""
+    """Write one category with two kinds of defect and one image without a defect."""
     for index, kind in enumerate(('broken_large', 'contamination')):
         image, mask = f'test/{kind}/00{index}.png', f'ground_truth/{kind}/00{index}_mask.png'
         write_pair(folder / 'bottle' / image, folder / 'bottle' / mask, index)
@@ -36,14 +36,14 @@ def write_mvtec_ad(folder: Path) -> Path:
 
 
 def write_mpdd(folder: Path) -> Path:
-    """Of one category one kind of defect."""
+    """Write one category with one kind of defect."""
     write_pair(folder / 'tubes/test/anomalous/000.png', folder / 'tubes/ground_truth/anomalous/000_mask.png', 0)
     (folder / 'tubes/test/good').mkdir(exist_ok=True)
     return folder
 
 
 def write_btad(folder: Path) -> Path:
-    """Of two categories an image each; their files differ in format."""
+    """Write two categories with one image each, in different file formats."""
     write_pair(folder / '01/test/ko/0000.bmp', folder / '01/ground_truth/ko/0000.png', 0)
     write_pair(folder / '03/test/ko/0001.bmp', folder / '03/ground_truth/ko/0001.bmp', 1)
     write_pair(folder / '01/test/ok/0000.bmp', folder / '01/ground_truth/ok/0000.png', 0, value=0)
@@ -51,7 +51,7 @@ def write_btad(folder: Path) -> Path:
 
 
 def write_ksdd2(folder: Path) -> Path:
-    """Of both parts an image with and one without a defect."""
+    """Write one image with and one without a defect for each of train and test."""
     for part, number in (('train', 10000), ('test', 20000)):
         for index, value in enumerate((255, 0)):
             name = folder / part / str(number + index)
@@ -60,7 +60,7 @@ def write_ksdd2(folder: Path) -> Path:
 
 
 def write_visa(folder: Path) -> Path:
-    """Of one category two images with a defect, whose masks number its kinds, and a line of one without."""
+    """Write a category with two defective images, whose masks number the kinds, and a line for a normal one."""
     lines = ['image,label,mask', 'pcb1/Data/Images/Normal/0000.JPG,normal,']
     for index, label in enumerate(('bent', '"scratch,missing"')):
         image, mask = f'pcb1/Data/Images/Anomaly/00{index}.JPG', f'pcb1/Data/Masks/Anomaly/00{index}.png'
@@ -111,7 +111,7 @@ def write_glas(folder: Path) -> Path:
 
 
 def write_polyp(folder: Path) -> Path:
-    """Of PraNet's collection two images to train on, and one of each of two test sets."""
+    """Write two training images of PraNet's collection and one image for each of two test sets."""
     for index in range(2):
         write_pair(folder / f'TrainDataset/image/{index}.png', folder / f'TrainDataset/mask/{index}.png', index)
     for index, name in enumerate(('Kvasir', 'CVC-ColonDB')):
@@ -137,7 +137,7 @@ def write_monuseg(folder: Path) -> Path:
 
 
 def write_mvtec_ad_split(folder: Path) -> Path:
-    """Of one category a kind of defect with five images, and one with two; the other categories are empty."""
+    """Write one category with two kinds of defect, of five and two images; the other categories are empty."""
     for kind, number in (('crack', 5), ('hole', 2)):
         for index in range(number):
             name = f'test/{kind}/00{index}.png', f'ground_truth/{kind}/00{index}_mask.png'

@@ -1,4 +1,4 @@
-"""The weights that come with the package are what their model card says."""
+"""The packaged weights reach the figures of their model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m mmsam_ext``: the table of commands, and what does not need PyTorch does not load it."""
+"""``python -m mmsam_ext``: the table of commands; commands that do not need PyTorch do not import it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_targets_exist(name: str) -> None:
 
 
 def test_every_script_is_a_command() -> None:
-    """tools/*.py and those in folders for users: thin entry points to the table, or scripts that are in it."""
+    """Every script in tools/ is a thin entry point to a command, or a script that the table of commands names."""
     folders = [REPO / 'tools', REPO / 'tools/analysis', REPO / 'tools/converters']
     scripts = {path.stem.replace('_', '-') for folder in folders for path in folder.glob('[!_]*.py')}
     assert scripts - {'spt-official'} <= set(COMMANDS) and 'spt-official' in convert.FORMATS
@@ -82,7 +82,7 @@ def test_a_new_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
-    """Without site-packages: the command that checks the environment, and that command runs."""
+    """Without site-packages, errors name check-env, and check-env itself runs."""
     done = run('-S', '-m', 'mmsam_ext', 'train', 'x.py', folder=tmp_path)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert_names(done.stderr, 'ModuleNotFoundError', 'check-env')

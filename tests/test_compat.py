@@ -72,7 +72,7 @@ class Reduce:
 
 
 def test_a_real_checkpoint_holds_history_buffers(checkpoint: dict[str, Any]) -> None:
-    """Otherwise the tests below would prove nothing."""
+    """A real checkpoint holds the types that the tests below are about."""
     assert any(isinstance(value, HistoryBuffer) for value in checkpoint['message_hub']['log_scalars'].values())
 
 

@@ -121,7 +121,7 @@ ZERO_SHOT = [path for path in RUNNABLE if Config.fromfile(path).model.get('train
 
 @pytest.mark.parametrize('path', ZERO_SHOT, ids=name)
 def test_zero_shot_config_refuses_training(path: Path, tmp_path: Path) -> None:
-    """Whoever adds training data to it, and no `trainable`, is told."""
+    """A zero-shot config with training data but without `trainable` is an error."""
     cfg = shrink(path, tmp_path)
     train = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
     cfg.update({key: train[key] for key in ('train_dataloader', 'train_cfg', 'optim_wrapper')})
@@ -149,7 +149,7 @@ def test_zero_shot_config_refuses_training(path: Path, tmp_path: Path) -> None:
     ],
 )
 def test_unknown_component(place: str, tmp_path: Path) -> None:
-    """A misspelt name: the error has it, as it stands in the config."""
+    """The error of an unknown component names it as the config does."""
     cfg = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
     cfg.merge_from_dict({place: 'NoSuchThing'})
     with raises_naming(Exception, 'NoSuchThing') as raised:

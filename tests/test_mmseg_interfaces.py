@@ -71,7 +71,7 @@ def photograph(trained: Trained) -> Path:
 
 
 def test_init_inference_and_drawing(trained, tmp_path) -> None:
-    """Files, arrays and lists; a box given as prompts is not part of this interface, so the empty prompt is used."""
+    """init_model and inference_model take files, arrays and lists; the prompt is always the empty one."""
     model = init_model(trained.config, str(trained.checkpoint), device='cpu')
     assert tuple(model.dataset_meta['classes']) == ('background', 'defect') and not model.training
     path = photograph(trained)
@@ -86,7 +86,7 @@ def test_init_inference_and_drawing(trained, tmp_path) -> None:
 
 
 def test_init_with_plain_weights_and_without_any(tmp_path) -> None:
-    """A file of Meta has no classes in it."""
+    """A checkpoint of Meta, which has no classes, loads."""
     cfg = shrink(CONFIGS / 'sam_tiny_mtd.py', tmp_path)
     plain = init_model(cfg, device='cpu')
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')
@@ -113,7 +113,7 @@ def test_browse_dataset(tool, trained, tmp_path) -> None:
 
 
 def test_publish_model(trained, tmp_path) -> None:
-    """The optimizer goes; what is left loads as before."""
+    """publish_model removes the optimizer; the rest loads as before."""
     run_tool('misc/publish_model.py', trained.checkpoint, tmp_path / 'small.pth')
     for _ in range(100):
         if found := list(tmp_path.glob('small-????????.pth')):
@@ -134,7 +134,7 @@ def test_analyze_logs(trained, tmp_path) -> None:
 
 
 def test_benchmark(trained, tmp_path) -> None:
-    """It wants 200 images."""
+    """MMSegmentation's benchmark runs on the 200 images that it needs."""
     cfg = shrink(CONFIGS / 'sam_tiny_synthetic.py', tmp_path)
     cfg.test_dataloader.dataset.length = 200
     cfg.test_dataloader.dataset.pipeline = [

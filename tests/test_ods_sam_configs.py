@@ -1,4 +1,4 @@
-"""ODS-SAM's configs: what they say of the paper, and of MMSegmentation's own."""
+"""ODS-SAM's configs compared with the paper and with MMSegmentation's own configs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGES = dict(mvtec=1006, polyp=1450, glas=85, monuseg=30, chase_db1=20, custom=
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('ods_sam_vit*.py')), ids=lambda path: path.stem)
 def test_trains_for_200_epochs_on_8_gpus(path: Path) -> None:
-    """In batches near the paper's 10."""
+    """Training takes 200 epochs in batches close to the paper's 10."""
     cfg = Config.fromfile(path)
     batch = GPUS * cfg.train_dataloader.batch_size
     epochs = cfg.train_cfg.max_iters * batch / IMAGES[path.stem.split('_', 3)[3]]
@@ -28,7 +28,7 @@ def test_trains_for_200_epochs_on_8_gpus(path: Path) -> None:
 
 
 def test_chase_db1_is_mmsegs_own() -> None:
-    """But for two images on each GPU where theirs has four. That it runs, test_configs.py tries."""
+    """The data config is MMSegmentation's, except for two images per GPU in place of four. test_configs.py runs it."""
     cfg = Config.fromfile(CONFIGS / 'ods_sam_vitb_chase_db1.py')
     theirs = Config.fromfile(Path(mmseg.__file__).parent / '.mim/configs/_base_/datasets/chase_db1.py')
     theirs.train_dataloader.batch_size = 2
@@ -45,7 +45,7 @@ def _without_scope(node: Any) -> Any:
 
 
 def test_image_scores_of_mvtec_ad_by_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As configs/methods/ods_sam.md says."""
+    """The command of configs/methods/ods_sam.md prints image-level scores."""
     spare_formatting(monkeypatch)
     options: dict[str, Any] = {'test_dataloader.dataset.normal': True, 'test_evaluator.2.type': 'AnomalyMetric'}
     text = (CONFIGS / 'methods/ods_sam.md').read_text()
@@ -65,7 +65,7 @@ def test_image_scores_of_mvtec_ad_by_options(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_operations_near_the_papers() -> None:
-    """53.902 G of what is learned within 5 %, a multiply-add counted as two."""
+    """The operations of the trained part are within 5 % of the paper's 53.902 G, with a multiply-add counted as two."""
     from mmsam_ext.cli import model_cost
 
     result = model_cost.cost(Config.fromfile(CONFIGS / 'ods_sam_vith_mvtec.py'))

@@ -26,7 +26,7 @@ def size(module: nn.Module, trained: bool = False) -> int:
     [('plm_vith_celebamask', 641_090_608), ('plm_vith_custom', 641_090_608), ('plm_vitb_custom', 93_735_472)],
 )
 def test_figures(name: str, sam: int) -> None:
-    """Trained are PLM and PMM and nothing else; the rest is SAM."""
+    """PLM and PMM are trained and nothing else; the rest is SAM."""
     with torch.device('meta'):
         model = MODELS.build(Config.fromfile(CONFIGS / f'{name}.py').model)
     (plm,), (pmm,) = model.prompt_stages, model.auxiliary_heads

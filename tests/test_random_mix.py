@@ -166,7 +166,7 @@ def test_every_component_is_drawn_often() -> None:
 
 
 def test_the_tables_have_every_component() -> None:
-    """Whoever registers a plugin, stage, head or PEFT layer adds a line above."""
+    """The tables above name every registered plugin, stage, head and PEFT layer."""
     kinds = (DecoderPlugin, PromptStage, PromptAuxiliaryHead, PEFTLinear)
     registered = {
         name

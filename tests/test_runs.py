@@ -36,7 +36,7 @@ def unformatted() -> Iterator[None]:
 
 
 class Trained(NamedTuple):
-    """A run of two iterations."""
+    """The files of a run of two iterations."""
 
     folder: Path
     config: Path
@@ -66,7 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope='module')
 def results(trained: Trained) -> dict[str, float]:
-    """Of our test.py, in this process."""
+    """Return the results of our test.py, run in this process."""
     work = trained.folder / 'tested'
     run_here('test.py', trained.config, trained.checkpoint, '--work-dir', work)
     return test_results(work)
@@ -90,7 +90,7 @@ def test_mmsegs_own_test(trained: Trained, results: dict[str, float]) -> None:
 
 @pytest.mark.slow
 def test_ours_from_another_folder(trained: Trained, tmp_path: Path) -> None:
-    """Without a PYTHONPATH, and to the same weights as MMSegmentation's train.py."""
+    """Our train.py, from another folder and without PYTHONPATH, gives the weights of MMSegmentation's."""
     run_process([sys.executable, TOOLS / 'train.py', trained.config, '--work-dir', 'mine'], tmp_path)
     ours, theirs = load(tmp_path / 'mine' / 'iter_2.pth'), load(trained.checkpoint)
     assert state_hash(ours['state_dict']) == state_hash(theirs['state_dict'])
@@ -100,7 +100,7 @@ def test_ours_from_another_folder(trained: Trained, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_test_as_one(trained: Trained, results: dict[str, float]) -> None:
-    """Exactly, with five samples, which two ranks cannot share evenly."""
+    """Two ranks give exactly the results of one, with five samples that they cannot share evenly."""
     for ranks in (1, 2):
         work = trained.folder / f'ranks{ranks}'
         command = [TOOLS / 'dist_test.sh', trained.config, trained.checkpoint, ranks, '--work-dir', work]
@@ -109,7 +109,7 @@ def test_two_ranks_test_as_one(trained: Trained, results: dict[str, float]) -> N
 
 
 def check_ranks(work: Path) -> None:
-    """Both ranks started from, and ended with, the same weights, and these are not those of the start."""
+    """Check that both ranks start with the same weights, end with the same weights, and have changed them."""
     before, after = ([(work / f'rank{rank}_{when}').read_text() for rank in (0, 1)] for when in ('before', 'after'))
     assert before[0] == before[1]
     assert after[0] == after[1] != before[0]
@@ -120,7 +120,7 @@ def check_ranks(work: Path) -> None:
 
 @pytest.mark.slow
 def test_dist_train(tmp_path: Path) -> None:
-    """The mask decoder without its IoU head, which no loss trains."""
+    """dist_train.sh trains the mask decoder without its IoU head, which no loss reaches."""
     config = write_config(tmp_path, iterations=4, hooks=[dict(type='RankStateHook')])
     command = [TOOLS / 'dist_train.sh', config, 2]
     output = run_process(command, tmp_path, PYTHON=sys.executable, PORT=free_port(), PYTHONPATH=REPO)
@@ -131,7 +131,7 @@ def test_dist_train(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('source', ['sam_tiny_mtd.py', 'sam_tiny_pretrain.py', 'spt_vitb_industrial.py'])
 def test_two_ranks_train_what_configs_train(source: str, tmp_path: Path) -> None:
-    """Every config that trains does so on several ranks: no parameter is without a gradient."""
+    """Every config that trains also does so on two ranks: each trained parameter gets a gradient."""
     config = write_config(tmp_path, CONFIGS / source, iterations=4, hooks=[dict(type='RankStateHook')])
     codes, errors = run_forked(tmp_path, 'train.py', config, ranks=2, port=free_port())
     assert codes == [0, 0], errors[-3000:]
@@ -227,7 +227,7 @@ def test_amp_without_gpu(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_show_dir_and_out(trained: Trained, results: dict[str, float], tmp_path: Path) -> None:
-    """A picture of each sample, a sheet of them, and masks."""
+    """--show-dir writes a picture of each sample and a contact sheet, --out writes masks."""
     arguments = ['--work-dir', tmp_path, '--show-dir', tmp_path / 'pictures', '--out', tmp_path / 'masks']
     run_here('test.py', trained.config, trained.checkpoint, *arguments)
     pictures = sorted((tmp_path / 'pictures').rglob('*.png'))
@@ -251,7 +251,7 @@ def test_show_dir_and_out(trained: Trained, results: dict[str, float], tmp_path:
 
 
 def test_tta(tmp_path: Path) -> None:
-    """Views of one and the same size give what the plain test gives."""
+    """Test-time augmentation with views of equal size gives the results of the plain test."""
     config = write_config(tmp_path, CONFIGS / 'sam_tiny_mtd.py')
     checkpoint = tmp_path / 'start.pth'
     torch.save(dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()), checkpoint)
@@ -270,7 +270,7 @@ def test_tta(tmp_path: Path) -> None:
     ],
 )
 def test_broken_checkpoint(kind: str, names: tuple[str, ...], trained: Trained, tmp_path: Path) -> None:
-    """test.py ends with an error, and says which file and why."""
+    """test.py ends with an error that names the broken checkpoint and the reason."""
     path = tmp_path / f'{kind}.pth'
     if kind == 'other':
         model = Config.fromfile(trained.config).model
@@ -308,7 +308,7 @@ def test_mmseg_inferencer(trained: Trained, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('source', ['sam_tiny_synthetic.py', 'sam_tiny_mtd.py', 'sam_vitb_industrial.py'])
 def test_evaluation_prompts_depend_on_the_sample_alone(source: str, tmp_path: Path) -> None:
-    """Not on batches, workers, the order of samples, nor on what was drawn before."""
+    """Evaluation prompts depend neither on batch size, workers and the order of samples nor on earlier draws."""
     cfg = shrink(CONFIGS / source, tmp_path)
 
     def prompts(batch_size: int, workers: int, first: int = 0) -> dict[str, dict]:

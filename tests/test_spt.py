@@ -52,7 +52,7 @@ COUNTS = {  # Table 3, and the other sizes of SAM
 
 @pytest.fixture(scope='module')
 def model_cost():
-    """The tool, as a module."""
+    """Return tools/model_cost.py as a module."""
     from mmsam_ext.cli import model_cost
 
     return model_cost
@@ -83,7 +83,7 @@ def test_counts_in_the_pages(model_cost) -> None:
 
 
 def parts(model: nn.Module) -> set[str]:
-    """Where PEFT layers are."""
+    """Return the parts of the model that have PEFT layers."""
     names = [name for name, module in model.named_modules() if isinstance(module, PEFTLinear)]
     return {re.sub(r'^mask_decoder\.', '', re.match(r'backbone|mask_decoder\.\w+', name)[0]) for name in names}
 
@@ -104,7 +104,7 @@ EXPECTED = {  # drafts, parts with PEFT, blocks with VRA
 
 @pytest.mark.parametrize(('what', 'name', 'text'), ABLATIONS, ids=[row[0] for row in ABLATIONS])
 def test_ablation(what: str, name: str, text: str, tmp_path: Path) -> None:
-    """It is what the paper's row says, and every parameter that it trains gets a gradient."""
+    """The options of an ablation give the paper's model, and every trained parameter gets a gradient."""
     config = Config.fromfile(CONFIGS / name)
     config.merge_from_dict(options(text))
     model = MODELS.build(shrink(config, tmp_path).model)

@@ -7,6 +7,7 @@ import os
 import os.path as osp
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -97,9 +98,11 @@ def _check_zip(path: str) -> None:
         total = sum(record.file_size for record in records)
         if total > size:
             raise CheckpointError(f'its records say that they hold {total} bytes, and the file has {size}')
-        sizes = {record.filename.lower(): record.file_size for record in records}  # torch ignores the case
-        if len(sizes) < len(records):
-            raise CheckpointError('two of its records have the same name')
+        numbers = Counter(record.filename.lower() for record in records)  # torch ignores the case
+        repeated = next((name for name, number in numbers.items() if number > 1), None)
+        if repeated is not None:
+            raise CheckpointError(f'it has {numbers[repeated]} records named {repeated!r}, expected one')
+        sizes = {record.filename.lower(): record.file_size for record in records}
         for record in records:
             folder, _, name = record.filename.lower().rpartition('/')
             if name.endswith('.pkl'):

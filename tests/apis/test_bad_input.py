@@ -1,4 +1,4 @@
-"""Everything a user can get wrong, by the text of the error."""
+"""Wrong input to the inferencer, and what each error names."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_prompts(inferencer, prompts: dict, names: tuple[str, ...]) -> None:
 
 
 def test_nested_lists_that_could_mean_two_things(inferencer) -> None:
-    """Two boxes for two images: a box each, or both boxes for both?"""
+    """Two boxes for two images are ambiguous: one box each, or both boxes for both images."""
     with raises_naming(InferenceError, 'boxes', '2 images'):
         inferencer(TWO, boxes=[BOX, BOX])
     with raises_naming(InferenceError, 'points', '2 images'):
@@ -130,7 +130,7 @@ def test_images(inferencer, tmp_path: Path) -> None:
 
 
 def test_out_dir_must_not_be_the_folder_of_the_images(inferencer, save, tmp_path: Path) -> None:
-    """The union of a.png would be written to a.png."""
+    """Reject an output folder in which the union mask of a.png would replace a.png itself."""
     path = save('a.png')
     before = path.read_bytes()
     with raises_naming(InferenceError, tmp_path, 'a.png'):
@@ -141,7 +141,7 @@ def test_out_dir_must_not_be_the_folder_of_the_images(inferencer, save, tmp_path
 
 
 def test_out_dir_must_not_lead_to_the_images(inferencer, save, tmp_path: Path) -> None:
-    """Neither by a link to an image, nor by a link to its folder, nor by a link in the place of a result."""
+    """Inputs are not overwritten through a link to an image, to its folder, or in the place of a result."""
     path = save('real/a.png')
     before = path.read_bytes()
     (tmp_path / 'links').mkdir()
@@ -164,7 +164,7 @@ def test_out_dir_must_not_lead_to_the_images(inferencer, save, tmp_path: Path) -
 
 
 def test_results_that_cannot_be_written(inferencer, save, tmp_path: Path) -> None:
-    """They end the run where nothing can be written, and no more than their image else."""
+    """Errors of writing end the run if nothing can be written; otherwise they fail only their own image."""
     out = tmp_path / 'out'
     (out / 'scores.csv').mkdir(parents=True)
     with raises_naming(InferenceError, out / 'scores.csv'):
@@ -195,7 +195,7 @@ def test_a_bad_file_given_twice_counts_twice(inferencer, tmp_path: Path) -> None
 
 
 def test_a_box_whose_points_are_all_padding(inferencer) -> None:
-    """Rows are filled up with points of label -1, down to none."""
+    """Rows may be padded with points of label -1, even completely."""
     both = dict(boxes=[BOX, BOX], points=[[[30, 30]], [[0, 0]]], point_labels=[[1], [-1]])
     got = inferencer(picture(), **both, return_logits=True)['predictions'][0]
     alone = inferencer(picture(), boxes=BOX, return_logits=True)['predictions'][0]

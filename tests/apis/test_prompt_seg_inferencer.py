@@ -1,4 +1,4 @@
-"""The inferencer against the Runner, against segment_anything's predictor and on what it promises by itself."""
+"""The inferencer compared with the Runner and with segment_anything's predictor, and its own guarantees."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_masks_are_those_of_the_runner(small_files, tmp_path: Path, keep_ratio: 
 
 
 def test_equals_sam_predictor(tmp_path: Path) -> None:
-    """Of the same random weights; our arrays are BGR, its are RGB. Its mask prompts, too."""
+    """Compare with SamPredictor on the same random weights, mask prompts included; our arrays are BGR, its are RGB."""
     sam = stock_sam(256)
     torch.save(segmentor_of(sam).state_dict(), tmp_path / 'sam.pth')
     resize = dict(type='Resize', scale=(256, 256), keep_ratio=True, backend='pillow')
@@ -211,7 +211,7 @@ def test_multimask_is_chosen_by_the_iou_head_for_one_call(inferencer) -> None:
 
 
 def test_oracle_without_truth_is_ambiguous(small_files, encodings) -> None:
-    """What the mini SAM's own training configs say."""
+    """The inferencer works with the mini SAM's own training configs."""
     settings = Config(dict(model=config(test_cfg=dict(multimask='oracle'))))
     inferencer = PromptSegInferencer(settings, small_files[1], 'cpu')
     point = dict(points=[[70, 40]], point_labels=[1])
@@ -225,7 +225,7 @@ def test_oracle_without_truth_is_ambiguous(small_files, encodings) -> None:
 
 @pytest.mark.parametrize('shape', [(30, 50), (90, 150), (400, 300)], ids=['enlarged', 'as it is', 'made smaller'])
 def test_coordinates_half_a_pixel_beside_the_image(inferencer, shape) -> None:
-    """-0.5 is the border of the first pixel; the bound scales with the image."""
+    """The lowest valid coordinate is -0.5, the border of the first pixel; the highest depends on the image."""
     height, width = shape
     image = picture(height, width)
     inferencer.set_image(image)
@@ -276,7 +276,7 @@ def test_progress_is_shown_on_stderr(inferencer, capsys) -> None:
 
 
 def test_files_of_an_earlier_run(inferencer, save, tmp_path: Path) -> None:
-    """Fewer prompts leave no older mask beside the new; files of other images stay."""
+    """A second run with fewer prompts removes the older masks of its images and keeps the files of others."""
     path, out = save('in/a.png'), tmp_path / 'out'
     inferencer(path, boxes=[BOX, OTHER, BOX], out_dir=out)
     for name in ('a_mask1.jpg', 'a_mask01.png', 'b_mask1.png', 'a_mask.png'):
@@ -292,7 +292,7 @@ def test_files_of_an_earlier_run(inferencer, save, tmp_path: Path) -> None:
 
 
 def test_folder_with_mixed_files(inferencer, save, tmp_path: Path, monkeypatch) -> None:
-    """Good images are done, bad ones named together at the end; same stems do not overwrite one another."""
+    """Good images are segmented, bad ones are listed at the end, and equal stems do not overwrite one another."""
     from mmsam_ext.apis import failures
 
     logged = []
@@ -357,7 +357,7 @@ def test_overlay_draws_the_prompt_and_the_mask(inferencer) -> None:
 
 
 def test_prompt_free_models_need_no_prompt(small_files, tmp_path: Path) -> None:
-    """With a stage that creates prompts the empty prompt is legal, and is what a sample without prompts gets."""
+    """A model with a stage that creates prompts accepts an image without a prompt, which gets the empty prompt."""
     from mmseg.registry import MODELS
 
     from mmsam_ext.models.prompt_stages import PromptStage
@@ -380,7 +380,7 @@ def test_prompt_free_models_need_no_prompt(small_files, tmp_path: Path) -> None:
 
 
 def test_stages_that_edit_prompts_need_one(small_files) -> None:
-    """PLM moves the prompt of a user, SSMODC makes one."""
+    """With PLM a prompt of the user is needed; with SSMODC, which creates prompts, none is."""
     assert SSMODCPromptHead.creates_prompt and not PromptLearningModule.creates_prompt
     settings = Config(dict(model=config(prompt_stages=[dict(type='PromptLearningModule', dim=32)])))
     with raises_naming(InferenceError, small_files[1], 'prompt_stages.0', '--untrained'):
@@ -404,7 +404,7 @@ def test_a_pipeline_that_moves_the_image_is_refused(small_files) -> None:
     not (ASSETS / 'sam_tiny.safetensors').exists(), reason='the package has no weights mmsam_ext/assets/sam_tiny yet'
 )
 def test_the_packaged_model_segments_a_disc() -> None:
-    """By name alone, no weights given: a bright disc on a dark ground."""
+    """Load a config by its name, with its own weights, and segment a bright disc on a dark background."""
     image = np.full((256, 256, 3), 60, np.uint8)
     cv2.circle(image, (120, 140), 40, (190, 200, 180), -1)
     truth = np.hypot(*np.meshgrid(np.arange(256) - 120, np.arange(256) - 140)) <= 40

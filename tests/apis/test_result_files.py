@@ -17,6 +17,7 @@ from mmsam_ext.apis import InferenceError, inference_pipeline
 from mmsam_ext.cli import infer
 from mmsam_ext.utils import ResultFolder, check_output_file, replacing
 from tests.apis.conftest import visible
+from tests.naming import raises_naming
 
 BOX, OTHER = [20, 10, 90, 70], [60.5, 30, 149, 89]
 REPO = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def test_a_file_of_the_user_stays(inferencer, encodings, save, tmp_path: Path, n
     for file in (name, 'a_mask7.png', 'other.png', 'scores_old.csv'):
         (out / file).write_text(f'the user wrote {file}')
     before = content(out)
-    with pytest.raises(InferenceError, match=f'masks.* {name}.*overwrite') as caught:
+    with raises_naming(InferenceError, 'masks', name, 'overwrite') as caught:
         inferencer(path, boxes=BOX, out_dir=out)
     assert content(out) == before and encodings == [] and 'a_mask7.png' not in str(caught.value)
     inferencer(path, boxes=BOX, out_dir=out, overwrite=True)
@@ -51,11 +52,11 @@ def test_own_results_are_replaced_until_the_user_changes_them(inferencer, save, 
         np.testing.assert_array_equal(written > 0, masks[0])
     assert visible(out) == {'a.png', 'a_mask0.png', 'a_overlay.png', 'scores.csv'}
     cv2.imwrite(str(out / 'a_mask0.png'), np.zeros((90, 150), np.uint8))  # corrected by hand
-    with pytest.raises(InferenceError, match='1 files .*a_mask0.png'):
+    with raises_naming(InferenceError, '1', 'a_mask0.png'):
         inferencer(path, boxes=BOX, out_dir=out)
     assert cv2.imread(str(out / 'a_mask0.png')).max() == 0
     (out / '.mmsam_ext_results.jsonl').unlink()
-    with pytest.raises(InferenceError, match='4 files'):
+    with raises_naming(InferenceError, '4'):
         inferencer(path, boxes=BOX, out_dir=out)
 
 
@@ -68,7 +69,7 @@ def test_a_later_mask_of_an_earlier_run_that_the_user_changed_stays(inferencer, 
 
 
 def test_a_run_that_was_stopped_can_be_repeated(inferencer, save, tmp_path: Path) -> None:
-    """And nothing is half written: each file is there with its whole content, or not at all."""
+    """No file is half written: each has its whole content or does not exist."""
     paths, out = [save(f'in/{name}.png', seed=seed) for seed, name in enumerate('abc')], tmp_path / 'out'
     results = inferencer.iterate(paths, boxes=BOX, out_dir=out)
     next(results)
@@ -180,7 +181,7 @@ def test_files_that_are_not_images_are_left_out(inferencer, save, tmp_path: Path
     assert [Path(one['path']).name for one in result['failed']] == ['gone.png']
     (tmp_path / 'texts').mkdir()
     (tmp_path / 'texts/a.txt').write_text('x')
-    with pytest.raises(InferenceError, match='texts: a folder without images'):
+    with raises_naming(InferenceError, 'texts'):
         inferencer(tmp_path / 'texts', boxes=BOX)
 
 
@@ -218,24 +219,24 @@ def test_an_error_of_the_overlay_or_of_the_disk_is_one_image(inferencer, save, t
 def test_output_files_are_checked_and_replaced_whole(tmp_path: Path) -> None:
     mine = tmp_path / 'a.pth'
     mine.write_text('mine')
-    for path, inputs, overwrite, error in [
-        (mine, (), False, 'a.pth: the file exists'),
-        (mine, (mine,), True, 'a.pth: the output is the input'),
-        (tmp_path / 'x/../a.pth', (mine,), True, 'the output is the input'),
-        (tmp_path, (), True, 'Is a directory'),
+    for path, inputs, overwrite in [
+        (mine, (), False),
+        (mine, (mine,), True),
+        (tmp_path / 'x/../a.pth', (mine,), True),
+        (tmp_path, (), True),
     ]:
         (tmp_path / 'x').mkdir(exist_ok=True)
-        with pytest.raises(OSError, match=error):
+        with raises_naming(OSError, path):
             check_output_file(path, inputs, overwrite)
     (tmp_path / 'link.pth').symlink_to(mine)
-    with pytest.raises(FileExistsError, match='the output is the input'):
+    with raises_naming(FileExistsError, 'link.pth'):
         check_output_file(tmp_path / 'link.pth', [mine], True)
     check_output_file(tmp_path / 'new/b.pth', [mine])
     with pytest.raises(ZeroDivisionError), replacing(mine, True) as temporary:  # noqa: PT012 (the error comes last)
         temporary.write_text('half')
         raise ZeroDivisionError
     assert mine.read_text() == 'mine'
-    with pytest.raises(FileExistsError, match='a.pth'), replacing(mine) as temporary:
+    with raises_naming(FileExistsError, 'a.pth'), replacing(mine) as temporary:
         pytest.fail('the file belongs to the user')
     for text in ('whole', 'once more'):
         with replacing(mine, overwrite=text == 'whole') as temporary:
@@ -258,7 +259,7 @@ def test_manifest_records_what_was_written(tmp_path: Path) -> None:
     assert again.wrote('sub/a.txt') and again.wrote('b.txt') and not again.wrote('c.txt')
     (tmp_path / 'out/sub/c.txt').write_text('mine')
     assert again.foreign_files('.txt') == ['sub/c.txt']
-    with pytest.raises(FileExistsError, match='sub/c.txt'):
+    with raises_naming(FileExistsError, 'sub/c.txt'):
         again.write('sub/c.txt', b'4')
     ResultFolder(tmp_path / 'out', overwrite=True).write('sub/c.txt', b'4')
     assert (tmp_path / 'out/sub/c.txt').read_bytes() == b'4'

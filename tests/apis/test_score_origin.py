@@ -1,4 +1,4 @@
-"""What `scores.csv` says of the scores."""
+"""What `scores.csv` says about the origin of the scores."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from mmsam_ext.apis import InferenceError, SegmentEverything
 from mmsam_ext.apis.inference_pipeline import InferencePipeline
 from mmsam_ext.cli import everything
 from tests.models.small import SIZE, segmentor_of, stock_sam
+from tests.naming import raises_naming
 
 STEPS = [
     dict(type='LoadImageFromFile'),
@@ -93,11 +94,11 @@ def test_nothing_is_good_enough(inferencer) -> None:
 
 
 def test_bad_input(inferencer) -> None:
-    with pytest.raises(InferenceError, match='points_per_side is 0'):
+    with raises_naming(InferenceError, 'points_per_side', '0'):
         SegmentEverything(inferencer, points_per_side=0)
-    with pytest.raises(InferenceError, match='crop_n_layers is -1'):
+    with raises_naming(InferenceError, 'crop_n_layers', '-1'):
         SegmentEverything(inferencer, crop_n_layers=-1)
-    with pytest.raises(InferenceError, match='2 images'):
+    with raises_naming(InferenceError, '2 images'):
         SegmentEverything(inferencer)([image(), image()])
 
 

@@ -25,7 +25,7 @@ class TwoParameterPlugin(DecoderPlugin):
 
 
 class MarkedNorm(nn.LayerNorm):
-    """A stock module that got one parameter more, as LoRA's linear layers do."""
+    """A stock module with one additional parameter, as LoRA's linear layers have."""
 
     added_to_sam = ('extra',)
 
@@ -130,7 +130,7 @@ def test_added_parameters_of_a_stock_module(tmp_path):
 
 
 def test_inside_another_module():
-    """As EMA, DDP and test-time augmentation hold it: keys have a prefix, Meta's names too."""
+    """Models inside EMA, DDP and test-time augmentation have a prefix in their keys, also with Meta's names."""
     holder = nn.ModuleDict(dict(module=segmentor(seed=5)))
     sam = stock_sam()
     holder.load_state_dict({f'module.{key}': value for key, value in sam.state_dict().items()}, strict=True)

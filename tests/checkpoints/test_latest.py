@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from: the newest that loads, and never none in silence."""
+"""Resuming continues from the newest checkpoint that loads; finding none is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def work(finished, tmp_path) -> Path:
-    """A copy of it, with `last_checkpoint` at the new place."""
+    """Return a copy of the work folder whose `last_checkpoint` points into the copy."""
     shutil.copytree(finished, tmp_path / 'work')
     (tmp_path / 'work' / 'last_checkpoint').write_text(str(tmp_path / 'work' / 'iter_6.pth'))
     return tmp_path / 'work'
@@ -107,7 +107,7 @@ def test_binary_and_special_last_checkpoint(work) -> None:
 
 
 def test_newer_files_are_of_another_training(work) -> None:
-    """A folder where a new training was begun at 0, and its one checkpoint was lost."""
+    """Resume in a folder where a new training started at step 0 and lost its only checkpoint."""
     (work / 'last_checkpoint').write_text(str(work / 'iter_1.pth'))
     with raises_naming(CheckpointError, work / 'iter_1.pth', work / 'iter_6.pth'):
         newest_checkpoint(str(work))
@@ -122,7 +122,7 @@ def test_folders_without_a_training_checkpoint(tmp_path) -> None:
 
 
 def test_resumed_training_equals_the_whole_one(work, finished, tmp_path) -> None:
-    """Through the Runner: moved, and with the newest damaged."""
+    """Resume by the Runner after the folder was moved and its newest checkpoint damaged."""
     moved = tmp_path / 'moved'
     (work / 'last_checkpoint').write_text(str(work / 'iter_6.pth'))
     os.rename(work, moved)

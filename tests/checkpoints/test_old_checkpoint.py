@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 
 from tests.checkpoints.make_old_checkpoint import model_config, predictions
+from tests.naming import warns_naming
 from tests.numeric import MODEL, assert_close
 
 FOLDER = Path(__file__).parent
 
 
 def test_loads_and_predicts_the_same() -> None:
-    with pytest.warns(DeprecationWarning, match='DynamicRouter'):  # its config names it DynamicRoutingPlugin
+    with warns_naming(DeprecationWarning, 'DynamicRouter'):  # its config names it DynamicRoutingPlugin
         model = MODELS.build(model_config()).eval()
     checkpoint = load_checkpoint(model, str(FOLDER / 'old_checkpoint.pth'), map_location='cpu')
     assert checkpoint['meta']['iter'] == 2 and checkpoint['optimizer']['state']

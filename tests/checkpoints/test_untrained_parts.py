@@ -1,4 +1,4 @@
-"""A model whose trained parts a checkpoint should have brought, and did not."""
+"""Checkpoints that lack the trained parts of a model."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_part_of_the_lora_layers(tmp_path) -> None:
 
 
 def test_training_from_plain_weights_and_validating_is_fine(plain) -> None:
-    """load_from and init_cfg alike; validation during training sees what is trained."""
+    """load_from and init_cfg are treated alike; validation during training uses the trained parts."""
     model = segmentor(losses=dict(dice=dict(type='MaskDiceLoss')), **PLUGIN)
     load(model, plain)
     model.train()

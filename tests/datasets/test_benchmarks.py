@@ -51,7 +51,7 @@ def root(kind: str, tmp_path: Path) -> Path:
 
 
 def test_native_layout(kind: str, root: Path) -> None:
-    """Defects alone, with their category and kind; masks are 0 and 1 where the discs of the layout are."""
+    """Samples are the images with defects, with category and kind; masks are 1 on the discs of the layout."""
     dataset = build(kind, root)
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     assert {info['sample_id']: info['defect_class'] for info in infos} == EXPECTED[kind]
@@ -98,7 +98,7 @@ def test_normal_images_if_asked(kind: str, tmp_path: Path) -> None:
 
 
 def test_image_scores_of_mvtec_ad(tmp_path: Path) -> None:
-    """From the layout through pipeline and metric: AUROC of images is there with normal ones alone."""
+    """Load, predict and evaluate: the image AUROC exists only if normal images are loaded."""
     root = BENCHMARKS['MVTecADDataset'][0](tmp_path)
     pipeline = [*PIPELINE, TRANSFORMS.build(dict(type='PackPromptInputs'))]
     for normal in (False, True):
@@ -128,7 +128,7 @@ def test_missing(kind: str, tmp_path: Path) -> None:
 
 
 def test_category_missing(kind: str, root: Path) -> None:
-    """All are wanted by default."""
+    """All categories are loaded by default."""
     shutil.rmtree(root / BENCHMARKS[kind][1][0])
     with raises_naming(FileNotFoundError, 'https://'):
         build(kind, root, categories=None)
@@ -198,7 +198,7 @@ def test_classes_of_mtd(tmp_path: Path) -> None:
 
 
 def test_mtd_without_a_defect(tmp_path: Path) -> None:
-    """MT_Free alone, as the docstring says, and no need of the folders of defects."""
+    """With the class MT_Free alone, the folders of defects need not exist."""
     folder = tmp_path / 'MT_Free' / 'Imgs'
     folder.mkdir(parents=True)
     for index in range(2):
@@ -231,7 +231,7 @@ def test_lists_of_mtd(tmp_path: Path) -> None:
 
 
 def suite(tmp_path: Path, *kinds: str) -> BenchmarkSuite:
-    """A suite of MVTec AD, KSDD2 and VisA, of which `kinds` are there."""
+    """Return a suite of MVTec AD, KSDD2 and VisA of which `kinds` exist on the disk."""
     configs = []
     for one in ('MVTecADDataset', 'KSDD2Dataset', 'VisADataset'):
         write, categories = BENCHMARKS[one]
@@ -284,7 +284,7 @@ def test_every_reader_says_where_it_was_expected_and_is_passed_over(
 
 
 def test_all_readers_are_here() -> None:
-    """A new reader is added to the table above, or to those that have tests of their own."""
+    """Every dataset reader is in the table above or has a test file of its own."""
     own = {'BinaryDefectDataset', 'BenchmarkSuite', 'PromptMixDataset'}
     own |= {'CocoPromptDataset', 'SBDDataset', 'GrabCutDataset', 'BerkeleyDataset', 'DAVIS345Dataset'}
     names = {name for name, made in DATASETS.module_dict.items() if made.__module__.startswith('mmsam_ext.')}

@@ -1,4 +1,4 @@
-"""Two trainings in one folder, and what else may happen there."""
+"""The lock that keeps two trainings out of one work folder."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_failed_training_gives_the_lock_back(tmp_path) -> None:
 
 
 def test_workers_of_a_killed_training_do_not_hold_its_lock(tmp_path) -> None:
-    """A fork of the process, as a data loading worker is, lives on for some seconds."""
+    """The lock is released although a forked data loading worker lives a few seconds longer."""
     child = holder(tmp_path, fork='import os, time; os.fork() or (time.sleep(30), os._exit(0))')
     child.kill()
     child.wait()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
+from tests.naming import raises_naming
 
 
 def exact_distances(mask: np.ndarray) -> np.ndarray:
@@ -21,7 +22,7 @@ def exact_distances(mask: np.ndarray) -> np.ndarray:
 
 
 class LiteralClicker:
-    """The rules of RITM's evaluation, one after the other, on whole images and without a short cut."""
+    """The rules of RITM's evaluation, written literally on whole images."""
 
     def __init__(self, target: np.ndarray, ignored: np.ndarray) -> None:
         self.target, self.ignored = target, ignored
@@ -118,14 +119,14 @@ def test_number_of_clicks_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ('target', 'message'),
+    ('target', 'named'),
     [(np.zeros((4, 4), bool), 'target'), (np.ones((4, 4), np.uint8), 'uint8'), (np.ones((1, 4, 4), bool), '1, 4, 4')],
 )
-def test_bad_target(target: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_target(target: np.ndarray, named: str) -> None:
+    with raises_naming(ValueError, named):
         Clicker(target)
 
 
 def test_bad_prediction() -> None:
-    with pytest.raises(ValueError, match='predicted .*float64.*'):
+    with raises_naming(ValueError, 'predicted', 'float64'):
         Clicker(np.ones((4, 4), bool)).next_click(np.zeros((4, 4)))

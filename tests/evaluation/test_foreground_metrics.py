@@ -1,4 +1,4 @@
-"""Metrics of whole images: what is averaged over what, what is undefined, what several ranks make of it."""
+"""Metrics of whole images: averages, undefined values, and evaluation on several ranks."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_other_segmentors_of_mmseg() -> None:
 
 @pytest.mark.parametrize('make', [DiceIoU, AnomalyMetric])
 def test_empty_category_is_undefined(make: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Left out of the means, and said once for the category."""
+    """An undefined score is excluded from the means and logged once for its category."""
     logged: list[str] = []
     monkeypatch.setattr(
         'mmsam_ext.evaluation.metrics.foreground.print_log', lambda text, *args, **_: logged.append(text)
@@ -121,7 +121,7 @@ def test_bad_samples(change: dict, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize('make', [MAE, EMeasure, DiceIoU, AnomalyMetric])
 def test_ignored_pixels_do_not_count(make: type) -> None:
-    """A column of them, predicted wildly: the numbers are those of the image without it."""
+    """An image with a column of ignored pixels has the scores of the image without this column."""
     (logits, target), (_, other) = random(0), random(1)
     target[:, -1] = False
     wild = torch.cat([logits, torch.full((12, 3), 9.0)], 1)

@@ -58,7 +58,7 @@ def test_boundary_is_the_official_one(size: tuple[int, int], ratio: float) -> No
 
 @pytest.mark.parametrize('radius', [1, 3, 30])
 def test_both_formulations_erode_alike(radius: int) -> None:
-    """The one for accelerators, run here on the CPU."""
+    """The formulation for accelerators, run on the CPU, gives the same as the other one."""
     shapes = torch.cat([blobs(3, 48, 70), torch.ones(1, 48, 70, dtype=bool)])
     assert torch.equal(boundary._erode(shapes, radius), boundary._erode_cpu(shapes, radius))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmsam_ext.evaluation import IoUCalibrationMetric
+from tests.naming import raises_naming
 
 
 def rows(*lengths: int) -> Tensor:
@@ -72,7 +73,7 @@ def test_ignored_pixels_do_not_count() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match='bins=0'):
+    with raises_naming(ValueError, 'bins=0'):
         IoUCalibrationMetric(bins=0)
-    with pytest.raises(ValueError, match='line'):
+    with raises_naming(ValueError, 'line'):
         IoUCalibrationMetric().process({}, [dict(sample_id='line')])

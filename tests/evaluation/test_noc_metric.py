@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmsam_ext.evaluation import NoCMetric
+from tests.naming import raises_naming
 
 
 def clicked(ious: list[list[float]], dataset: str = 'SBD', name: str = 'one') -> dict:
@@ -61,7 +62,7 @@ def test_nothing_clicked() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match='1.5'):
+    with raises_naming(ValueError, '1.5'):
         NoCMetric(thresholds=(0.5, 1.5))
-    with pytest.raises(ValueError, match='part_7.*click_ious'):
+    with raises_naming(ValueError, 'part_7', 'click_ious'):
         NoCMetric().process(None, [dict(pred_instances={}, sample_id='part_7')])

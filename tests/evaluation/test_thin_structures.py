@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmsam_ext.evaluation.functional import boundary_f1, cl_dice, mask_iou
+from tests.naming import raises_naming
 
 
 def line(row: int, start: int, stop: int, thickness: int = 1, size: int = 24) -> torch.Tensor:
@@ -70,7 +71,7 @@ def test_empty_masks_and_broadcasting(score) -> None:
 
 def test_bad_input_is_named() -> None:
     crack = line(10, 2, 22)
-    with pytest.raises(ValueError, match='-1'):
+    with raises_naming(ValueError, '-1'):
         boundary_f1(crack, crack, tolerance=-1)
-    with pytest.raises(ValueError, match='bool'):
+    with raises_naming(ValueError, 'bool'):
         cl_dice(crack.float(), crack)

@@ -1,4 +1,4 @@
-"""When SAMFeatures.once computes anew, and when it gives what it has."""
+"""When SAMFeatures.once computes a result again, and when it returns the stored one."""
 
 from __future__ import annotations
 

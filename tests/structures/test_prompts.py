@@ -1,4 +1,4 @@
-"""`Prompts`: what is completed, what is refused and in which words, and that they survive the way to the model."""
+"""`Prompts`: defaults, errors, and copies through workers, pinning and batches."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import torch
 
 from mmsam_ext.structures import PromptBatch, PromptKind, Prompts
 from mmsam_ext.structures.tiles import Tile, TileGrid, crop_prompts, join_tiles
+from tests.naming import raises_naming
 
 GRID = TileGrid((96, 160), crop_size=(64, 64), stride=(48, 48))
 
@@ -103,5 +104,5 @@ def test_prompts_of_several_tiles_become_images_of_one_batch() -> None:
     [((60, 64), (48, 48), 'crop_size'), ((64, 64), (80, 48), 'stride'), ((64, 64), (0, 48), 'stride')],
 )
 def test_sizes_that_do_not_fit_are_named(crop_size: tuple, stride: tuple, named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+    with raises_naming(ValueError, named):
         TileGrid((96, 160), crop_size, stride)

@@ -1,4 +1,4 @@
-"""The benchmark: contenders run in turn in their own processes, compute the same, and ratios are the right way up."""
+"""The benchmark: contenders alternate in processes of their own and compute the same; ratios are stock over ours."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ],
 )
 def test_contenders_compute_the_same(weights: Path, stage: str, images: int, prompts: int, shape: tuple) -> None:
-    """At a size that neither is built for; and what they compute depends on weights and inputs."""
+    """Both compute the same at a size that neither is built for, and results depend on weights and inputs."""
     case = core.Case('stock', stage, images, prompts, 'base', 96, 'fp32', 'cpu', str(weights))
     stock: Tensor = core.prepare(case)()
     ours: Tensor = core.prepare(replace(case, contender='ours'))()

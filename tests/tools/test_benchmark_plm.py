@@ -1,4 +1,4 @@
-"""tools/benchmark.py plm: the works do what they say, and ratios are the right way up."""
+"""tools/benchmark.py plm: what is timed is what its name says, and ratios are added time over base time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tools/benchmark.py spt``: parts run, the relation is computed once an image, ratios are the right way up."""
+"""``tools/benchmark.py spt``: its parts run, the relation is computed once per image, and ratios are correct."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_parts_of_spt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_training_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both train, in processes of their own; the ratios are the right way up."""
+    """LoRA and SPT train in processes of their own, and the memory ratios are SPT over LoRA."""
     memory = benchmark_spt.training_memory('tiny', 64, [1], torch.device('cpu'), 'fp32')
     assert 0.9 < memory['training memory of SPT / LoRA, 1 prompts'] < 1.2
     answers = {'LoRA': dict(peak_mb=100.0, extra_mb=50.0), 'SPT': dict(peak_mb=110.0, extra_mb=60.0)}

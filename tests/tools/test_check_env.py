@@ -1,4 +1,4 @@
-"""The environment check, on made-up environments and on none at all."""
+"""The environment check, on made-up environments and on an empty one."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ def test_runs_with_nothing_installed() -> None:
 
 
 def test_here() -> None:
-    """The environment that runs the tests is a right one, torch imported and all."""
+    """The environment that runs the tests passes the check, including the import of torch."""
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'a matching pair' in done.stdout and 'WRONG' not in done.stdout
 
 
 def test_needs_what_setup_declares() -> None:
-    """The same distributions, and no wider a range than setup.py has."""
+    """The check knows the distributions of setup.py, with ranges that are not wider."""
     declared = {}
     for line in install_requires():
         name, bounds = re.match(r'([\w-]+)(.*)', line).groups()

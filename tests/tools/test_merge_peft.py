@@ -80,7 +80,7 @@ def test_lora_comes_out_again(tmp_path: Path) -> None:
 
 
 def test_the_trained_part_alone_on_its_base(tmp_path: Path) -> None:
-    """As TrainableCheckpointHook writes it: what is written is what the whole checkpoint gives."""
+    """A checkpoint of the trained part, as TrainableCheckpointHook writes it, gives the same file as the whole one."""
     path, checkpoint, model = adapted(tmp_path, 'LoRA')
     base, part = tmp_path / 'sam.pth', tmp_path / 'part.pth'
     torch.save(stock_sam().state_dict(), base)

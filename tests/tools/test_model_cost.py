@@ -97,7 +97,7 @@ def test_decoder_costs_what_stock_decoder_does(tmp_path: Path) -> None:
 
 
 def test_input_size(tmp_path: Path) -> None:
-    """The one given, before the preprocessor's, before the backbone's."""
+    """The input size is the given one, else that of the preprocessor, else that of the backbone."""
     config = model_cost.load_config(write_config(tmp_path, MINI, 32, 'size=(96, 128)'))
     assert model_cost.cost(config)['input'] == [96, 128]
     given = model_cost.cost(config, [64, 64])
@@ -108,7 +108,7 @@ def test_input_size(tmp_path: Path) -> None:
 
 
 def test_fused_attention_on_a_cpu_is_counted() -> None:
-    """PyTorch's own counter passes over it in silence; q k and weights v are 2 * 2 * heads * n * n * d."""
+    """Fused attention, which PyTorch's own counter ignores, counts 2 * 2 * heads * n * n * d."""
 
     class Attention(nn.Module):
         def forward(self, inputs: torch.Tensor, samples: list, mode: str) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_lists_are_counted_by_class() -> None:
 def test_backbone_that_the_meta_device_cannot_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """It is measured all the same, with real weights, and to the same numbers."""
+    """A backbone that does not run on the meta device is measured with real weights, with the same numbers."""
     config = model_cost.load_config(write_config(tmp_path, MINI, 32))
     expected = model_cost.cost(config)
 

@@ -43,7 +43,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Fake:
-    """Stands for training and test: known numbers, and which runs were asked for."""
+    """Replaces training and testing by known numbers, and records which runs were requested."""
 
     MIOU = {'zero-shot': [50.0], 'tuned': [51.0, 52.0, 56.0], 'tuned, half': [51.0, 53.0, 57.0]}
 
@@ -125,7 +125,7 @@ def test_finished_runs_are_not_run_again(page: Path) -> None:
 
 
 def test_another_config_is_another_run(page: Path) -> None:
-    """More steps do not pass for fewer, and the old results are there when they are asked for again."""
+    """Results are kept per number of steps: another number runs anew, and the old results are found again."""
     run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0')
     code, fake = run(page, '--only', 'tuned', '--data', 'mtd', '--seeds', '0', '--iters', '10')
     assert fake.asked == ['mtd: tuned, seed 0, 10 steps']
@@ -153,7 +153,7 @@ def test_a_failure_does_not_stop_the_others(page: Path, capsys: pytest.CaptureFi
 
 
 def test_weights_that_change_meanwhile(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the run under way nor those that were planned with the old weights pass for results of either."""
+    """If the mini SAM changes during a study, no run counts as a result of the old or the new weights."""
     fake = Fake()
 
     def replaced_in_the_third(run: base.Run, folder: Path) -> dict:
@@ -170,7 +170,7 @@ def test_weights_that_change_meanwhile(page: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_progress(page: Path, capsys: pytest.CaptureFixture) -> None:
-    """Seven of a minute each: after the fifth, two minutes are left."""
+    """After five of seven runs of one minute each, the estimate is two minutes."""
     run(page, '--data', 'mtd')
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == '0 of 7 runs are finished'
@@ -179,7 +179,7 @@ def test_progress(page: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_jobs_at_a_time(page: Path) -> None:
-    """Each run waits until another has begun, which one at a time would do in vain; the table is the same."""
+    """With --jobs two runs overlap, and the table is the same."""
     run(page)
     alone = page.read_text()
     both, fake = threading.Barrier(2, timeout=20), Fake()
@@ -249,7 +249,7 @@ def test_config_of_a_run() -> None:
 
 
 def test_a_variant_on_some_data_alone(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no run and no row elsewhere, and nothing is missing."""
+    """A variant of one data set has no run and no row in the others, and does not count as missing there."""
     variants = (*TOY.variants[:2], replace(TOY.variants[2], data=('mtd',)))
     monkeypatch.setitem(reproduce.STUDIES, 'toy', replace(TOY, variants=variants))
     _, fake = run(page)
@@ -260,7 +260,7 @@ def test_a_variant_on_some_data_alone(page: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zero-shot and tuned are made of the same, so they are one measurement."""
+    """Variants with the same model share one speed measurement."""
     seconds = iter([2.0, 4.0])
 
     def time_parts(works: dict, repeats: int, device: object, progress: object) -> tuple[dict, dict]:

@@ -29,9 +29,9 @@ SEEDS = [0, 1, 2]
 
 @pytest.mark.parametrize('study', reproduce.STUDIES.values(), ids=lambda study: study.name)
 def test_pages_are_as_the_tool_writes_them(study: base.Study, tmp_path: Path) -> None:
-    """Between the markers stand the rows, columns, notes and claims of the study of today; only figures differ.
+    """The rows, columns, notes and claims in each results page are those of its study; only the numbers may differ.
 
-    A study of which nothing was run says so.
+    The page of a study without finished runs says so.
     """
     first, last = f'<!-- reproduce:{study.name} -->\n', f'\n<!-- /reproduce:{study.name} -->'
     page = (reproduce.RESULTS / f'{study.name}.md').read_text()
@@ -63,7 +63,7 @@ def test_a_page_that_is_missing_is_created(tmp_path: Path) -> None:
 
 
 def variants() -> Iterator[tuple[str, str, str]]:
-    """Every variant of every study, on the one data set and on the other in turn."""
+    """Every variant of every study, on alternating data sets."""
     for study in reproduce.STUDIES.values():
         for index, variant in enumerate(study.variants):
             data = variant.data or study.data
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(('study', 'variant', 'data'), [pytest.param(*row, id=' '.join(row)) for row in variants()])
 def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path) -> None:
-    """It builds, its losses are finite, and every parameter that it trains gets a gradient."""
+    """Each variant builds, its losses are finite, and every trained parameter gets a gradient."""
     (one,) = reproduce.STUDIES[study].runs([0], None, [data], [variant])
     trained = one.variant.trained
     # What is not trained has no data to train on, which shrinking expects.
@@ -202,7 +202,7 @@ def test_plm_variants_are_what_they_say() -> None:
 
 
 def test_size_of_mtd() -> None:
-    """The shares of data are of so many images."""
+    """Check how many images the shares of the training data have."""
     config = run_of('plm', 'PLM', 'mtd').config.train_dataloader.dataset
     dataset = DATASETS.build(dict(config, data_root=str(find_data('mtd')), pipeline=[]))
     assert len(dataset) == studies.plm.IMAGES == studies.stable_sam.IMAGES

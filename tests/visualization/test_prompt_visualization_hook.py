@@ -88,7 +88,7 @@ def test_interval_draw_and_val(hook: MakeHook, boxed: Make, tmp_path: Path) -> N
 def test_sheet_is_spread_over_the_test(
     hook: MakeHook, boxed: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 30 pictures, four: the first, and others from all over; few are held meanwhile."""
+    """Of 30 pictures the contact sheet shows four, the first and others spread over the set; few are held in memory."""
     pictures = hook(sheet=4)
     drawn = iter(range(30))
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What is drawn lies where it should, and captions tell what is to be seen."""
+"""Drawings are at the right places, and captions describe the panels."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from mmsam_ext.datasets.synthetic.fills import separate
 from mmsam_ext.datasets.synthetic.outlines import OUTLINES, draw_outline
 from mmsam_ext.datasets.synthetic.photographs import Photographs
 from mmsam_ext.datasets.synthetic.synthetic_scenes import SCENES
+from tests.naming import raises_naming
 
 
 @pytest.fixture(scope='module')
@@ -88,7 +89,7 @@ def test_batches_of_one_size() -> None:
 
 
 def test_photographs_are_seen(samples: list[dict]) -> None:
-    """Red and green grain, hardly found without them, is the background of a good part of the scenes."""
+    """With the photographs, many scenes have a red or green background; without them hardly any has."""
 
     def coloured(sample: dict) -> bool:
         blue, green, red = sample['img'].reshape(-1, 3).mean(0)
@@ -158,23 +159,23 @@ def test_noise_grows_with_the_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('options', 'names'),
     [
-        (dict(max_targets=0), 'max_targets is 0'),
-        (dict(block=0), 'block is 0'),
-        (dict(min_area=700), 'min_area=700'),
-        (dict(sizes=[(16, 64)]), r'\(16, 64\)'),
-        (dict(sizes=[]), r'sizes=\[\]'),
+        (dict(max_targets=0), ('max_targets', '0')),
+        (dict(block=0), ('block', '0')),
+        (dict(min_area=700), ('min_area', '700')),
+        (dict(sizes=[(16, 64)]), ('sizes', '(16, 64)')),
+        (dict(sizes=[]), ('sizes', '[]')),
     ],
 )
-def test_bad_options(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_options(options: dict, names: tuple[str, ...]) -> None:
+    with raises_naming(ValueError, *names):
         SyntheticScenesDataset(length=1, **options)
 
 
 def test_bad_photographs(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+    with raises_naming(FileNotFoundError, tmp_path):
         SyntheticScenesDataset(length=1, photographs=tmp_path)
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    with pytest.raises(OSError, match=r'broken\.jpg'):
+    with raises_naming(OSError, 'broken.jpg'):
         Photographs(tmp_path).crop(np.random.default_rng(0), 8, 8)

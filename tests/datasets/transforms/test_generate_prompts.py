@@ -100,7 +100,7 @@ SIX = dict(many=dict(kind='points', targets='parts', num_points=6))  # the block
 
 @pytest.mark.parametrize('options', [dict(seed=0), dict(seed=0, replace=False), dict(replace=False)])
 def test_more_points_than_pixels(options):
-    """Names the sample, the points, the pixels, and what to do; in evaluation unless asked otherwise."""
+    """In evaluation, a target with fewer pixels than points is an error unless `replace` is set."""
     with raises_naming(ValueError, 'set/one', '6 points', '4 pixels', 'many', 'replace=True', 'min_area'):
         build(SIX, **options)(results())
     prompts = build(SIX, min_area=5, **options)(results())['prompts']
@@ -109,7 +109,7 @@ def test_more_points_than_pixels(options):
 
 @pytest.mark.parametrize('options', [dict(), dict(seed=0, replace=True)])
 def test_a_target_of_fewer_pixels_than_points_repeats_some(options, monkeypatch):
-    """In training, where a crop may leave a few pixels, and in evaluation where asked for."""
+    """Points are repeated in training, and in evaluation if `replace` is set."""
     said = []
     monkeypatch.setattr(generate_prompts, 'print_log', lambda text, **kwargs: said.append(text))
     prompts = build(SIX, **options)(results())['prompts']
@@ -190,7 +190,7 @@ def test_training_keeps_seg_fields_and_evaluation_freezes_them():
 
 
 def test_training_is_said_or_follows_from_the_seed():
-    """Without `training`, as before: evaluation with a seed, training without."""
+    """If `training` is not given, a seed means evaluation and no seed means training."""
     modes = dict(point=dict(kind='points', draws=3), united=dict(targets='parts', united=True))
     for options, training in (
         (dict(), True),

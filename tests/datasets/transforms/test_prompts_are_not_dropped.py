@@ -8,6 +8,8 @@ from mmengine.dataset import Compose
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from tests.naming import raises_naming
+
 
 def sample() -> dict:
     mask = np.zeros((20, 30), np.uint8)
@@ -19,7 +21,7 @@ def sample() -> dict:
 def test_pack_seg_inputs_after_generate_prompts(seed: int | None) -> None:
     generate = TRANSFORMS.build(dict(type='GeneratePrompts', modes=dict(box=dict(kind='box')), seed=seed))
     for pack in (TRANSFORMS.build(dict(type='PackSegInputs')), PackSegInputs()):
-        with pytest.raises(ValueError, match='s7: PackSegInputs .*`prompts`.*PackPromptInputs'):
+        with raises_naming(ValueError, 's7', 'PackSegInputs', '`prompts`', 'PackPromptInputs'):
             Compose([generate, pack])(sample())
     packed = Compose([generate, TRANSFORMS.build(dict(type='PackPromptInputs'))])(sample())
     assert packed['data_samples'].prompts.boxes.tolist() == [[5, 4, 19, 8]]
@@ -30,7 +32,7 @@ def test_pipelines_without_prompts_and_subclasses() -> None:
     assert packed['data_samples'].gt_sem_seg.data.sum() == 75 and 'prompts' not in packed['data_samples']
 
     class PackMine(PackSegInputs):
-        """A user's own, which knows nothing of prompts."""
+        """A packing transform of a user that ignores prompts."""
 
-    with pytest.raises(ValueError, match='s7: PackMine'):
+    with raises_naming(ValueError, 's7', 'PackMine'):
         PackMine()(dict(sample(), prompts=object()))

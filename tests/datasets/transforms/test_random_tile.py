@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from mmsam_ext.datasets.transforms import RandomTile
+from tests.naming import raises_naming
 
 
 def sample(height: int = 300, width: int = 400) -> dict:
-    """An image whose pixels tell their place, with two small defects."""
+    """Return an image whose pixel values encode their position, with two small defects."""
     y, x = np.mgrid[:height, :width]
     masks = np.zeros((2, height, width), np.uint8)
     masks[0, 10:14, 20:24] = 1
@@ -25,7 +25,7 @@ def sample(height: int = 300, width: int = 400) -> dict:
 
 
 def place(pixel: np.ndarray) -> tuple[int, int]:
-    """The (y, x) that a pixel of the image stands for."""
+    """Return the (y, x) that a pixel value encodes."""
     y, x, high = (int(value) for value in pixel)
     return y + 256 * (high // 16), x + 256 * (high % 16)
 
@@ -65,11 +65,11 @@ def test_an_image_smaller_than_the_tile_and_one_without_defects() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match='size'):
+    with raises_naming(ValueError, 'size'):
         RandomTile((0, 64))
-    with pytest.raises(ValueError, match='1.5'):
+    with raises_naming(ValueError, '1.5'):
         RandomTile((64, 64), defect_share=1.5)
     resized = sample()
     resized['gt_seg_map'] = resized['gt_seg_map'][::2, ::2]
-    with pytest.raises(ValueError, match=r'a\.png.*gt_seg_map'):
+    with raises_naming(ValueError, 'a.png', 'gt_seg_map'):
         RandomTile((64, 64))(resized)

@@ -23,7 +23,7 @@ def scene(name: str, colour: tuple, rows: slice, columns: slice) -> dict[str, An
 
 
 def occlude(seed: int = 0, source: dict | None = None, **options) -> tuple[dict, dict]:
-    """A red target, before and after a blue object came."""
+    """Return a red target before and after the occlusion with a blue object."""
     np.random.seed(seed)
     before = scene('target', RED, slice(30, 50), slice(30, 60))
     source = source or scene('source', BLUE, slice(5, 25), slice(50, 70))
@@ -38,7 +38,7 @@ def blue(results: dict) -> np.ndarray:
 
 @pytest.mark.parametrize('seed', range(8))
 def test_over_the_target(seed):
-    """A whole blue rectangle; what it covers of the target, 10 to 50 %, is target no more."""
+    """The pasted rectangle is complete, and the 10 to 50 % of the target that it covers leave the target."""
     before, after = occlude(seed, over_prob=1)
     pasted, target = blue(after), before['gt_seg_map'] == 1
     rows, columns = np.flatnonzero(pasted.any(1)), np.flatnonzero(pasted.any(0))
@@ -119,7 +119,7 @@ def test_arguments(options, names):
 
 @TRANSFORMS.register_module(force=True)
 class RefuseOdd:
-    """Refuses every second sample, as GeneratePrompts does one without foreground."""
+    """Returns None for every second sample, as GeneratePrompts does for one without foreground."""
 
     def __call__(self, results: dict) -> dict | None:
         return None if results['sample_idx'] % 2 else results
@@ -136,7 +136,7 @@ def mix(*pipeline: dict):
 
 
 def test_in_a_dataset():
-    """Another sample's object comes in; and a sample that a later transform refuses is replaced."""
+    """The object comes from another sample, and a sample for which a later transform returns None is replaced."""
     np.random.seed(0)
     plain, mixed = mix(), mix(dict(type='SynthesizeOcclusion', prob=1), dict(type='RefuseOdd'))
     changed = [(mixed[index]['img'] != plain[index]['img']).any() for index in (0, 2, 4)]

@@ -1,4 +1,4 @@
-"""Training stops where a loss is no number, and says where."""
+"""Training stops when a loss is NaN or infinite, and the error names the loss and the iteration."""
 
 from __future__ import annotations
 

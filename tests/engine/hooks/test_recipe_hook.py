@@ -1,4 +1,4 @@
-"""A training goes on by its own recipe alone."""
+"""A training resumes only with the recipe that it was started with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmsam_ext.engine.hooks import RecipeHook
 from mmsam_ext.engine.hooks.recipe_hook import recipe_of
+from tests.naming import raises_naming
 from tests.toy import ToyModel, toy_runner
 
 
@@ -54,7 +55,7 @@ def test_flat_recipe() -> None:
     ],
 )
 def test_another_recipe_is_named(change: str, value: object, old: str) -> None:
-    with pytest.raises(ValueError, match=r'run/iter_7\.pth') as error:
+    with raises_naming(ValueError, 'run/iter_7.pth') as error:
         resumed(config(), config(**{change: value}))
     message = str(error.value)
     assert change.replace('__', '.') in message and old in message and repr(value) in message
@@ -71,7 +72,7 @@ def test_what_may_differ() -> None:
 
 
 def test_in_a_runner(tmp_path: Path) -> None:
-    """The checkpoint of a real run keeps the recipe; going on by it works, and by another leaves no trace."""
+    """A checkpoint of a real run holds the recipe; resuming with another recipe writes nothing."""
 
     def run(iterations: int, rate: float, resume: bool) -> ToyModel:
         runner = toy_runner(
@@ -85,7 +86,7 @@ def test_in_a_runner(tmp_path: Path) -> None:
         return runner.model
 
     run(2, 0.1, resume=False)
-    with pytest.raises(ValueError, match=r'optim_wrapper\.optimizer\.lr: 0\.1 in the checkpoint, 0\.7 in the config'):
+    with raises_naming(ValueError, 'optim_wrapper.optimizer.lr', '0.1', '0.7'):
         run(4, 0.7, resume=True)
     assert not (tmp_path / 'iter_4.pth').exists()
     run(4, 0.1, resume=True)

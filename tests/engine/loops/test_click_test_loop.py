@@ -14,6 +14,7 @@ from mmsam_ext.engine.loops import ClickSettings, click_image
 from mmsam_ext.evaluation.functional import Clicker
 from mmsam_ext.structures import Prompts
 from tests.models.small import SIZE, disc, sample, segmentor_of, stock_sam
+from tests.naming import raises_naming
 from tests.shrink import CONFIGS, shrink, spare_formatting
 
 
@@ -24,7 +25,7 @@ def image() -> np.ndarray:
 
 
 def literal(image: np.ndarray, target: np.ndarray, clicks: int, settings: ClickSettings) -> tuple[list, list[float]]:
-    """The field's evaluation of SAM: one object, one click after the other, through SamPredictor."""
+    """The usual evaluation of SAM in publications: one object, one click after another, through SamPredictor."""
     predictor = SamPredictor(stock_sam())
     predictor.set_image(image)
     clicker, mask, low_res = Clicker(target), np.zeros_like(target), None
@@ -123,7 +124,7 @@ def test_realistic_clicks_differ_by_draw_and_repeat_by_seed() -> None:
 
 def test_empty_object_is_named() -> None:
     asked = sample(Prompts.create(kinds=[0], target_ids=[1]), masks=torch.zeros(2, 8, 8))
-    with pytest.raises(ValueError, match='one.png.*target 1'):
+    with raises_naming(ValueError, 'one.png', 'target 1'):
         click_image(None, None, (8, 8), asked, ClickSettings())
 
 
@@ -137,7 +138,7 @@ def test_empty_object_is_named() -> None:
     ],
 )
 def test_bad_settings(settings: dict, value: str) -> None:
-    with pytest.raises(ValueError, match=value):
+    with raises_naming(ValueError, *settings, value):
         ClickSettings(**settings)
 
 

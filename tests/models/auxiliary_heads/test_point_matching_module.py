@@ -42,7 +42,7 @@ def prediction_of(*masks: torch.Tensor, channels: int = 4) -> MaskPrediction:
 
 
 def still(**options) -> PointMatchingModule:
-    """A module that moves no point."""
+    """Return a module that moves no point."""
     head = PointMatchingModule(4, **{**dict(num_points=48, dim=16, ffn_dim=32), **options})
     torch.nn.init.zeros_(head.offset[-1].weight)
     torch.nn.init.zeros_(head.offset[-1].bias)
@@ -160,7 +160,7 @@ def test_degenerate_boundaries_are_skipped_and_counted(predicted, true, parts):
 
 
 def test_fewer_boundary_pixels_than_points():
-    """Points between pixels, said in the log."""
+    """If the boundary has fewer pixels than points, points are interpolated, and this is counted in the log."""
     result = loss_of(still(num_points=64), prediction_of(box_mask(5, 5, 4)), box_mask(7, 5, 4))
     assert result['interpolated_contours'] == 1
     assert_close(torch.tensor(result['loss_pmm']), 0.75)

@@ -35,7 +35,7 @@ def test_equals_stock_with_padded_windows_and_two_images(grad):
 
 
 def test_random_weights_make_relative_positions_matter():
-    """Guards the tests above: a comparison that would pass without the bias proves nothing."""
+    """Random weights make relative positions matter; otherwise the comparisons above would also pass without them."""
     stock, ours = pair()
     for name, parameter in ours.named_parameters():
         if 'rel_pos' in name:
@@ -81,7 +81,7 @@ def test_only_checkpointed_blocks_run_twice(with_cp, calls):
 
 
 def test_gradient_reaches_relative_positions_alone():
-    """Nothing before them is trained, so queries need no gradient where they do."""
+    """Relative positions get a gradient even if nothing before them is trained and queries need none."""
     stock, ours = pair()
     for model in (stock, ours):
         for name, parameter in model.named_parameters():

@@ -52,7 +52,7 @@ def test_labels_are_padded_with_255_in_training_alone():
 
 
 def test_the_caller_s_samples_stay_as_they_are():
-    """A data set may keep its samples: what one pass adds or pads must not meet the next."""
+    """The samples of the caller stay unchanged, because a dataset may return the same ones again."""
     item = sample(masks=torch.ones(1, 20, 30))
     data = dict(inputs=[image(20, 30)], data_samples=[item])
     for _ in range(2):

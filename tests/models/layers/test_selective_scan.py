@@ -142,7 +142,7 @@ def test_scan_refuses(change: dict, names: tuple[str, ...]) -> None:
 
 
 def test_kernel_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What mamba-ssm's function is called with, by a stand-in of its published semantics (b, groups * d, L)."""
+    """Check the layout (b, groups * d, L) by a stand-in with the published semantics of mamba-ssm's function."""
 
     def selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
         delta = F.softplus(delta + delta_bias[:, None]) if delta_softplus else delta + delta_bias[:, None]
@@ -162,7 +162,7 @@ def test_kernel_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class OnGPU:
-    """What is looked at of an input."""
+    """The attributes of an input tensor that choose the backend."""
 
     is_cuda, dtype, device = True, torch.float32, 'cuda:0'
 
@@ -175,7 +175,7 @@ def kernel_untried() -> Iterator[None]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Modules that can be imported, with nothing in them."""
+    """Install empty modules that can be imported."""
     for name in names:
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
 
@@ -196,7 +196,7 @@ def test_auto_takes_the_kernel_where_it_is_built(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures('kernel_untried')
 @pytest.mark.parametrize('broken', [False, True])
 def test_auto_does_without_half_a_kernel(broken: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A kernel built for another PyTorch, or one whose package is gone; tried once."""
+    """Without a usable kernel `auto` uses PyTorch; importing the kernel is tried once."""
     if broken:
         (tmp_path / 'selective_scan_cuda.py').write_text("raise ImportError('undefined symbol: _ZN3c10')")
         monkeypatch.syspath_prepend(str(tmp_path))
@@ -245,7 +245,7 @@ def test_split_and_merge() -> None:
 
 @pytest.mark.parametrize('first', [torch.inference_mode, FakeTensorMode])
 def test_trains_after_a_forward_in_another_mode(first: Callable[[], AbstractContextManager]) -> None:
-    """At the same size, which no other test has: orders are kept, and must not be kept in the mode's own form."""
+    """Training works after inference at the same size: the cached scan orders must not be inference tensors."""
     for _ in range(2):
         with first():
             OmniDirectionalSSM(4, d_state=2, dt_rank=2)(torch.randn(1, 4, 7, 11))
@@ -295,7 +295,7 @@ def test_od_ssm_is_its_directions_one_by_one(directions: int) -> None:
 
 
 def test_every_pixel_hears_from_every_other() -> None:
-    """Rows forwards alone do not see what comes later; two directions do."""
+    """With two directions every pixel receives from every other; forward rows alone do not see later pixels."""
     torch.manual_seed(0)
     for directions, heard in ((1, False), (2, True), (8, True)):
         x = torch.randn(1, 4, 6, 6, requires_grad=True)

@@ -20,7 +20,7 @@ from tests.numeric import LAYER, OPERATION, assert_close
 
 @MODELS.register_module(force=True)
 class RecordingPlugin(DecoderPlugin):
-    """Notes what it sees, and changes nothing."""
+    """Records its inputs and changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def test_plugins_apply_in_order():
 
 @torch.no_grad()
 def test_a_deep_copy_has_its_own_plugins():
-    """What EMA does: hooks that pointed at the original would follow the original's plugin."""
+    """A deep copy, as EMA makes it, runs its own plugins and not those of the original."""
     model, _ = with_plugins(dict(type='ScalingPlugin'))
     before = logits(model)
     copied = copy.deepcopy(model)
@@ -155,7 +155,7 @@ def test_a_deep_copy_has_its_own_plugins():
 
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_gradients_with_checkpointing(with_cp):
-    """The context a plugin reads is there again when activations are computed anew in the backward pass."""
+    """With checkpointed activations, plugins find their context again in the backward pass."""
     model, _ = with_plugins(dict(type='ScalingPlugin'), dict(type='RecordingPlugin'), decoder=dict(with_cp=with_cp))
     model.train()
     logits(model).square().mean().backward()

@@ -88,7 +88,7 @@ def test_mixed_batch_equals_stock_one_by_one_in_order(chunk_size):
 
 @torch.no_grad()
 def test_automatic_chunks_on_a_cpu(monkeypatch):
-    """So many prompts at a time as CPU_CHUNK_VALUES holds; all at once with gradients."""
+    """On a CPU, as many prompts are decoded at a time as CPU_CHUNK_VALUES allows; with gradients, all at once."""
     ours = segmentor()
     calls = []
     ours.mask_decoder.output_upscaling.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
@@ -104,7 +104,7 @@ def test_automatic_chunks_on_a_cpu(monkeypatch):
 
 @torch.no_grad()
 def test_rectangles_are_decoded_where_they_are():
-    """Rectangles run, and each image gives the same by itself as in a batch."""
+    """Rectangular inputs are decoded, and each image gives the same alone as in a batch."""
     ours = segmentor()
     prompts = [Prompts.create(boxes=[[5, 6, 50, 60]]), Prompts.create(points=[[[3.0, 9]]], point_labels=[[1]])]
     inputs = images(2, 96, 160)
@@ -138,7 +138,7 @@ def test_checkpointed_gradients_are_equal():
 
 
 def test_upscaled_features_in_the_order_of_prompts():
-    """An auxiliary head gets what output_upscaling gave for its prompt, whatever group the prompt was decoded in."""
+    """Upscaled features come in the order of the prompts, whatever group a prompt was decoded in."""
     model = segmentor()
     prompts_of_images = mixed()
     batch = PromptBatch.from_prompts(prompts_of_images, (SIZE, SIZE))

@@ -172,7 +172,7 @@ class CudaAutocast(TorchFunctionMode):
 
 
 def test_training_under_the_autocast_of_a_gpu():
-    """Keys come out of a norm in fp32, the product with the relation comes in bf16."""
+    """Training works under autocast on a GPU, where norms return fp32 and products bf16."""
     model = self_draft(segmentor(), 1, [VRA]).train()
     target = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
     target[:, 30:90, 30:90] = 1
@@ -186,7 +186,7 @@ def test_training_under_the_autocast_of_a_gpu():
 @pytest.mark.parametrize('prompts', [1, 8])
 @pytest.mark.parametrize('form', ['fp32', 'bf16', 'autocast'])
 def test_one_relation_matrix_an_image_is_kept_for_the_backward_pass(form, prompts):
-    """Whatever the number of decoders, blocks and prompts, and whatever the dtype of the products."""
+    """The relation matrix is computed once per image for all decoders, blocks, prompts and dtypes."""
     dtype = torch.bfloat16 if form == 'bf16' else torch.float32
     adapters = [VRAAdapter(CHANNELS).to(dtype) for _ in range(2)]
     features = SAMFeatures(torch.randn(2, CHANNELS, 8, 8))
@@ -213,7 +213,7 @@ def test_one_relation_matrix_an_image_is_kept_for_the_backward_pass(form, prompt
 
 
 class NewMatrices(TorchDispatchMode):
-    """Counts the (N, N) results that have memory of their own."""
+    """Count the (N, N) results that allocate memory."""
 
     def __init__(self):
         super().__init__()

@@ -54,7 +54,7 @@ def test_with_and_without_robust_training(baseline: str) -> None:
 
 
 def test_the_protocol() -> None:
-    """20 draws of each sloppy prompt, the same noise for every model: it depends on the pipeline's seed alone."""
+    """Every imprecise prompt has 20 draws, whose noise depends on the seed of the pipeline alone."""
     config = Config.fromfile(CONFIGS / 'stable_sam_vitl_hqseg44k.py')
     pipeline = config.test_dataloader.dataset.pipeline
     modes = next(step['modes'] for step in pipeline if step['type'] == 'GeneratePrompts')

@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from mmsam_ext.models.segmentors.sliding import OUTSIDE, SlideSettings, slide
 from mmsam_ext.structures import MaskPrediction, PromptBatch, Prompts, SAMFeatures
 from tests.models.small import config, images, segmentor
+from tests.naming import raises_naming
 
 SIZE = (96, 160)
 SETTINGS = SlideSettings(crop_size=(64, 64), stride=(48, 48))
@@ -140,7 +141,7 @@ def test_the_segmentor_slides_by_its_test_cfg() -> None:
     ],
 )
 def test_settings_that_do_not_fit_are_named(test_cfg: dict, named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+    with raises_naming(ValueError, named):
         segmentor(test_cfg=test_cfg)
 
 
