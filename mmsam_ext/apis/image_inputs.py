@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 
 def list_sources(inputs: str | os.PathLike | np.ndarray | Sequence | list[Source]) -> list[Source]:
-    """All images of `inputs`, unread.
+    """List all images of `inputs` without reading them.
 
     Args:
         inputs: A path, a folder (its images in the order of names; hidden files and those that are not images are left

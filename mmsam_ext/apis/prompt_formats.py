@@ -70,7 +70,7 @@ def points_in_pixels(points: np.ndarray, labels: np.ndarray, width: int, height:
     real = points[labels >= 0]
     if len(real) and min(width, height) > 2 and _looks_normalized(real) and (real % 1).any():
         raise InferenceError(
-            f'{name}: field `points` lies between 0 and 1 ({real[0].tolist()}), expected pixels. If these are shares '
+            f'{name}: field `points` lies between 0 and 1 ({_short(real[0])}), expected pixels. If these are shares '
             f'of the image of {width} x {height} pixels, multiply them by its width and height'
         )
     return points
@@ -143,10 +143,14 @@ def notice_ambiguous_boxes(boxes: np.ndarray, width: int, height: int, name: str
     return bool(both)
 
 
+def _short(values: np.ndarray) -> str:
+    return f'[{", ".join(f"{value:g}" for value in values)}]'
+
+
 def _check_boxes(boxes: np.ndarray, width: int, height: int, name: str) -> None:
     if min(width, height) > 2 and _looks_normalized(boxes):
         raise InferenceError(
-            f'{name}: field `boxes` lies between 0 and 1 ({boxes[0].tolist()}), expected pixels x1 y1 x2 y2. If these '
+            f'{name}: field `boxes` lies between 0 and 1 ({_short(boxes[0])}), expected pixels x1 y1 x2 y2. If these '
             "are shares of the image, set box_format='normalized'; box_format='xyxy' takes them as pixels"
         )
     flipped = (boxes[:, 2:] < boxes[:, :2]).any(1)

@@ -264,7 +264,7 @@ class PromptSegInferencer:
     def _segment(
         self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
     ) -> Iterator[tuple[_Item, Segmented]]:
-        """What the model says of each image, in their order; those that do not fit the model go to `failed`."""
+        """Segment loaded images in their order; those that do not fit the model go to `failed`."""
         prompted = [item.packed for item in items if item.prompts.number]
         answers = iter(segment_each(self.model, prompted, multimask))
         for item in items:

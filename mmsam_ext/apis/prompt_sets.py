@@ -121,7 +121,7 @@ class PromptSet:
         return replace(self, boxes=boxes[kept], phrases=phrases, **rows)
 
     def prompts(self, width: int, height: int, name: str) -> Prompts:
-        """As the structure that models take, in pixels of the original image of `width` x `height`.
+        """Return the structure that models take, in pixels of the original image of `width` x `height`.
 
         Raises:
             InferenceError: a prompt that is malformed or outside the image; names the image, the prompt and the size.
@@ -163,7 +163,7 @@ class PromptSet:
 
     @property
     def kind(self) -> str:
-        """What a prompt consists of, as in 'box + points'."""
+        """The parts of a prompt, as in 'box + points'."""
         kinds = {'box': self.boxes, 'points': self.points, 'mask': self.masks}
         return ' + '.join(kind for kind, field in kinds.items() if field is not None) or 'none'
 

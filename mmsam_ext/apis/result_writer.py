@@ -177,7 +177,7 @@ def _masks_by_name(folder: Path) -> dict[str, list[str]]:
 
 
 def _folders(path: str) -> set[str]:
-    """Where a file is, and where what it links to is."""
+    """Return the folder of a file, and that of the file it links to."""
     return {os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path))}
 
 

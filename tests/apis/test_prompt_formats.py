@@ -38,7 +38,7 @@ def test_formats_of_boxes_mean_the_same(inferencer) -> None:
 @pytest.mark.parametrize(
     ('prompt', 'names'),
     [
-        (dict(boxes=SHARES), ('boxes', '0.13', "box_format='normalized'")),
+        (dict(boxes=SHARES), ('boxes', '0.133333', "box_format='normalized'")),
         (dict(boxes=[[0, 0, 1, 1], SHARES]), ('boxes', "'normalized'")),
         (dict(boxes=[0, 0, 1, 1]), ('boxes', "'normalized'")),
         (dict(boxes=[90, 10, 20, 70]), ('boxes', 'row 0', '90', "box_format='xywh'")),

@@ -161,7 +161,7 @@ def _prompts(
 
 
 def _history(clickers: Sequence[Clicker], asked: Prompts, sample: SegDataSample) -> Prompts:
-    """All clicks on all objects, as one set of prompts."""
+    """Return all clicks on all objects as one set of prompts."""
     longest = max(len(clicker.clicks) for clicker in clickers)
     points = np.zeros((len(clickers), longest, 2), np.float32)
     labels = np.full((len(clickers), longest), -1)

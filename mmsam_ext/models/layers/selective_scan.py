@@ -168,7 +168,7 @@ def _kernel_scan(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> Tensor:
-    """As :func:`selective_scan` by mamba-ssm's kernel, which wants the channels of all groups in one dimension."""
+    """Run :func:`selective_scan` on mamba-ssm's kernel, which takes the channels of all groups in one dimension."""
     from mamba_ssm.ops.selective_scan_interface import (  # pyright: ignore[reportMissingImports] (optional)
         selective_scan_fn,
     )
