@@ -179,6 +179,7 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('merge-peft {}/small.py {}/small.pth {}/out.pth', ('small.pth', 'PEFT')),
     ('merge-peft {}/small.py {}/small.pth {}/out.pth --ours --drop', ('--ours', '--drop')),
     ('merge-peft {}/small.py {}/small.pth {}/out.pth --undo {}/none.pth', ('none.pth',)),
+    ('export --format onxx --out {}/out', ('--format', 'onxx', "'onnx'")),
     ('export-plain-sam {}/small.pth', ('out',)),
     ('export-plain-sam {}/small.pth {}/out.txt', ('out.txt',)),
     ('export-plain-sam {}/none.pth {}/out.pth', ('none.pth',)),

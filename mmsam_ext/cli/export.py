@@ -18,8 +18,11 @@ import sys
 
 from mmsam_ext.apis.errors import InferenceError
 
+from .choices import one_of
+
 MODELS = ('onnx', 'x-anylabeling', 'torch-export')
 LABELS = ('coco', 'labelme', 'yolo', 'csv', 'masks')
+FORMATS = (*MODELS, *LABELS)
 #: Least IoU with PyTorch's masks of files in full precision.
 PARITY = 0.999
 
@@ -28,7 +31,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', nargs='?', help='results of `inspect`, or a labelled folder; for label formats')
-    parser.add_argument('--format', required=True, choices=(*MODELS, *LABELS))
+    parser.add_argument('--format', required=True, type=one_of(FORMATS), help=', '.join(FORMATS))
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
     parser.add_argument('--weights', help='checkpoint of the model')
     parser.add_argument('--model', metavar='CONFIG', help='name or path of the config; default: that of the weights')

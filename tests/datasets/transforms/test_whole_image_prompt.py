@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmsam_ext.datasets.transforms import GeneratePrompts, PackPromptInputs, WholeImagePrompt
+from tests.naming import raises_naming
 
 
 def sample(foreground: bool) -> dict:
@@ -38,5 +39,5 @@ def test_the_empty_prompt() -> None:
 
 @pytest.mark.parametrize('arguments', [dict(prob=1.5), dict(prob=-0.1), dict(kind='circle')])
 def test_bad_input(arguments: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(map(str, arguments.values())))):
+    with raises_naming(ValueError, next(iter(arguments.values()))):
         WholeImagePrompt(**arguments)

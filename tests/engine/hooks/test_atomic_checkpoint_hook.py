@@ -151,7 +151,7 @@ def test_a_checkpoint_whenever_the_time_has_passed(tmp_path: Path, monkeypatch: 
 
 
 def test_max_minutes_out_of_range() -> None:
-    with pytest.raises(ValueError, match='max_minutes is 0'):
+    with raises_naming(ValueError, 'max_minutes', 0):
         AtomicCheckpointHook(max_minutes=0)
 
 

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 
 from mmsam_ext.compat.console import LOGGED, ScreenFilter
 from mmsam_ext.engine.hooks import TimedLoggerHook
+from tests.naming import raises_naming
 from tests.toy import toy_runner
 
 
@@ -55,7 +56,7 @@ def test_the_environment_goes_to_the_file_only(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize('seconds', [0, -1])
 def test_seconds_out_of_range(seconds: float) -> None:
-    with pytest.raises(ValueError, match=f'seconds is {seconds}'):
+    with raises_naming(ValueError, 'seconds', seconds):
         TimedLoggerHook(seconds=seconds)
 
 
