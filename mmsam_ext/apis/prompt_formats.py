@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmsam_ext.nearest import did_you_mean
-
 from .errors import InferenceError
 
 BOX_FORMATS = ('xyxy', 'xywh', 'normalized')
@@ -26,7 +24,7 @@ def check_format(option: str, value: str | None, known: tuple[str, ...]) -> None
         InferenceError: It is neither None nor one of the known ones.
     """
     if value is not None and value not in known:
-        raise InferenceError(f'{option}: {value!r} does not exist; {did_you_mean(value, known)}')
+        raise InferenceError(f'{option} is {value!r}, expected one of {", ".join(map(repr, known))}')
 
 
 def boxes_in_pixels(boxes: np.ndarray, box_format: str | None, width: int, height: int, name: str) -> np.ndarray:
