@@ -36,7 +36,7 @@ def test_widths_by_hand() -> None:
     mask[:] = False
     mask[16:48, 16:48] = True
     assert tool.width_in_cells(mask, (4, 4)) == pytest.approx(2.0, abs=0.1)
-    assert tool.width_in_cells(mask[::2, ::2], (4, 4)) == pytest.approx(2.0, abs=0.1), 'whatever the size of the mask'
+    assert tool.width_in_cells(mask[::2, ::2], (4, 4)) == pytest.approx(2.0, abs=0.1), 'for any size of the mask'
     assert [tool.group_of(width) for width in (0.2, 0.5, 0.7, 5)] == ['up to 0.5', 'up to 0.5', 'up to 1', 'above 2']
 
 
@@ -48,7 +48,7 @@ def test_settings(stable: tuple[str, str]) -> None:
     dataset.pipeline = tool.noisy_boxes(config, 3, 0.4)
     packed = DATASETS.build(dataset)[0]
     assert len(packed['data_samples'].prompts) == 3
-    width, found = tool.of_image(model, packed, [4.0, 1.0, 0.0])
+    width, found = tool.of_image(tool.settings(model, [4.0, 1.0, 0.0]), packed)
     assert width > 0 and list(found) == [tool.WITHOUT, 'at most 4', 'at most 1', 'at most 0']
     lengths = [found[name][2] for name in list(found)[1:]]
     assert lengths[0] == pytest.approx(4 * lengths[1], rel=0.05) and lengths[0] > 0.1 and lengths[2] == 0

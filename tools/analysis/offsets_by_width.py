@@ -16,8 +16,7 @@ import argparse
 import runpy
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -35,9 +34,9 @@ from mmseg.registry import DATASETS  # noqa: E402
 
 from mmsam_ext.apis.model_loading import load_config, load_model  # noqa: E402
 from mmsam_ext.cli.table import text_table  # noqa: E402
-from mmsam_ext.cli.visualize_sampling import decoder_of, without_sampling  # noqa: E402
+from mmsam_ext.cli.visualize_sampling import decoder_of, remove_sampling, with_own_decoder  # noqa: E402
 from mmsam_ext.evaluation.functional import mask_iou, stability  # noqa: E402
-from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin  # noqa: E402
+from mmsam_ext.models.mask_decoders import SamplingRecord  # noqa: E402
 from mmsam_ext.models.segmentors import PromptableSegmentor  # noqa: E402
 from mmsam_ext.structures import PromptBatch, SAMFeatures  # noqa: E402
 from mmsam_ext.structures.samples import target_masks  # noqa: E402
@@ -62,17 +61,20 @@ def noisy_boxes(config: Config, draws: int, noise: float) -> list[dict]:
     return [*pipeline[:place], *drawing, *rest]
 
 
-@contextmanager
-def limited(plugin: DeformableSamplingPlugin, limit: float) -> Iterator[None]:
-    """Within this context, offsets are at most `limit` cells long along each axis."""
-    kept = [module.max_offset for module in plugin.sampling]
-    for module in plugin.sampling:
-        module.max_offset = limit
-    try:
-        yield
-    finally:
-        for module, value in zip(plugin.sampling, kept, strict=True):
-            module.max_offset = value
+def settings(model: PromptableSegmentor, limits: Sequence[float]) -> dict[str, PromptableSegmentor]:
+    """Return models that share all but the decoder: without the plugin, and with offsets of at most each limit.
+
+    Args:
+        model: A model with DeformableSamplingPlugin, which stays as it is.
+        limits: Largest offsets along each axis, in cells of the embedding.
+    """
+    models = {WITHOUT: with_own_decoder(model)}
+    remove_sampling(models[WITHOUT])
+    for limit in limits:
+        own = models[f'at most {limit:g}'] = with_own_decoder(model)
+        for module in decoder_of(own)[1].sampling:
+            module.max_offset = limit
+    return models
 
 
 def width_in_cells(mask: np.ndarray, size: tuple[int, int]) -> float:
@@ -85,26 +87,27 @@ def width_in_cells(mask: np.ndarray, size: tuple[int, int]) -> float:
 
 @torch.no_grad()
 def of_image(
-    model: PromptableSegmentor, packed: dict, limits: Sequence[float]
+    models: Mapping[str, PromptableSegmentor], packed: dict
 ) -> tuple[float, dict[str, tuple[float, float, float]]]:
     """Return the width of an image's defects in cells, and by setting mIoU, ST and the length of offsets there."""
+    model = models[WITHOUT]  # the parts that all share
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     inputs, (sample,) = data['inputs'], data['data_samples']
     embedding = model.extract_feat(inputs).embedding
     target = target_masks(sample)[0].cpu()
     size = tuple(embedding.shape[-2:])
     cells = cv2.resize(target.numpy().astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA).ravel() > 0
-    _, plugin = decoder_of(model)
     found = {}
-    for name, limit in [(WITHOUT, None), *((f'at most {limit:g}', limit) for limit in limits)]:
+    for name, own in models.items():
         batch = PromptBatch.from_samples([sample], inputs)
-        features = SAMFeatures(embedding, image=inputs)  # new, so that nothing sampled before is used again
+        records: list[SamplingRecord] = []
+        features = SAMFeatures(embedding, image=inputs, observe=records.append)
+        own.predict_from_features(features, batch, [sample])
         length = 0.0
-        with without_sampling(model) if limit is None else limited(plugin, limit), plugin.recording() as records:
-            model.predict_from_features(features, batch, [sample])
-        if limit is not None:
-            offsets = torch.stack([record.offsets.norm(dim=-1).mean(0) for record in records]).mean(0).cpu()  # (N,)
-            length = float(offsets[torch.from_numpy(cells)].mean())
+        if name != WITHOUT:
+            _, plugin = decoder_of(own)  # of the decoder that makes the final mask
+            offsets = [record.sampling()[0].norm(dim=-1).mean(0) for record in records if record.plugin is plugin]
+            length = float(torch.stack(offsets).mean(0).cpu()[torch.from_numpy(cells)].mean())
         masks = sample.pred_instances.mask_logits.cpu() > 0
         found[name] = float(mask_iou(masks, target).mean()), float(stability(masks)), length
     return width_in_cells(target.numpy(), size), found
@@ -151,9 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images = DATASETS.build(dataset)
     except (OSError, ValueError) as error:
         sys.exit(f'offsets_by_width: error: {error}')
+    models = settings(model, args.limits)
     values: Values = defaultdict(lambda: defaultdict(list))
     for index in range(len(images) if args.images is None else min(args.images, len(images))):
-        width, found = of_image(model, images[index], args.limits)
+        width, found = of_image(models, images[index])
         for setting, numbers in found.items():
             for group in (group_of(width), 'all'):
                 values[group][setting].append(numbers)
