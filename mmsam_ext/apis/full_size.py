@@ -55,13 +55,6 @@ class LowResMasks(NamedTuple):
             result[part] = logits.float().cpu().numpy()
         return result
 
-    def full_masks(self, limit: int) -> np.ndarray:
-        """Return all masks at the size of the image, (P, H0, W0) bool."""
-        result = np.empty(self.shape, bool)
-        for part, logits in self.chunks(limit):
-            result[part] = (logits > 0).cpu().numpy()
-        return result
-
 
 class MaskRules(NamedTuple):
     """Which pixels of a map of logits are its mask.

@@ -101,7 +101,7 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
                 (points + record.sampling()[0][0].cpu()).clamp(min=0).minimum(torch.tensor([size[1], size[0]]) - 1.0)
             )
             alpha = float(record.alphas[0, 0])
-    mask = low_res.full_masks(inferencer.chunk_bytes)[0]
+    mask = low_res.full_logits(inferencer.chunk_bytes)[0] > 0
     return Look(mask, points, to_image(points, size, encoded), seen[0].cpu(), size, alpha)
 
 

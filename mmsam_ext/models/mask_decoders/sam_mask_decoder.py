@@ -51,7 +51,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
     """
 
     PREFIXES = ('mask_decoder.',)
-    transformer: TwoWayTransformer
+    transformer: SharingTransformer
 
     def __init__(
         self,
