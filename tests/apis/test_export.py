@@ -204,7 +204,7 @@ def test_peft_is_merged(tmp_path: Path) -> None:
     assert not any('lora_' in name for name, _ in merged.named_parameters())
 
 
-def test_exports_that_a_model_cannot_have(tmp_path: Path, capsys) -> None:
+def test_exports_that_a_model_cannot_have(tmp_path: Path, capsys, monkeypatch) -> None:
     model, weights = files(tmp_path, 'sam')
     with raises_naming(InferenceError, 'int8', 'torch-export'):
         export_model(model, weights, tmp_path / 'out', kind='torch-export', precision='int8')
@@ -216,6 +216,13 @@ def test_exports_that_a_model_cannot_have(tmp_path: Path, capsys) -> None:
     (tmp_path / 'tiles.py').write_text(text)
     with raises_naming(InferenceError, 'tiles'):
         export_model(str(tmp_path / 'tiles.py'), weights, tmp_path / 'out')
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise IndexError('tuple index out of range')
+
+    monkeypatch.setattr('mmsam_ext.apis.exporting.export.write_onnx', broken)
+    with raises_naming(InferenceError, 'encoder', 'SAMMaskDecoder', 'tuple index'):
+        export_model(model, weights, tmp_path / 'out')
     for arguments, named in ((['--format', 'onnx'], '--weights'), (['--format', 'coco'], 'coco')):
         with pytest.raises(SystemExit):
             command.parse([*arguments, '--out', 'x'])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def export_model(
     results.check([f'{name}{suffix}' for name in parts])
     worst, torch_time, file_time = 1.0, 0.0, 0.0
     for name, (part, example) in parts.items():
-        with results.writing(f'{name}{suffix}') as path:
+        with results.writing(f'{name}{suffix}') as path, _explained(name, graph):
             if kind == 'torch-export':
                 _write_torch(part, example, path, metadata)
                 answers = list(_tuple(torch.export.load(str(path)).module()(*example.inputs.values())))
@@ -102,6 +104,26 @@ def export_model(
         results.write('model.yaml', text.encode())
         files.append('model.yaml')
     return dict(files=files, iou=worst, speed=torch_time / file_time if file_time else None)
+
+
+@contextmanager
+def _explained(name: str, model: nn.Module) -> Iterator[None]:
+    """Turn errors of tracing into one that says what cannot be exported.
+
+    Raises:
+        InferenceError: In place of an error of the model or of the exporter.
+    """
+    try:
+        yield
+    except (InferenceError, OSError):
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [''])[0][:300]
+        raise InferenceError(
+            f'{name} of {type(model.backbone).__name__} and {type(model.mask_decoder).__name__} cannot be exported '
+            f'({type(error).__name__}: {first}). The decoder must work from the image embedding alone; one that reads '
+            'inner features of the encoder (HQ-SAM, SAM 2) does not fit these files'
+        ) from error
 
 
 def _parts(

@@ -54,8 +54,8 @@ def check_splittable(model: PromptableSegmentor) -> None:
     if getattr(model.backbone, 'out_indices', ()):
         raise InferenceError(
             f'{type(model.mask_decoder).__name__} reads inner features of the encoder '
-            f"(out_indices={model.backbone.out_indices}), which the decoder's inputs do not have; export it as one "
-            'graph (--one-graph)'
+            f"(out_indices={model.backbone.out_indices}), which Meta's decoder inputs do not have; such a model cannot "
+            'be exported as encoder and decoder'
         )
 
 
