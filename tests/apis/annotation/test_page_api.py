@@ -309,13 +309,20 @@ def test_two_processes_and_empty_folders(client: Client, images: Path, tmp_path:
         Store(images, tmp_path / 'third', [''])
 
 
-@pytest.mark.slow
-def test_train_from_the_page(client: Client, tmp_path: Path) -> None:
-    """Training that fails says why; started twice is an error; afterwards the page proposes."""
-    assert client.call('training')['state'] == 'none'
+def test_a_training_that_fails_says_why(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / 'fit'
+    program.write_text('#!/bin/sh\necho "fit: error: dataset: 1 of 3 labelled images have a defect"\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr('mmsam_ext.apis.annotation.training.sys.executable', str(program))
     client.call('train', minutes=1)
     failed = wait(client)
-    assert failed['state'] == 'failed' and 'dataset' in failed['error']
+    assert failed['state'] == 'failed' and '1 of 3 labelled images' in failed['error'] and not failed['proposals']
+
+
+@pytest.mark.slow
+def test_train_from_the_page(client: Client, tmp_path: Path) -> None:
+    """Started twice is an error; afterwards the page proposes."""
+    assert client.call('training')['state'] == 'none'
     for index, name in enumerate(('part 0', 'part 1', 'more/part 3', 'more/part 4')):
         client.call('commit', name=name, version=0, instances=[bar('crack', 5, 6 + index, 40, 6)])
     client.call('commit', name='part 2', version=0, instances=[])
