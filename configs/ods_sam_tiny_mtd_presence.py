@@ -1,5 +1,5 @@
 # ODS-SAM on the mini SAM with a decision for each image: magnetic tiles with defects and without (data/mtd), no prompt.
-# The first 60 images without a defect (normal.txt) are for training, the other 50 for testing.
+# Every second image without a defect (normal.txt, sorted by exposure) is for training, the others for testing.
 _base_ = './ods_sam_tiny_mtd.py'
 model = dict(
     presence_head=dict(type='PresenceHead', embed_dim=128),
@@ -13,7 +13,7 @@ train_dataloader = dict(
         type='ConcatDataset',
         datasets=[
             dict(type='MTDDataset', ann_file='train.txt', pipeline={{_base_.train_pipeline}}),
-            dict(normal, indices=60, pipeline={{_base_.train_pipeline}}),
+            dict(normal, indices=list(range(0, 110, 2)), pipeline={{_base_.train_pipeline}}),
         ],
     )
 )
@@ -23,7 +23,7 @@ val_dataloader = test_dataloader = dict(
         type='ConcatDataset',
         datasets=[
             dict(type='MTDDataset', ann_file='val.txt', test_mode=True, pipeline={{_base_.test_pipeline}}),
-            dict(normal, indices=list(range(60, 110)), test_mode=True, pipeline={{_base_.test_pipeline}}),
+            dict(normal, indices=list(range(1, 110, 2)), test_mode=True, pipeline={{_base_.test_pipeline}}),
         ],
     )
 )
