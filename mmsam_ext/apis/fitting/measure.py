@@ -45,6 +45,8 @@ def seconds_per_step(config: Config) -> float:
     timer = StepTimer()
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir, config.experiment_name = folder, f'measure_{time.monotonic_ns()}'
+        # mmengine keeps visualizers by name for the life of the process, with their folder.
+        config.visualizer = dict(type='Visualizer', name=config.experiment_name)
         runner = Runner.from_cfg(config)
         runner.register_hook(timer)
         runner.train()

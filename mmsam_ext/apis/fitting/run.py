@@ -94,7 +94,7 @@ def fit(
             (work_dir / CONFIG).write_text(text, encoding='utf-8')
             config = Config.fromfile(work_dir / CONFIG)
             config.work_dir = str(work_dir)
-            config.experiment_name = f'{work_dir.name}_{time.monotonic_ns()}'
+            config.experiment_name = config.visualizer.name = f'{work_dir.name}_{time.monotonic_ns()}'
             return config
 
         if iterations is None:

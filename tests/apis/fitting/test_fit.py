@@ -25,9 +25,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_fit_then_inspect(parts: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As a user calls it: a step is measured first, and the time is short."""
     spare_formatting(monkeypatch)
+    monkeypatch.setattr('mmsam_ext.apis.fitting.plan._LEAST', 2)
     said: list[str] = []
-    weights = fit(parts, 'spt', minutes=1, out=tmp_path / 'fit', say=said.append, **SETTINGS)
+    weights = fit(parts, 'spt', minutes=0.01, out=tmp_path / 'fit', say=said.append, size=64, device='cpu')
     folder = weights.parent
     assert any('10 labelled images' in line for line in said) and any('inspect' in line for line in said)
     decision = Decision.load(weights)
