@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
@@ -134,7 +135,7 @@ def load_model(
             'checkpoint, so give weights=<path of a checkpoint>'
         )
     try:
-        model.dataset_meta = _dataset_meta(load_checkpoint(model, weights, map_location='cpu'))
+        cast('Any', model).dataset_meta = _dataset_meta(load_checkpoint(model, weights, map_location='cpu'))
         if untrained:
             model.test_cfg = {**model.test_cfg, 'untrained': True}
         model.check_trained()

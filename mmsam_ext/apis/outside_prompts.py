@@ -74,7 +74,8 @@ def file_prompts(path: str, sources: Sequence[Source], min_score: float = 0.0) -
         raise InferenceError(
             f'{path}: names images by `image_id` alone, expected `file_name`, by which they are matched'
         )
-    found = [file.name_of(source.path) for source in sources]
+    paths = [source.path for source in sources if source.path is not None]  # of all of them
+    found = [file.name_of(one) for one in paths]
     unknown = sorted(file.names - set(found))
     if len(unknown) == len(file.names):
         raise InferenceError(
@@ -84,7 +85,7 @@ def file_prompts(path: str, sources: Sequence[Source], min_score: float = 0.0) -
     without = [source.name for source, name in zip(sources, found, strict=True) if name is None]
     _warn(unknown, f'of {len(file.names)} images in {path} are not among those given; their prompts are not used')
     _warn(without, f'of {len(sources)} images have no prompts in {path}; they get no mask')
-    return [_set(file.of_image(None, source.path), min_score) for source in sources]
+    return [_set(file.of_image(None, one), min_score) for one in paths]
 
 
 def text_prompts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from mmengine.config import Config
@@ -86,7 +86,8 @@ class PromptSegInferencer:
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
         self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
-        self.pipeline = InferencePipeline(self.config, self.model.data_preprocessor, self.model.dataset_meta)
+        loaded = cast('Any', self.model)  # `dataset_meta` is set when it is loaded
+        self.pipeline = InferencePipeline(self.config, loaded.data_preprocessor, loaded.dataset_meta)
         self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | TiledImage | None = None
 
@@ -338,10 +339,12 @@ class PromptSegInferencer:
         given = PromptSet.create(boxes, points, point_labels, masks, encoded.name, box_format, mask_format)
         given = given.by_class(self.model.num_classes)
         check_given(self.model, given, encoded.name)
-        self._in_pixels(given, *encoded.meta['ori_shape'][1::-1], encoded.name)
+        width, height = encoded.meta['ori_shape'][1::-1]
+        self._in_pixels(given, width, height, encoded.name)
         low_res, scores = encoded.decode(self.model, given, multimask_choice(self.model, multimask))
         limit = self.chunk_bytes
         result: Any = (
             low_res.full_logits(limit) if return_logits else full_size_masks(low_res, limit, rules=self.rules).masks
         )
-        return result, scores.float().cpu().numpy(), encoded.as_prompts(low_res.logits).float().cpu().numpy()
+        small = encoded.as_prompts(cast('Any', low_res.logits))
+        return result, scores.float().cpu().numpy(), small.float().cpu().numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class PromptSet:
         if points is None and point_labels is not None:
             raise InferenceError(f'{name}: point_labels without points; give points too')
         given = dict(boxes=boxes, points=points, point_labels=point_labels, masks=masks)
-        fields = {key: _array(key, value, name) for key, value in given.items() if value is not None}
+        fields: dict[str, Any] = {key: _array(key, value, name) for key, value in given.items() if value is not None}
         numbers = {key: len(value) for key, value in fields.items()}
         if len(set(numbers.values())) > 1:
             raise InferenceError(
@@ -105,7 +105,7 @@ class PromptSet:
         if not self.clip or self.boxes is None:
             return self
         boxes = self.boxes.clip(0, [width, height] * 2)
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        kept = cast('np.ndarray', (boxes[:, 2:] > boxes[:, :2]).all(1))
         if self.kinds is not None:
             kept |= self.kinds & int(PromptKind.BOX) == 0
         if not kept.all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.models.segmentors.sliding import TiledMasks, slide
+from mmsam_ext.models.segmentors.sliding import SlideSettings, TiledMasks, slide
 from mmsam_ext.models.segmentors.tile_cache import TileCache
 from mmsam_ext.structures import PromptBatch
 from mmsam_ext.structures.prompts import rescale
@@ -69,8 +69,9 @@ class TiledImage(NamedTuple):
             prompts = prompts.with_masks(fit_masks(prompts.masks, size, self.input_size, self.meta))
         batch = PromptBatch.from_prompts([prompts.to(self.image.device)], self.input_size, [self.name])
         choice = model.test_cfg.get('multimask', False) if multimask is None else multimask
+        settings = cast('SlideSettings', model.slide_settings)  # as in encode_image
         try:
-            tiled = slide(model, self.image, batch, model.slide_settings, choice, self.cache)
+            tiled = slide(model, self.image, batch, settings, choice, self.cache)
         except ValueError as error:
             raise InferenceError(name_error(error, self.name)) from error
         tiled = replace(tiled, presence_threshold=model.test_cfg.get('presence_threshold'))

@@ -123,7 +123,7 @@ def evaluate(
     """
     model = load_model(config, weights, device, untrained)
     data = Runner.build_dataloader(loader, seed=0)
-    use_bit_depth(data.dataset, model.dataset_meta.get('bit_depth'))
+    use_bit_depth(data.dataset, cast('Any', model).dataset_meta.get('bit_depth'))
     metrics = [METRICS.build(dict(type=kind)) for kind in ('PromptIoUMetric', 'StabilityMetric')]
     evaluator = Evaluator(metrics)
     routed: dict[str, list[float]] = {}
@@ -147,7 +147,7 @@ def predict(model: PromptableSegmentor, batch: dict) -> tuple[list[SegDataSample
         The predicted samples, and alpha_1 (P,) of all their prompts in the decoder that makes the final mask, averaged
         over attentions; None for a model without dynamic routing, or one that predicts tile by tile.
     """
-    decoder: SAMMaskDecoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
+    decoder = cast('SAMMaskDecoder', getattr(model.mask_decoder, 'refine', model.mask_decoder))
     plugins = [plugin for plugin in decoder.plugins if isinstance(plugin, DeformableSamplingPlugin)]
     if model.slide_settings is not None or not plugins or not len(plugins[0].routers):
         return model.test_step(batch), None

@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
             box_source = None if args.text is None else detector(args.text, args.detector, args.min_score)
             config, rules = in_dtype(load_config(args.model), args.dtype), mask_rules(args)
             inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained, args.chunk_mb, rules)
-            if box_source is not None:
+            if box_source is not None and args.text is not None:
                 given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)
             multimask = True if args.multimask else None
             settings: dict[str, Any] = dict(multimask=multimask, batch_size=args.batch_size, out_dir=args.out)

@@ -16,7 +16,7 @@ import argparse
 import copy
 import sys
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from mmsam_ext.apis.checks import multimask_choice
 from mmsam_ext.apis.encoded_image import EncodedImage
 from mmsam_ext.apis.image_inputs import Source
 from mmsam_ext.apis.prompt_sets import PromptSet
+from mmsam_ext.apis.tiled_image import TiledImage
 from mmsam_ext.models.mask_decoders import DeformableSamplingPlugin, SAMMaskDecoder, SamplingRecord
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.utils import check_output_file, replacing
@@ -65,7 +66,7 @@ def decoder_of(model: PromptableSegmentor) -> tuple[SAMMaskDecoder, DeformableSa
     Raises:
         InferenceError: The decoder has no such plugin.
     """
-    decoder = getattr(model.mask_decoder, 'refine', model.mask_decoder)
+    decoder = cast('SAMMaskDecoder', getattr(model.mask_decoder, 'refine', model.mask_decoder))
     for plugin in decoder.plugins:
         if isinstance(plugin, DeformableSamplingPlugin):
             return decoder, plugin
@@ -77,6 +78,8 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
     encoded = inferencer.encoded
     if encoded is None:
         raise InferenceError('no image is set; call set_image first')
+    if isinstance(encoded, TiledImage):
+        raise InferenceError('the model works on tiles; leave out test_cfg.mode="slide"')
     model = with_own_decoder(inferencer.model)
     decoder, plugin = decoder_of(model)
     if not deformable:
@@ -92,7 +95,8 @@ def look(inferencer: PromptSegInferencer, prompt: dict[str, Any], block: int, de
     features = replace(encoded.features, observe=records.append)
     given = PromptSet.create(prompt.get('boxes'), prompt.get('points'), prompt.get('point_labels'), None, encoded.name)
     low_res, _ = encoded._replace(features=features).decode(model, given, multimask_choice(model, None))
-    size = low_res.logits.shape[-2] // 4, low_res.logits.shape[-1] // 4
+    height, width = cast('Tensor', low_res.logits).shape[-2:]
+    size = height // 4, width // 4
     y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing='ij')
     points, alpha = torch.stack([x, y], -1).flatten(0, 1), None
     for record in records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mmcv.transforms import BaseTransform
 
@@ -100,7 +100,7 @@ def _outcomes(step: dict[str, Any]) -> list[dict[str, Any] | None]:
         return [{**step, 'variant': variant} for variant in range(number)]
     if name != 'RandomFlip':
         return []
-    prob, direction = step.get('prob'), step.get('direction', 'horizontal')
+    prob, direction = cast('Any', step.get('prob')), step.get('direction', 'horizontal')
     directions = [direction] if isinstance(direction, str) else list(direction)
     shares = list(prob) if isinstance(prob, (list, tuple)) else [prob / len(directions)] * len(directions)
     flips = [

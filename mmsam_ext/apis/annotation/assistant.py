@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -121,7 +121,7 @@ class Assistant:
             )
             choice = 'ambiguous' if box is None and len(points) == 1 else False
             low_res, scores = encoded.decode(self.clicks.model, given, choice)
-            mask = full_size_masks(low_res, self.clicks.chunk_bytes).masks[0]
+            mask = cast('np.ndarray', full_size_masks(low_res, self.clicks.chunk_bytes).masks)[0]
         if not mask.any():
             return None, float(scores[0])
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))

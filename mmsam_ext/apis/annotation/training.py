@@ -101,10 +101,12 @@ class Training:
         if content['state'] not in ('done', 'failed') and not self.running:
             code = None if self._process is None else self._process.returncode
             ended = 'stopped' if code is not None and code < 0 else 'failed'
-            content.update(state=ended, error=self._last_lines() or f'the training ended with code {code}')
+            content.update(
+                state=ended, error=self._last_lines(self.folder.name) or f'the training ended with code {code}'
+            )
         return content
 
-    def _last_lines(self) -> str:
-        path = self.runs / f'{self.folder.name}.{LOG}'
+    def _last_lines(self, name: str) -> str:
+        path = self.runs / f'{name}.{LOG}'
         lines = path.read_text(errors='replace').strip().splitlines() if path.is_file() else []
         return '\n'.join(lines[-3:])[-1000:]

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -117,7 +117,7 @@ def _coco_mask(annotation: dict[str, Any], height: int, width: int, path: Path) 
             from pycocotools import mask as coco
         except ImportError as error:
             raise InferenceError(f'{where}: compressed RLE needs pycocotools: pip install "mmsam_ext[coco]"') from error
-        return coco.decode(segmentation).astype(bool)
+        return coco.decode(cast('Any', segmentation)).astype(bool)
     raise InferenceError(f'{where}: field `segmentation` is {segmentation!r}, expected polygons or RLE')
 
 
@@ -160,7 +160,10 @@ def _labelme_mask(shape: dict[str, Any], height: int, width: int, where: str) ->
         return cv2.circle(mask, center, radius, 1, -1).astype(bool)
     if kind == 'mask':
         png = np.frombuffer(base64.b64decode(shape['mask']), np.uint8)
-        part = cv2.imdecode(png, cv2.IMREAD_UNCHANGED) > 0
+        image = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise InferenceError(f'{where}: `mask` cannot be decoded, expected a PNG file in base64')
+        part = image > 0
         mask = np.zeros((height, width), bool)
         x, y = (int(value) for value in points.min(0).round())
         mask[y : y + part.shape[0], x : x + part.shape[1]] = part[: height - y, : width - x]
@@ -217,7 +220,8 @@ def _image_of(name: str, files: dict[str, str], path: Path) -> str:
 
 
 def _checked_size(file: Path, height: int, width: int, path: Path) -> tuple[int, int]:
-    found = tuple(int(side) for side in inspect_image_file(str(file))[0])
+    rows, columns = inspect_image_file(str(file))[0]
+    found = int(rows), int(columns)
     if found != (height, width):
         raise InferenceError(
             f'{path}: {file.name} is {height} x {width} there, but the image has {found[0]} x {found[1]}'

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.utils.result_files import ResultFolder
 
 from ..errors import InferenceError
@@ -127,7 +128,7 @@ def _explained(name: str, model: nn.Module) -> Iterator[None]:
 
 
 def _parts(
-    graph: nn.Module, size: tuple[int, int], keep_ratio: bool, one_graph: bool
+    graph: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool, one_graph: bool
 ) -> dict[str, tuple[nn.Module, Example]]:
     with torch.no_grad():
         if one_graph:
@@ -211,9 +212,9 @@ def _write_torch(part: nn.Module, example: Example, path: Path, metadata: dict[s
 
 
 def _onnx_seconds(path: Path, example: Example) -> float:
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports] (optional)
 
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    session = cast('Any', onnxruntime).InferenceSession(str(path), providers=['CPUExecutionProvider'])
     used = {one.name for one in session.get_inputs()}
     inputs: dict[str, np.ndarray] = {name: value.numpy() for name, value in example.inputs.items() if name in used}
     return seconds_of(lambda: session.run(None, inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class _FoldedAttention(FusedAttention):
 
 def prepared(model: PromptableSegmentor) -> PromptableSegmentor:
     """Return a copy of a model on the CPU with PEFT merged, whose attention can be traced."""
-    model = copy.deepcopy(model).cpu().float().eval()
+    model = cast('PromptableSegmentor', copy.deepcopy(model).cpu().float().eval())
     if any('lora_' in name or 'magnitude' in name for name, _ in model.named_parameters()):
         merge_peft(model)
     for module in model.modules():
@@ -67,10 +68,13 @@ class EncoderGraph(nn.Module):
         size: (H, W) of the network input.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: PromptableSegmentor, size: tuple[int, int]) -> None:
         super().__init__()
         self.model, self.size = model, size
-        preprocessor = model.data_preprocessor
+        preprocessor = cast('Any', model.data_preprocessor)
         self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1).float())
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1).float())
 
@@ -197,4 +201,5 @@ def to_image(low_res: Tensor, size: tuple[int, int], orig_im_size: Tensor, keep_
         inner = torch.floor(sides * (max(size) / sides.max()) + 0.5).long()
         masks = masks[..., : inner[0], : inner[1]]
     sides = orig_im_size.long()
-    return F.interpolate(masks, size=(sides[0], sides[1]), mode='bilinear', align_corners=False)
+    size_of_image: Any = (sides[0], sides[1])  # tensors, so that a trace keeps them as inputs
+    return F.interpolate(masks, size=size_of_image, mode='bilinear', align_corners=False)

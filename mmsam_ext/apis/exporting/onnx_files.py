@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -80,9 +80,12 @@ def write_onnx(graph: nn.Module, example: Example, path: Path, metadata: dict[st
         dynamo: Use torch.export instead of tracing.
     """
     require('onnx')
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports] (optional)
 
-    torch.onnx.register_custom_op_symbolic('aten::fill_diagonal', _fill_diagonal, OPSET)  # torch has none
+    # torch has none
+    torch.onnx.register_custom_op_symbolic(  # pyright: ignore[reportPrivateImportUsage] (documented)
+        'aten::fill_diagonal', _fill_diagonal, OPSET
+    )
     options: dict[str, Any] = dict(dynamo=False, dynamic_axes=example.dynamic, opset_version=OPSET)
     if dynamo:
         require('onnxscript')
@@ -108,8 +111,8 @@ def _fill_diagonal(graph: Any, matrix: Any, value: Any, wrap: Any) -> Any:
 def to_fp16(source: Path, target: Path) -> None:
     """Write a file with half the size: weights and computation in fp16, inputs and outputs in fp32."""
     require('onnx', 'onnxruntime')
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    import onnx  # pyright: ignore[reportMissingImports] (optional)
+    from onnxruntime.transformers.float16 import convert_float_to_float16  # pyright: ignore[reportMissingImports]
 
     onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
 
@@ -117,7 +120,7 @@ def to_fp16(source: Path, target: Path) -> None:
 def to_int8(source: Path, target: Path) -> None:
     """Write a file with a quarter of the size: weights of matrix products in int8, by channel."""
     require('onnx', 'onnxruntime')
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # pyright: ignore[reportMissingImports] (optional)
 
     quantize_dynamic(
         str(source), str(target), op_types_to_quantize=['MatMul', 'Gemm'], per_channel=True, weight_type=QuantType.QInt8
@@ -127,9 +130,9 @@ def to_int8(source: Path, target: Path) -> None:
 def run_onnx(path: Path, inputs: dict[str, Tensor]) -> list[np.ndarray]:
     """Run a file in onnxruntime on the CPU."""
     require('onnxruntime')
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports] (optional)
 
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    session = cast('Any', onnxruntime).InferenceSession(str(path), providers=['CPUExecutionProvider'])
     names = {one.name for one in session.get_inputs()}
     return session.run(None, {name: value.numpy() for name, value in inputs.items() if name in names})
 

@@ -97,9 +97,11 @@ def choose_threshold(
         )
     found = np.sort(scores[defective])[::-1]
     if criterion == 'recall':
+        assert value is not None, 'checked above'
         needed = max(1, math.ceil(value * len(found) - 1e-9))
         return float(found[needed - 1])
     if criterion == 'false-alarm':
+        assert value is not None, 'checked above'
         alarms = np.sort(scores[~defective])[::-1]
         allowed = math.floor(value * len(alarms) + 1e-9)
         return float(np.nextafter(alarms[allowed], np.inf)) if allowed < len(alarms) else float(scores.min())

@@ -95,7 +95,8 @@ class Decision:
             content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
             version = content.pop('version')
             lists = ('classes', 'names', 'scores', 'defective')
-            decision = cls(**{key: tuple(value) if key in lists else value for key, value in content.items()})
+            fields: dict[str, Any] = {key: tuple(one) if key in lists else one for key, one in content.items()}
+            decision = cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
             raise InferenceError(
                 f'{path}: cannot be read ({error}); expected the file that `fit` or inspect --calibrate writes'

@@ -148,7 +148,8 @@ def whole_image_logits(
     try:
         loaded = inferencer.pipeline.load(source)
         image = loaded['img']
-        prompts = whole_image_prompt(*image.shape[:2], prompt_kind(inferencer), source.name)
+        height, width = image.shape[:2]
+        prompts = whole_image_prompt(height, width, prompt_kind(inferencer), source.name)
         packed = inferencer.pipeline.pack(loaded, prompts)
         (segmented,) = segment_packed(inferencer.model, [packed], None)
         return segmented.masks.full_logits(inferencer.chunk_bytes), image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -84,4 +84,4 @@ def read_label_mask(content: bytes, name: str, values: Mapping[int, int], ignore
 def _ignored(ignore: Values) -> list[int]:
     if ignore is None:
         return [IGNORE_LABEL]
-    return list(ignore) if isinstance(ignore, (list, tuple)) else [ignore]
+    return list(ignore) if isinstance(ignore, (list, tuple)) else [cast('int', ignore)]

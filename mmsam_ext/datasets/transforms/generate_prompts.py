@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -183,7 +184,7 @@ class GeneratePrompts(BaseTransform):
         rows = list(targets.wholes) if self.draw_size is None else [(labels == 1).astype(np.uint8)]
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
-        for mode, key, draw in self._choose(targets.wholes.any((1, 2)), len(targets.parts)):
+        for mode, key, draw in self._choose(cast('np.ndarray', targets.wholes.any((1, 2))), len(targets.parts)):
             rng = prompt_rng(self.seed, results, BACKGROUND_SEED if key == BACKGROUND else key, draw, STREAM)
             if key == BACKGROUND:
                 mask = clear_box(background, rng) if 'box' in self.modes[mode].kind else background

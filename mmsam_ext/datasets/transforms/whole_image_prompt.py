@@ -57,7 +57,8 @@ class WholeImagePrompt(BaseTransform):
         foreground = None if target is None else (target == 1).astype(np.uint8)
         if foreground is not None and foreground.any() and np.random.random() >= self.prob:
             return results
-        results['prompts'] = whole_image_prompt(*results['img'].shape[:2], self.kind, sample_key(results))
+        height, width = results['img'].shape[:2]
+        results['prompts'] = whole_image_prompt(height, width, self.kind, sample_key(results))
         if foreground is not None:
             results['gt_masks'] = foreground[None]
         if not self.training:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -182,7 +182,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if not self.save_best:
             return
         if 'auto' in self.key_indicators:
-            known = with_direction(metrics, self.greater_keys, self.less_keys)
+            known = with_direction(metrics, cast('Any', self.greater_keys), cast('Any', self.less_keys))
             if known is None:
                 runner.logger.warning(
                     f"save_best='auto': whether more or less is better is not known for any of {', '.join(metrics)}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -82,7 +82,7 @@ class PromptVisualizationHook(SegVisualizationHook):
         if not self._pictures or folder is None:
             return
         chosen = np.linspace(0, len(self._pictures) - 1, min(self.sheet, len(self._pictures))).round().astype(int)
-        with self._visualizer.results.writing('sheet.png') as temporary:
+        with cast('Any', self._visualizer).results.writing('sheet.png') as temporary:
             contact_sheet([self._pictures[index] for index in chosen], columns=2, path=temporary)
         print_log(f'{self._drawn} pictures and sheet.png are in {folder}', logger='current')
 

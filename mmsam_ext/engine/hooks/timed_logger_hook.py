@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
@@ -40,7 +40,7 @@ class TimedLoggerHook(LoggerHook):
     def before_train(self, runner: Runner) -> None:
         """Log what is going to happen, before the first iteration."""
         loader = runner.train_dataloader
-        batch, samples = getattr(loader, 'batch_size', None), len(loader.dataset)
+        batch, samples = getattr(loader, 'batch_size', None), len(cast('Any', loader.dataset))
         size = f'{batch} of {samples} samples each' if batch else f'{samples} samples'
         left = runner.max_iters - runner.iter
         runner.logger.info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,9 +124,8 @@ def click_image(
         active = [row for row in active if settings.stop_at is None or ious[row, click - 1] < settings.stop_at]
     sample.prompts = _history(clickers, asked, sample)
     fields = dict(target_ids=asked.target_ids, draw_ids=asked.draw_ids, mode_ids=asked.mode_ids)
-    write_prediction(
-        sample, logits, scores, click_ious=torch.from_numpy(ious), **{name: ids.cpu() for name, ids in fields.items()}
-    )
+    on_cpu: dict[str, Any] = {name: ids.cpu() for name, ids in fields.items()}
+    write_prediction(sample, logits, scores, click_ious=torch.from_numpy(ious), **on_cpu)
     return sample
 
 

@@ -216,8 +216,8 @@ class AnomalyMetric(BaseMetric):
 
     def _count_last(self) -> None:
         if self._last is not None:
-            group, *image = self._last
-            self._groups.setdefault(group, GroupScores()).add(*image)
+            group, bins, target, ignored, score = self._last
+            self._groups.setdefault(group, GroupScores()).add(bins, target, ignored, score)
             self._last = None
 
     def evaluate(self, size: int) -> dict[str, float]:
