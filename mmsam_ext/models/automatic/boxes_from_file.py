@@ -31,9 +31,10 @@ class BoxesFromFile(BoxSource):
 
     def __init__(self, defects: str, objects: str | None = None) -> None:
         super().__init__()
-        self.files = dict(defect=PromptFile(defects), object=None if objects is None else PromptFile(objects))
-        if objects is not None:
-            _check_same_images(self.files['defect'], self.files['object'])
+        of_defects, of_objects = PromptFile(defects), None if objects is None else PromptFile(objects)
+        self.files: dict[str, PromptFile | None] = dict(defect=of_defects, object=of_objects)
+        if of_objects is not None:
+            _check_same_images(of_defects, of_objects)
 
     def find(self, image: Tensor, captions: Sequence[str], kind: str, sample: Any) -> TextBoxes:
         """Return the boxes of the file, whatever the captions; see :class:`BoxSource`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,7 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
             raise ValueError(f'SAM2ImageEncoder: unknown arch {arch!r}, expected one of {sorted(ARCHS)} or a dict')
         settings = ARCHS[arch] if isinstance(arch, str) else arch
         self.arch = arch if isinstance(arch, str) else 'custom'
-        self.trunk = HieraDet(num_classes=0, **settings)
+        self.trunk = cast(Any, HieraDet(num_classes=0, **settings))
         self.trunk.head = nn.Identity()  # that of a classifier
         self.embed_dim = settings['embed_dim']
         self.out_channels, self.with_cp = out_channels, with_cp
@@ -102,7 +102,8 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
         x = x + self._position(x.shape[1], x.shape[2])
         levels = []
         for index, block in enumerate(self.trunk.blocks):
-            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
+            again = self.with_cp and self.training
+            x = cast('Tensor', checkpoint(block, x, use_reentrant=False) if again else block(x))
             if index in self.trunk.stage_ends:
                 levels.append(x.permute(0, 3, 1, 2))
         return levels

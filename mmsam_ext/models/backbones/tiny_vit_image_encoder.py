@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModule
@@ -17,7 +18,7 @@ from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 from ..layers import fuse_layer_norms
 
 #: The TinyViT of MobileSAM, TinySAM and HQ-SAM's tiny model.
-MOBILE_SAM = dict(
+MOBILE_SAM: dict[str, Any] = dict(
     embed_dims=(64, 128, 160, 320), depths=(2, 2, 6, 2), num_heads=(2, 4, 5, 10), window_sizes=(7, 7, 14, 7)
 )
 
@@ -60,7 +61,7 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
             raise ValueError(f"TinyViTImageEncoder: unknown arch {arch!r}, expected 'mobile_sam' or a dict")
         settings = MOBILE_SAM if isinstance(arch, str) else arch
         self.arch = arch if isinstance(arch, str) else 'custom'
-        self.trunk = TinyVit(num_classes=0, drop_path_rate=0.0, **settings)
+        self.trunk = cast(Any, TinyVit(num_classes=0, drop_path_rate=0.0, **settings))
         self.trunk.head = nn.Identity()  # that of a classifier
         self.trunk.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.out_indices, self.with_cp = tuple(out_indices), with_cp
@@ -106,13 +107,16 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
             if index in self.out_indices:
                 outputs.append(x)
             x = x.permute(0, 2, 3, 1)  # (B, C, h, w) -> (B, h, w, C)
-            x = checkpoint(stage.blocks, x, use_reentrant=False) if self.with_cp and self.training else stage.blocks(x)
+            again = self.with_cp and self.training
+            x = cast('Tensor', checkpoint(stage.blocks, x, use_reentrant=False) if again else stage.blocks(x))
             x = x.permute(0, 3, 1, 2)
         return (*outputs, self.neck(x))
 
 
 class _CurrentBiasAttention(Attention):
     """Gather the attention biases at each call: timm keeps those of the first call, whatever is loaded later."""
+
+    attention_bias_idxs: Tensor
 
     def get_attention_biases(self, device: object) -> Tensor:
         """Return the bias of each pair of tokens, (heads, N, N)."""

@@ -18,10 +18,10 @@ from mmsam_ext.structures.features import parameter_versions
 from mmsam_ext.structures.samples import sample_name
 
 from .fingerprint import encoder_parts
-from .stores import Store
+from .stores import Entry, Store
 
 if TYPE_CHECKING:
-    from ..segmentors import PromptableSegmentor
+    from ..segmentors.image_encoding import ImageEncoding
 
 #: Changes whenever entries of earlier versions must not be used any more.
 FORMAT = 1
@@ -63,7 +63,7 @@ class EmbeddingCache:
         return self  # a copy of the model shares the cache
 
     def features(
-        self, model: PromptableSegmentor, inputs: Tensor, samples: Sequence[SegDataSample], dtype: torch.dtype | None
+        self, model: ImageEncoding, inputs: Tensor, samples: Sequence[SegDataSample], dtype: torch.dtype | None
     ) -> SAMFeatures:
         """Return the features of a batch, of which only images that are not stored are encoded.
 
@@ -80,8 +80,9 @@ class EmbeddingCache:
         self._check_unchanged(model)
         dtype = dtype or model.active_dtype(inputs.device)
         keys = self._keys(model, inputs, samples, dtype)
-        entries = {key: self.store.get(key) for key in dict.fromkeys(keys)}
-        missing = [key for key, entry in entries.items() if entry is None]
+        stored = {key: self.store.get(key) for key in dict.fromkeys(keys)}
+        entries: dict[str, Entry] = {key: entry for key, entry in stored.items() if entry is not None}
+        missing = [key for key in stored if key not in entries]
         self.misses += len(missing)
         self.hits += len(keys) - len(missing)
         for key in missing:  # one at a time: its batch would decide how an embedding is rounded
@@ -109,7 +110,7 @@ class EmbeddingCache:
             )
 
     def _keys(
-        self, model: PromptableSegmentor, inputs: Tensor, samples: Sequence[SegDataSample], dtype: torch.dtype | None
+        self, model: ImageEncoding, inputs: Tensor, samples: Sequence[SegDataSample], dtype: torch.dtype | None
     ) -> list[str]:
         device = inputs.device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -179,7 +180,7 @@ def _digest(sample: SegDataSample) -> str:
             f'{sample_name(sample)}: no `image_digest` in its metainfo, which the embedding cache needs; the data '
             'preprocessor adds it, so call it before loss()'
         )
-    return sample.image_digest
+    return sample.get('image_digest')
 
 
 def _packed(place: int, output: Tensor, dtype: torch.dtype | None) -> tuple[str, Tensor]:

@@ -57,7 +57,8 @@ def image_digest(image: Tensor) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    array = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return memoryview(array)  # pyright: ignore[reportArgumentType] (numpy declares its buffer from Python 3.12 on)
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:

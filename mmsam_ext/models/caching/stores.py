@@ -31,9 +31,11 @@ class Store(Protocol):
 
     def get(self, key: str) -> Entry | None:
         """Return an entry, or None if there is none."""
+        ...
 
     def put(self, key: str, tensors: Entry) -> bool:
         """Keep an entry; return False if there is no room for it."""
+        ...
 
 
 class MemoryStore:

@@ -61,6 +61,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         super().__init__(size=size, size_divisor=size_divisor, bgr_to_rgb=bgr_to_rgb, **settings)
         self.mean: Tensor
         self.std: Tensor
+        self.pad_val: float
         #: Whether to add `image_digest`, a hash of the image before normalisation, to each sample's metainfo.
         self.digest_images = False
 

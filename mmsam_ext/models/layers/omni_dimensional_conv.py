@@ -81,7 +81,8 @@ class OmniDimensionalConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, h, w) to (B, O, h, w), in one grouped convolution for the whole batch."""
         batch, channels, height, width = x.shape
-        if torch.jit.is_tracing():  # sizes are tensors there, but a kernel's shape must be known
+        # In tracing, sizes are tensors, but a kernel's shape must be known.
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             batch, channels, height, width = int(batch), int(channels), int(height), int(width)
         channel, filters, spatial, kernel = self.attentions(x)
         weight = torch.einsum('bn,nois->bois', kernel, self.weight.flatten(3)) * spatial[:, None, None]

@@ -71,14 +71,19 @@ def _tensor(
 
 def split_directions(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:
     """Put tokens (b, h * w, d) into K orders, (b, K, h * w, d)."""
-    if torch.jit.is_tracing():  # a graph cannot hold functions with a gradient of their own
+    if _tracing():
         return _split(tokens, size, number)
     return _Split.apply(tokens, size, number)
 
 
 def merge_directions(scanned: Tensor, size: tuple[int, int]) -> Tensor:
     """(b, K, h * w, d) -> (b, h * w, d): the sum over K orders of what belongs to a token."""
-    return _merge(scanned, size) if torch.jit.is_tracing() else _Merge.apply(scanned, size)
+    return _merge(scanned, size) if _tracing() else _Merge.apply(scanned, size)
+
+
+def _tracing() -> bool:
+    """Return whether a graph is traced, which cannot hold functions with a gradient of their own."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _split(tokens: Tensor, size: tuple[int, int], number: int) -> Tensor:

@@ -78,7 +78,7 @@ def selective_scan(
             delta = delta + delta_bias.to(dtype)[:, None]
         if delta_softplus:
             delta = F.softplus(delta)
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():  # pyright: ignore[reportPrivateImportUsage]
             y = doubling_scan(x, delta, A, B, C)
         else:
             y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, chunk_size)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import ModuleDict
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from .mask_losses import MaskLoss
 
@@ -91,7 +91,7 @@ class PointSampledLoss(MaskLoss):
         return torch.cat([chosen, torch.rand(number, certain, 2, device=device)], 1)
 
     @staticmethod
-    def _of_points(loss: MaskLoss, sampled: Tensor, wanted: Tensor, iou: Tensor, shape: torch.Size) -> Tensor:
+    def _of_points(loss: nn.Module, sampled: Tensor, wanted: Tensor, iou: Tensor, shape: torch.Size) -> Tensor:
         """A loss at points (P * M, n), as one row of pixels; (P, M)."""
         return loss(sampled[:, None, None], wanted[:, None], iou.reshape(-1, 1)).reshape(shape)
 

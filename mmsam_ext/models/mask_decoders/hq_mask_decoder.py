@@ -79,6 +79,7 @@ class HQMaskDecoder(SAMMaskDecoder):
 
     def complete(self, logits: Tensor, iou: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor, None]:
         """Add the high-quality mask to each of SAM's, or take it in their place; see :class:`SAMMaskDecoder`."""
+        assert context.tokens_out is not None, 'set when the transformer ends, as the decoder has tokens of its own'
         token = context.tokens_out[:, 1 + self.num_mask_tokens]  # (P, C), behind those of IoU and masks
         features = self.embedding_maskfeature(context.upscaled)  # (P, C/8, 4h, 4w)
         features = add(features, self._image_features(context.features)[context.image_index])

@@ -54,6 +54,7 @@ class HQSAM2MaskDecoder(SAM2MaskDecoder):
     def complete(self, logits: Tensor, iou: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor, Tensor]:
         """Add the high-quality mask to each of SAM 2's, or take it in their place; see :class:`SAMMaskDecoder`."""
         logits, iou, objects = super().complete(logits, iou, context)
+        assert context.tokens_out is not None, 'set when the transformer ends, as the decoder has tokens of its own'
         token = context.tokens_out[:, 2 + self.num_mask_tokens]  # (P, C), behind IoU, masks and object score
         mask = token_mask(self.hf_mlp(token), self.embedding_maskfeature(context.upscaled))
         if self.hq_only is True or (self.hq_only == 'training' and self.training):

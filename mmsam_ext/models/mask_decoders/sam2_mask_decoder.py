@@ -63,6 +63,7 @@ class SAM2MaskDecoder(SAMMaskDecoder):
 
     def complete(self, logits: Tensor, iou: Tensor, context: DecoderContext) -> tuple[Tensor, Tensor, Tensor]:
         """Score objects, and choose the single mask by its stability; see :class:`SAMMaskDecoder`."""
+        assert context.tokens_out is not None, 'set when the transformer ends, as the decoder has tokens of its own'
         token = context.tokens_out[:, 1 + self.num_mask_tokens]  # (P, C), behind those of IoU and masks
         objects = self.pred_obj_score_head(token)[:, 0]  # (P,)
         iou = iou.sigmoid()
@@ -110,7 +111,7 @@ class _AddFeatures:
         self.decoder, self.level = decoder, level
 
     def __call__(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        context = self.decoder.context
+        context = self.decoder.running_context()
         extra = self.decoder.high_resolution(context.features, self.level)[context.image_index]
         return output + extra if torch.is_grad_enabled() else output.add_(extra)
 

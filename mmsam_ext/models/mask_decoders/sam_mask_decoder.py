@@ -239,5 +239,6 @@ def _thread() -> int:
     return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
-def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+def _join(parts: tuple[Any, ...]) -> Any:
+    """Concatenate what the chunks of prompts have of one kind: a tensor each, or None each."""
     return parts[0] if len(parts) == 1 or parts[0] is None else torch.cat(parts)

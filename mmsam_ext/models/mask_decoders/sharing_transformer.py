@@ -64,7 +64,9 @@ class SharingBlock(TwoWayAttentionBlock):
             Tokens (P, K, C) and image tokens (P, N, C).
         """
         if shared is None:
+            assert keys is not None, 'a caller gives either keys or what is shared'
             return super().forward(queries, keys, query_pe, key_pe)
+        assert image_index is not None, 'a caller gives it with what is shared'
         queries = self.norm1(self.self_attn(q=queries, k=queries, v=queries))  # the first block adds no position code
         queries = self.norm2(queries + self._look_at_image(queries + query_pe, key_pe, shared, image_index))
         queries = self.norm3(queries + self.mlp(queries))
@@ -89,6 +91,8 @@ class SharingBlock(TwoWayAttentionBlock):
 
 class SharingTransformer(TwoWayTransformer):
     """``segment_anything``'s two-way transformer, with a first block that can share the image tokens of prompts."""
+
+    layers: Any  # a ModuleList, whose items torch declares as plain modules
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -116,6 +120,7 @@ class SharingTransformer(TwoWayTransformer):
             Tokens (P, K, C) and image tokens (P, N, C).
         """
         if shared is None:
+            assert image_embedding is not None, 'a caller gives either the embedding or what is shared'
             return super().forward(image_embedding, image_pe, point_embedding)
         key_pe = image_pe.flatten(2).permute(0, 2, 1)  # (P, C, h, w) -> (P, N, C)
         queries, keys = self.layers[0](

@@ -102,9 +102,10 @@ class PointRefiner(BaseModule):
             logits: (P, N) at the pixels.
             places: (P, N) the pixels, numbered row by row in (H, W).
         """
-        if features.image is None:
+        image = features.image
+        if image is None:
             raise ValueError('PointRefiner: the features have no image, expected the network input (B, 3, H, W)')
-        fine = features.once('PointRefiner fine', lambda: self.fine(features.image.float()), weights=self.fine)
+        fine = features.once('PointRefiner fine', lambda: self.fine(image.float()), weights=self.fine)
         coarse = features.once(
             'PointRefiner coarse', lambda: self.coarse(features.embedding.float()), weights=self.coarse
         )

@@ -68,8 +68,8 @@ class PresenceHead(BaseModule):
         """
         masks = prediction.logits[:, 0].detach().float()  # (P, 4h, 4w)
         embedding = features.embedding.detach().float()
-        size = embedding.shape[-2:]
-        where = F.adaptive_avg_pool2d(masks[:, None], size).flatten(1).softmax(1)  # (P, h * w)
+        height, width = embedding.shape[-2:]
+        where = F.adaptive_avg_pool2d(masks[:, None], (height, width)).flatten(1).softmax(1)  # (P, h * w)
         tokens = embedding.flatten(2)[image_index]  # (P, C, h * w)
         inside = (tokens @ where[..., None])[..., 0]  # (P, C)
         pooled = self.norm(torch.cat([tokens.mean(2), inside], 1))

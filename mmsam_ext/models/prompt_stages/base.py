@@ -38,7 +38,7 @@ def build_stage(config: dict, num_classes: int | None) -> PromptStage:
         ValueError: The config of the stage names another number of classes.
     """
     kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
-    if num_classes is None or not getattr(kind, 'takes_num_classes', False):
+    if num_classes is None or kind is None or not getattr(kind, 'takes_num_classes', False):
         return MODELS.build(config)
     if config.get('num_classes', num_classes) != num_classes:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmseg.structures import SegDataSample
@@ -27,7 +28,7 @@ class ImageEncoding(nn.Module):
     backbone: nn.Module
     neck: nn.Module
     mask_decoder: nn.Module
-    data_preprocessor: nn.Module
+    data_preprocessor: Any
     with_neck: bool
 
     def active_dtype(self, device: torch.device) -> torch.dtype | None:

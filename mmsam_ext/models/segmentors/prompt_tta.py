@@ -7,7 +7,7 @@ from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmsam_ext.structures.samples import predictions, sample_name, write_prediction
+from mmsam_ext.structures.samples import pixel_data, predictions, sample_name, write_prediction
 
 
 @MODELS.register_module()
@@ -35,14 +35,14 @@ class PromptTTAModel(SegTTAModel):
                 'GeneratePrompts before TestTimeAug'
             )
         merged, first = views[0], predicted[0]
-        extra = {}
+        extra, labels = {}, len(pixel_data(merged, 'seg_logits'))
         if 'presence' in first:
             extra['presence'] = torch.stack([one.presence for one in predicted]).mean(0)
         write_prediction(
             merged,
             torch.stack([one.mask_logits for one in predicted]).mean(0),  # (P, H, W)
             torch.stack([one.iou_scores for one in predicted]).mean(0),
-            None if len(merged.seg_logits.data) == 1 else len(merged.seg_logits.data) - 1,
+            None if labels == 1 else labels - 1,
             target_ids=first.target_ids,
             draw_ids=first.draw_ids,
             mode_ids=first.mode_ids,
