@@ -439,3 +439,11 @@ def test_old_name_of_the_router_works_and_warns():
 def test_a_router_among_the_plugins_is_an_error(name):
     with raises_naming(ValueError, 'plugins[1]', name, 'DecoderPlugin', 'router', 'DeformableSamplingPlugin'):
         MODELS.build(config(decoder=dict(plugins=[DSP, ROUTER | dict(type=name)])))
+
+
+def test_seeded_router_starts_with_the_weights_of_earlier_versions() -> None:
+    """The first layer is drawn first: another order would change every training that a seed describes."""
+    torch.manual_seed(3)
+    expected = torch.nn.Linear(CHANNELS, 8).weight
+    torch.manual_seed(3)
+    assert torch.equal(DynamicRouter(dim=CHANNELS, hidden_dim=8).mlp[0].weight, expected)

@@ -42,8 +42,8 @@ class DynamicRouter(BaseModule):
         super().__init__()
         if mask_token < 0:
             raise ValueError(f'{type(self).__name__}: mask_token={mask_token}, expected 0 or more')
-        last = nn.Linear(hidden_dim, 2)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim), nn.GELU(), last)
+        first, last = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, 2)  # drawn in this order from a seed
+        self.mlp = nn.Sequential(first, nn.LayerNorm(hidden_dim), nn.GELU(), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.scale = nn.Parameter(torch.ones(()))  # s
