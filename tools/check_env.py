@@ -59,7 +59,7 @@ NOTES = {
     'ftfy': 'mmsegmentation imports it and does not declare it',
     'regex': 'mmsegmentation imports it and does not declare it',
 }
-DEVELOPMENT = ('pytest', 'pytest-xdist', 'ruff', 'setuptools')
+DEVELOPMENT = ('pytest', 'pytest-xdist', 'ruff', 'basedpyright', 'setuptools')
 #: Any of these provides the module cv2.
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 PYTHON = shlex.quote(sys.executable or 'python')
