@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: tests run side by side on few cores, and pictures are drawn without a display.
@@ -43,10 +44,14 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What is logged to the terminal."""
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged to the terminal, whatever level an earlier test in this process has set."""
     stream = io.StringIO()
-    handlers = MMLogger.get_current_instance().handlers
-    handler = next(one for one in handlers if type(one) is logging.StreamHandler)
+    logger = MMLogger.get_current_instance()
+    handler = next(one for one in logger.handlers if type(one) is logging.StreamHandler)
     monkeypatch.setattr(handler, 'stream', stream)
-    return stream
+    monkeypatch.setattr(handler, 'level', logging.INFO)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield stream
+    logger.setLevel(level)

@@ -27,7 +27,7 @@ def imported(folder: str) -> dict[str, bool]:
 
     Imports in functions, in ``try`` and under ``if`` do not count as top level.
     """
-    own = {'mmsam_ext', 'tests', 'benchmarks', 'studies', '_bootstrap'}
+    own = {'mmsam_ext', 'tests', '_bootstrap', *(path.name for path in (REPO / 'tools').iterdir() if path.is_dir())}
     found: dict[str, bool] = {}
     for path in sorted((REPO / folder).rglob('*.py')):
         tree = ast.parse(path.read_text())

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -76,9 +78,15 @@ NOT_DECLARED = {
 }
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Read once which distributions provide which module, since that reads all that is installed."""
+    return metadata.packages_distributions()
+
+
 def distribution(module: str) -> str:
     """The distribution that provides a module, as pip spells it."""
-    names = metadata.packages_distributions().get(module, [module])
+    names = distributions().get(module, [module])
     return min(names, key=len).lower().replace('_', '-')
 
 

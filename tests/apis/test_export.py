@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def files(folder: Path, name: str) -> tuple[str, str]:
     init_default_scope('mmseg')
     settings = Config(dict(model=config()))
     settings.merge_from_dict(
-        dict(model={**VARIANTS[name], 'data_preprocessor': dict(size=(SIZE, SIZE), size_divisor=None)})
+        dict(model={**copy.deepcopy(VARIANTS[name]), 'data_preprocessor': dict(size=(SIZE, SIZE), size_divisor=None)})
     )
     torch.manual_seed(0)
     model = MODELS.build(settings.model)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
-from mmsam_ext.nearest import did_you_mean
 
 from ..layers import ConvStem, FusedAttention, fuse_layer_norms
 
@@ -74,7 +73,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
-            raise ValueError(f'SAMImageEncoder: arch {arch!r} does not exist; {did_you_mean(arch, ARCHS)}')
+            raise ValueError(f'SAMImageEncoder: arch {arch!r} is not one of {sorted(ARCHS)} or a dict')
         settings = dict(ARCHS[arch]) if isinstance(arch, str) else dict(arch)
         if img_size is not None:
             settings['img_size'] = img_size

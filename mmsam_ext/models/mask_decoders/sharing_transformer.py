@@ -139,7 +139,8 @@ class SharingTransformer(TwoWayTransformer):
 
 def has_hooks(attention: Attention) -> bool:
     """Return whether somebody edits or watches what goes into an attention or comes out of it."""
-    return bool(attention._forward_pre_hooks or attention._forward_hooks)  # noqa: SLF001 (torch has no public one)
+    # The sum of two lengths, since torch.compile cannot trace `bool` of a dictionary of hooks.
+    return len(attention._forward_pre_hooks) + len(attention._forward_hooks) > 0  # noqa: SLF001 (nothing public)
 
 
 def attend(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.modeling import PromptEncoder
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 from mmsam_ext.structures import PromptBatch, PromptEmbedding, PromptKind
@@ -112,9 +114,9 @@ class SAMPromptEncoder(PartOfSAM, PromptEncoder, BaseModule):
 
     def _embed_tokens(self, coords: Tensor, codes: Tensor, input_size: tuple[int, int]) -> Tensor:
         """Embed tokens: (P, K, 2) pixels of an input of `input_size` (H, W), (P, K) codes -> (P, K, C)."""
-        table = torch.cat(
-            [self.not_a_point_embed.weight, *(e.get_parameter('weight') for e in self.point_embeddings)]
-        )  # (5, C)
+        # `get_parameter` would be an error under FSDP, whose views of parameters are plain tensors.
+        embeddings = (cast('nn.Embedding', embedding).weight for embedding in self.point_embeddings)
+        table = torch.cat([self.not_a_point_embed.weight, *embeddings])  # (5, C)
         if not codes.numel():
             return table.new_empty(len(codes), 0, self.embed_dim)
         position = self.pe_layer.forward_with_coords(coords + 0.5, input_size)  # the centre of the pixel
