@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -30,12 +31,21 @@ from mmsam_ext.apis.annotation.training import Training
 from mmsam_ext.cli import export
 from mmsam_ext.datasets.synthetic.cracked_parts import cracked_part
 
-CHROMIUM = next(
-    (path for name in ('chromium', 'chromium-browser', 'google-chrome') if (path := shutil.which(name))), None
-)
+
+def chromium() -> str | None:
+    """Return the path of a Chromium that starts; an installation that was broken off leaves one that does not."""
+    for name in ('chromium', 'chromium-browser', 'google-chrome'):
+        path = shutil.which(name)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if path and subprocess.run([path, '--version'], capture_output=True, timeout=30).returncode == 0:
+                return path
+    return None
+
+
+CHROMIUM = chromium()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason='no Chromium is installed (Debian: apt-get install chromium)'),
+    pytest.mark.skipif(CHROMIUM is None, reason='no Chromium starts here (Debian: apt-get install chromium)'),
 ]
 
 
