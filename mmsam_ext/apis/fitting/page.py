@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import html
 import json
 from collections.abc import Sequence
@@ -88,10 +89,10 @@ def worst_images(work_dir: Path, facts: FolderFacts, calibration: Calibration) -
             continue
         logits, image = answer
         found = logits.max(0) >= calibration.decision.pixel_threshold
-        masks = sorted((facts.root / 'masks').glob(f'{name}.*'))
+        mask = mask_file(facts.root, name)
         drawn = image.copy()
-        if masks:
-            truth = read_binary_mask(masks[0].read_bytes(), str(masks[0]), foreground=facts.foreground)
+        if mask is not None:
+            truth = read_binary_mask(mask.read_bytes(), str(mask), foreground=facts.foreground)
             contours, _ = cv2.findContours((truth == 1).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn, contours, -1, (60, 170, 40), max(1, round(max(image.shape) / 640)))
         height, width = found.shape
@@ -102,6 +103,11 @@ def worst_images(work_dir: Path, facts: FolderFacts, calibration: Calibration) -
             f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{caption}</figcaption></figure>'
         )
     return figures
+
+
+def mask_file(root: Path, name: str) -> Path | None:
+    """Return the mask of a sample, whose name may have characters that are special in a pattern, such as brackets."""
+    return next(iter(sorted((root / 'masks').glob(f'{glob.escape(name)}.*'))), None)
 
 
 def _threshold_figure(scores: np.ndarray, defective: np.ndarray, threshold: float) -> str:
