@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
@@ -125,7 +126,7 @@ class Store:
 
         Raises:
             ConflictError: The image was saved in the meantime.
-            InferenceError: A defect does not fit.
+            InferenceError: A defect does not fit, or the data set has another image of this name.
             OSError: A file cannot be written; what was saved before stays.
         """
         height, width = self.size(name)
@@ -202,11 +203,14 @@ class Store:
     def _copy_image(self, name: str) -> None:
         source = Path(self.files[name])
         target = self.root / 'images' / f'{name}{source.suffix}'
-        if not target.is_file() or target.stat().st_size != source.stat().st_size:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f'.{target.name}.partial')
-            shutil.copyfile(source, partial)
-            partial.replace(target)
+        if target.is_file():
+            if not filecmp.cmp(source, target, shallow=False):
+                raise InferenceError(f'{target}: is there already and differs from {source}; choose another --out')
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f'.{target.name}.partial')
+        shutil.copyfile(source, partial)
+        partial.replace(target)
 
     def _write_classes(self, names: list[str]) -> None:
         write_atomically(json.dumps(names).encode(), self.root / CLASSES)

@@ -25,7 +25,7 @@ from mmsam_ext.apis.exchange import read_source
 from mmsam_ext.apis.exchange.labelled import Instance
 from mmsam_ext.apis.fitting import read_folder
 from mmsam_ext.datasets.synthetic.cracked_parts import cracked_part
-from tests.naming import raises_naming
+from tests.naming import assert_names, raises_naming
 
 
 @pytest.fixture
@@ -297,6 +297,14 @@ def test_masks_of_another_tool(images: Path, tmp_path: Path) -> None:
         cv2.imwrite(str(other), wrong)
         with raises_naming(InferenceError, 'part 1.png', named):
             Store(images, tmp_path / 'dataset')
+
+
+def test_another_image_of_the_same_name_is_not_replaced(client: Client, tmp_path: Path) -> None:
+    theirs = tmp_path / 'dataset/images/part 0.png'
+    theirs.write_bytes(b'of the user')
+    answer = client.call('commit', 400, name='part 0', version=0, instances=[bar('crack', 1, 1, 2, 2)])
+    assert_names(answer['error'], theirs)
+    assert theirs.read_bytes() == b'of the user' and not (tmp_path / 'dataset/masks/part 0.png').exists()
 
 
 def test_two_processes_and_empty_folders(client: Client, images: Path, tmp_path: Path) -> None:
