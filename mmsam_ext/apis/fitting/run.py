@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def fit(
                 step = seconds_per_step(write_config(plan))
             plan = with_iterations(plan, facts, 60 * minutes - (time.monotonic() - started), step)
         else:
-            plan = Plan(**{**vars(plan), 'iterations': iterations, 'reasons': (*plan.reasons, f'{iterations} steps')})
+            plan = replace(plan, iterations=iterations, reasons=(*plan.reasons, f'{iterations} steps'))
         say(plan.reasons[-1])
         config = write_config(plan)
         say(f'The config is {work_dir / CONFIG}')
