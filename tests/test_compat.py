@@ -347,7 +347,7 @@ def test_mmpretrain_backbones_return_themselves() -> None:
 
 
 TWO_RANKS = """
-    import sys
+    import atexit, sys
     sys.path.insert(0, {repo!r})
     import mmsam_ext, torch
     from mmengine.dist import all_gather, get_backend
@@ -359,6 +359,8 @@ TWO_RANKS = """
     assert len(weights) == 2 and torch.equal(*weights), weights
     if runner.rank == 0:
         print('backend', get_backend(), flush=True)
+    atexit._run_exitfuncs()  # gloo's threads would now and then abort the process, were they alive at its end
+    assert not torch.distributed.is_initialized()
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,8 @@ def _has_accelerator() -> bool:
 def _launch_without_gpu(stock: Callable) -> Callable:
     def init_dist(backend: str, *args: Any, **kwargs: Any) -> None:
         if _has_accelerator():
-            return stock(backend, *args, **kwargs)
+            stock(backend, *args, **kwargs)
+            return
         if backend == 'nccl':
             from mmengine.logging import print_log
 
@@ -46,9 +48,19 @@ def _launch_without_gpu(stock: Callable) -> Callable:
             backend = 'gloo'
         # mmengine selects a CUDA device for any backend; without a GPU that call fails.
         with patch.object(torch.cuda, 'set_device', lambda device: None):
-            return stock(backend, *args, **kwargs)
+            stock(backend, *args, **kwargs)
+        # gloo's threads must end before the interpreter does: a thread that is still running then aborts the process
+        # ("terminate called without an active exception", exit code -6), and the launcher reports a failed training.
+        atexit.register(_leave_process_group)
 
     return init_dist
+
+
+def _leave_process_group() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _wrap_without_gpu(stock: Callable) -> Callable:
