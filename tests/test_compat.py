@@ -351,6 +351,7 @@ TWO_RANKS = """
     sys.path.insert(0, {repo!r})
     import mmsam_ext, torch
     from mmengine.dist import all_gather, get_backend
+    from mmsam_ext.engine.hooks import BroadcastBuffersHook
     from tests.toy import toy_runner
     runner = toy_runner({work_dir!r}, launcher='pytorch', experiment_name='ddp',
                         env_cfg=dict(dist_cfg=dict(backend='nccl')))
@@ -359,6 +360,11 @@ TWO_RANKS = """
     assert len(weights) == 2 and torch.equal(*weights), weights
     if runner.rank == 0:
         print('backend', get_backend(), flush=True)
+    norm = torch.nn.BatchNorm1d(2)
+    norm.running_mean.fill_(1 + runner.rank)
+    runner.model = norm
+    BroadcastBuffersHook().before_val_epoch(runner)
+    assert norm.running_mean.tolist() == [1, 1]
     atexit._run_exitfuncs()  # gloo's threads would now and then abort the process, were they alive at its end
     assert not torch.distributed.is_initialized()
 """

@@ -20,6 +20,7 @@ default_hooks = dict(
         type='AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=2, max_minutes=5, save_best='auto'
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    buffers=dict(type='BroadcastBuffersHook'),  # several ranks validate the model that rank 0 saves
     bit_depth=dict(type='BitDepthHook'),  # images of more than 8 bits are read as in training
     visualization=dict(type='PromptVisualizationHook', interval=1),  # with --show-dir: every batch
 )

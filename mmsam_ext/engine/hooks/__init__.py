@@ -1,5 +1,6 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .bit_depth_hook import BitDepthHook
+from .broadcast_buffers_hook import BroadcastBuffersHook
 from .embedding_cache_hook import EmbeddingCacheHook
 from .invalid_loss_hook import InvalidLossHook
 from .kernel_temperature_hook import KernelTemperatureHook
@@ -14,6 +15,7 @@ from .trainable_checkpoint_hook import TrainableCheckpointHook
 __all__ = [
     'AtomicCheckpointHook',
     'BitDepthHook',
+    'BroadcastBuffersHook',
     'EmbeddingCacheHook',
     'InvalidLossHook',
     'KernelTemperatureHook',
