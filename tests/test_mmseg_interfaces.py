@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import mmseg
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from mmseg.apis import inference_model, init_model, show_result_pyplot
 from mmseg.registry import DATASETS, MODELS
@@ -164,6 +165,44 @@ def test_tools_that_cannot_work_say_why(tool, trained) -> None:
         mmseg_command([tool, str(trained.config)])
     with raises_naming(SystemExit, 'TOOL'):
         mmseg_command([])
+
+
+def test_get_flops_cannot_work_on_any_model(tmp_path) -> None:
+    (tmp_path / 'stock.py').write_text("model = dict(type='EncoderDecoder', decode_head=dict(type='FCNHead'))")
+    with raises_naming(SystemExit, 'get_flops.py', 'input_shape', 'model-cost'):
+        mmseg_command(['analysis_tools/get_flops.py', str(tmp_path / 'stock.py')])
+
+
+def test_get_flops_run_directly_says_why(trained) -> None:
+    with raises_naming(AttributeError, 'decode_head', 'get_flops.py', 'model-cost'):
+        run_tool('analysis_tools/get_flops.py', trained.config, '--shape', '64', '64')
+
+
+def test_cam_run_directly_says_why(trained, tmp_path, monkeypatch) -> None:
+    """It predicts, draws the prediction, and then looks for the preprocessor outside of the model."""
+    cam, image = types.ModuleType('pytorch_grad_cam'), types.ModuleType('pytorch_grad_cam.utils.image')
+    cam.GradCAM = image.preprocess_image = image.show_cam_on_image = None
+    for name, module in (('', cam), ('.utils', cam), ('.utils.image', image)):
+        monkeypatch.setitem(sys.modules, f'pytorch_grad_cam{name}', module)
+    options = ['--target-layers', 'backbone', '--device', 'cpu', '--out-file', tmp_path / 'seen.png']
+    with raises_naming(AttributeError, 'data_preprocessor', 'visualization_cam.py', 'class scores'):
+        run_tool(
+            'analysis_tools/visualization_cam.py', photograph(trained), trained.config, trained.checkpoint, *options
+        )
+    assert (tmp_path / 'seen.png').is_file()
+
+
+def test_settings_of_other_models_are_missing_as_before() -> None:
+    """Only a promptable segmentor's config explains itself; a setting that is there is returned."""
+    promptable = ConfigDict(type='PromptableSegmentor', mask_decoder=dict(type='SAMMaskDecoder'))
+    with raises_naming(AttributeError, 'decode_head', 'num_classes'):
+        _ = promptable.decode_head.num_classes
+    assert not hasattr(promptable, 'decode_head') and promptable.get('decode_head') is None
+    stock = ConfigDict(model=dict(type='EncoderDecoder', decode_head=dict(num_classes=2)))
+    assert stock.model.decode_head.num_classes == 2
+    for ask in (lambda: stock.data_preprocessor, lambda: ConfigDict(type='x').decode_head):
+        with pytest.raises(AttributeError, match='object has no attribute'):
+            ask()
 
 
 # ---------------------------------------------------------------------------------------------------------- metrics

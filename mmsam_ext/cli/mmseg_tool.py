@@ -14,10 +14,13 @@ from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import config_path, load_config
 from mmsam_ext.nearest import did_you_mean
 
+#: Tools that cannot work on any model, and why.
+BROKEN = {
+    'get_flops.py': 'it asks for model.decode_head, which a promptable segmentor does not have, and passes both '
+    '`input_shape` and `inputs`, which mmengine 0.10 rejects. Run `python -m mmsam_ext model-cost CONFIG`'
+}
 #: Tools that cannot work on a promptable segmentor, and why.
 UNSUITABLE = {
-    'get_flops.py': 'it asks for model.decode_head, which a promptable segmentor does not have, and gives no prompts. '
-    'Run `python -m mmsam_ext model-cost CONFIG`',
     'visualization_cam.py': 'it draws the gradients of class scores, which a promptable segmentor does not have',
     'pytorch2torchscript.py': 'it traces a model without prompts',
 }
@@ -27,13 +30,15 @@ def main(arguments: Sequence[str]) -> None:
     """Run MMSeg's tool that the first argument names, by its path in MMSeg's ``tools``.
 
     Raises:
-        SystemExit: no tool is named, or it cannot work on promptable segmentors; the message says why.
+        SystemExit: no tool is named, or it cannot work on this model; the message says why.
     """
     if not arguments or arguments[0] in ('-h', '--help'):
         sys.exit('usage: mmseg TOOL ARGUMENTS, where TOOL is a path such as analysis_tools/benchmark.py')
     name, *rest = arguments
-    reason = UNSUITABLE.get(Path(name).name)
-    if reason is not None and _is_promptable(rest):
+    reason = BROKEN.get(Path(name).name)
+    if reason is None and Path(name).name in UNSUITABLE and _is_promptable(rest):
+        reason = UNSUITABLE[Path(name).name]
+    if reason is not None:
         sys.exit(f'{name}: {reason}')
     run_mmseg_tool(name, rest)
 

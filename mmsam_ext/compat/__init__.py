@@ -18,6 +18,8 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``console``               mmengine fills the screen with its environment and warnings that nobody can act on
+``foreign_settings``      MMSegmentation's scripts ask a config for `decode_head`; the AttributeError does not say why
+                          it is missing
 ``settled_configs``       `param_scheduler` cannot follow `max_iters`, and the input size stands in several places
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
@@ -33,6 +35,7 @@ from . import (
     console,
     cpu_distributed,
     evaluators,
+    foreign_settings,
     mmcv_lite,
     mmpretrain_backbones,
     one_training,
@@ -76,6 +79,7 @@ def apply() -> None:
     package_configs.apply()
     console.apply()
     settled_configs.apply()
+    foreign_settings.apply()
 
 
 __all__ = ['MMENGINE_VERSIONS', 'apply']
