@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import mmengine.runner
 import mmseg
 import numpy as np
 import pytest
@@ -139,10 +141,11 @@ def test_two_ranks_train_what_configs_train(source: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_fsdp_trains_and_saves_the_whole_model(tmp_path: Path) -> None:
-    """A shrunk ViT-H, sharded over two processes by MMEngine's FlexibleRunner: what is frozen stays as it was loaded,
-    what is trained changes, and the checkpoint is one of the plain model."""
-    cfg = shrink(CONFIGS / 'spt_vith_industrial.py', tmp_path, iterations=2)
+def test_fsdp_is_killed_and_resumed_and_saves_the_whole_model(tmp_path: Path) -> None:
+    """A shrunk ViT-H, sharded over two processes by MMEngine's FlexibleRunner, and killed in the middle of a
+    checkpoint. In the end what is frozen is as it was loaded, what is trained has changed, and the checkpoint is one of
+    the plain model."""
+    cfg = shrink(CONFIGS / 'spt_vith_industrial.py', tmp_path, iterations=4)
     model = MODELS.build(cfg.model)
     before = model.state_dict()
     torch.save(before, tmp_path / 'before.pth')
@@ -150,15 +153,50 @@ def test_fsdp_trains_and_saves_the_whole_model(tmp_path: Path) -> None:
     cfg.runner_type = 'FlexibleRunner'
     wrapper = dict(use_orig_params=True)  # some parameters are frozen
     cfg.strategy = dict(type='FSDPStrategy', state_dict_cfg='full', model_wrapper=wrapper)
-    cfg.dump(tmp_path / 'config.py')
-    codes, errors = run_forked(tmp_path, 'train.py', tmp_path / 'config.py', ranks=2, port=free_port())
-    assert codes == [0, 0], errors[-3000:]
-    after = torch.load(tmp_path / 'work' / 'iter_2.pth', weights_only=True)['state_dict']
+    cfg.custom_imports = dict(imports=['mmsam_ext', 'tests.run_hooks'])
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='DieHook', at=4, writing=True)]
+    cfg.train_cfg.val_interval = 100
+
+    def train(*arguments: str) -> list[int]:
+        cfg.dump(tmp_path / 'config.py')
+        codes, errors = run_forked(tmp_path, 'train.py', tmp_path / 'config.py', *arguments, ranks=2, port=free_port())
+        assert codes[0] in (0, -signal.SIGKILL), errors[-3000:]
+        return codes
+
+    assert train()[0] == -signal.SIGKILL
+    work = tmp_path / 'work'
+    assert last_checkpoint(work).name == 'iter_2.pth' and not (work / 'iter_4.pth').exists()
+    assert len(list(work.glob('.iter_4.pth.*.partial'))) == 1
+    cfg.custom_hooks[-1].at, cfg.load_from = 0, None
+    assert train('--resume') == [0, 0]
+    assert last_checkpoint(work).name == 'iter_4.pth' and not list(work.glob('.iter_4.pth.*.partial'))
+    checkpoint = torch.load(work / 'iter_4.pth', weights_only=True)
+    after = checkpoint['state_dict']
     assert after.keys() == before.keys()
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained and all(torch.equal(after[name], before[name]) for name in before if name not in trained)
     changed = [name for name in trained if not torch.equal(after[name], before[name])]
     assert len(changed) > len(trained) / 2 and all(after[name].isfinite().all() for name in trained)
+    steps = {float(state['step']) for state in checkpoint['optimizer']['state'].values()}
+    assert steps == {4.0}  # the optimizer's state was resumed, too
+
+
+def test_checkpoints_without_a_backend_are_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the strategies of FlexibleRunner and published checkpoints are: a full disk leaves the old file whole."""
+    path = tmp_path / 'a.pth'
+    torch.save(dict(old=torch.ones(1)), path)
+    for save in (mmengine.runner.save_checkpoint, mmengine.runner.checkpoint.save_checkpoint):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'fsync', full_disk)
+            with pytest.raises(OSError, match='No space'):
+                save(dict(new=torch.zeros(1)), str(path))
+        assert list(torch.load(path)) == ['old'] and [entry.name for entry in tmp_path.iterdir()] == ['a.pth']
+    mmengine.runner.save_checkpoint(dict(new=torch.zeros(1)), str(path))
+    assert list(torch.load(path)) == ['new']
+
+
+def full_disk(descriptor: int) -> None:
+    raise OSError(28, 'No space left on device')
 
 
 # ---------------------------------------------------------------- killed and resumed

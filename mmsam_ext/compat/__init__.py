@@ -14,10 +14,12 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``resume``                ``--resume`` believes what the text file ``last_checkpoint`` says, and starts over where it is
                           missing, in a folder with checkpoints
 ``one_training``          two trainings in one work folder overwrite each other's files
+``atomic_checkpoints``    sharded trainings, and stock checkpoint hooks, write checkpoints in place
 ``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
 ``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``console``               mmengine fills the screen with its environment and warnings that nobody can act on
+``sharded_training``      mmengine resumes a sharded training's optimizer by the arguments of torch 2.0
 ``foreign_settings``      MMSegmentation's scripts ask a config for `decode_head`; the AttributeError does not say why
                           it is missing
 ``settled_configs``       `param_scheduler` cannot follow `max_iters`, and the input size stands in several places
@@ -31,6 +33,7 @@ import logging
 
 from . import (
     amp,
+    atomic_checkpoints,
     checkpoints,
     console,
     cpu_distributed,
@@ -44,6 +47,7 @@ from . import (
     package_resources,
     resume,
     settled_configs,
+    sharded_training,
 )
 
 #: mmengine releases (major, minor) whose internals these fixes were written for.
@@ -74,6 +78,8 @@ def apply() -> None:
     amp.apply()
     resume.apply()
     one_training.apply()
+    atomic_checkpoints.apply()
+    sharded_training.apply()
     evaluators.apply()
     pack_seg_inputs.apply()
     package_configs.apply()

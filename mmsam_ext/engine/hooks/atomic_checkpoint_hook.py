@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -86,6 +86,21 @@ class AtomicLocalBackend(LocalBackend):
 register_backend('atomic_local', AtomicLocalBackend)
 
 
+def check_whole_checkpoints(runner: Runner) -> None:
+    """Check that a sharded training gathers its whole state on the first rank, and writes one file.
+
+    Raises:
+        ValueError: Its strategy is FSDPStrategy with another `state_dict_cfg` than 'full'.
+    """
+    strategy: Any = getattr(runner, 'strategy', None)
+    whole = getattr(strategy, '_is_full_state_dict', None)
+    if whole is not None and not whole():
+        raise ValueError(
+            "FSDPStrategy: state_dict_cfg='local' (mmengine's default) writes a folder of shards that neither --resume "
+            "nor test can read: ShardedTensor is not on the list of safe types. Set strategy.state_dict_cfg='full'"
+        )
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """Save checkpoints as mmengine's ``CheckpointHook`` does, with a valid checkpoint on the disk at every moment.
@@ -123,9 +138,15 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
         self.max_minutes = max_minutes
         self._saved_at = time.monotonic()
+        self._progress: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """On the first rank, remove the partial files of a killed training; the Runner has locked the work folder."""
+        """On the first rank, remove the partial files of a killed training; the Runner has locked the work folder.
+
+        Raises:
+            ValueError: A sharded training (FSDP) would write a file of each rank, which the safe loader rejects.
+        """
+        check_whole_checkpoints(runner)
         if is_main_process():
             remove_partial_files(runner.work_dir)
             found = numbered_checkpoints(runner.work_dir)
@@ -144,12 +165,21 @@ class AtomicCheckpointHook(CheckpointHook):
         """Save as ``CheckpointHook`` does, or because `max_minutes` have passed (the first rank decides alone)."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         late = self.max_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.max_minutes
-        if late and not self.by_epoch and is_main_process():
+        sharded = hasattr(runner, 'strategy')  # all ranks gather the state together
+        if sharded and self.max_minutes is not None and get_world_size() > 1:
+            broadcast_object_list(decision := [late])  # of the first rank
+            late = decision[0]
+        if late and not self.by_epoch and (sharded or is_main_process()):
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations, {self.max_minutes} minutes passed')
             self._save_checkpoint(runner)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Correct the epoch and the iteration of a checkpoint: FlexibleRunner counts one more after a validation."""
+        checkpoint['meta'].update(self._progress)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Write the checkpoint, point ``last_checkpoint`` at it, and only then delete the outdated one."""
+        self._progress = dict(meta)
         outdated = None
         if self.max_keep_ckpts > 0:
             kept: deque = self.keep_ckpt_ids
@@ -171,6 +201,7 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
+        self._progress = {}
         self._saved_at = time.monotonic()
         if is_main_process():
             write_atomically(self.last_ckpt.encode(), osp.join(runner.work_dir, 'last_checkpoint'))
@@ -190,6 +221,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 )
                 return
             metrics = {known: metrics[known]}
+        self._progress = dict(epoch=runner.epoch, iter=runner.iter)
         several = len(self.key_indicators) > 1
         old = dict(self.best_ckpt_path_dict) if several else {'': self.best_ckpt_path}
         if several:
@@ -197,6 +229,7 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path = None
         super()._save_best_checkpoint(runner, metrics)
+        self._progress = {}
         new = self.best_ckpt_path_dict if several else {'': self.best_ckpt_path}
         for key, path in old.items():
             if new[key] is None:  # no better than before

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
+from mmsam_ext.engine.hooks import atomic_checkpoint_hook
 from mmsam_ext.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook, with_direction, write_atomically
 from tests.naming import raises_naming
 from tests.toy import toy_runner
@@ -168,3 +173,46 @@ def test_max_minutes_out_of_range() -> None:
 def test_the_metric_of_the_best_checkpoint(metrics: dict, best: str | None) -> None:
     hook = AtomicCheckpointHook(save_best='auto')
     assert with_direction(metrics, hook.greater_keys, hook.less_keys) == best
+
+
+@pytest.mark.parametrize('ranks', [1, 2])
+def test_after_max_minutes_all_ranks_of_a_sharded_training_save(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They gather the state together, so the first rank's clock decides for all."""
+    runner = SimpleNamespace(iter=0, logger=logging.getLogger('x'), strategy=object())
+    saved = []
+    hook = AtomicCheckpointHook(by_epoch=False, interval=100, save_last=False, max_minutes=1)
+    hook._saved_at = time.monotonic() - (0 if ranks == 2 else 61)  # of rank 1, whose clock says no
+    hook.every_n_train_iters = hook.is_last_train_iter = lambda *arguments: False
+    monkeypatch.setattr(hook, '_save_checkpoint', saved.append)
+    monkeypatch.setattr(atomic_checkpoint_hook, 'is_main_process', lambda: ranks == 1)
+    monkeypatch.setattr(atomic_checkpoint_hook, 'get_world_size', lambda: ranks)
+    monkeypatch.setattr(atomic_checkpoint_hook, 'broadcast_object_list', lambda data: data.__setitem__(0, True))
+    hook.after_train_iter(runner, 0)
+    assert saved == [runner]
+
+
+def test_shards_are_rejected_before_training() -> None:
+    """mmengine's default for FSDP writes what the safe loader rejects."""
+    strategy = SimpleNamespace(_is_full_state_dict=lambda: False)
+    with raises_naming(ValueError, 'FSDPStrategy', "state_dict_cfg='local'", "'full'"):
+        AtomicCheckpointHook().before_train(SimpleNamespace(strategy=strategy))
+
+
+def test_meta_of_flexible_runner_is_corrected() -> None:
+    """FlexibleRunner overwrites what the hook passes: it counts an iteration more, also after a validation."""
+    hook, written = AtomicCheckpointHook(by_epoch=False, save_last=False), []
+
+    def save_checkpoint(*arguments: object, meta: dict, **options: object) -> None:
+        checkpoint = dict(meta=dict(meta, epoch=7, iter=5))
+        hook.before_save_checkpoint(None, checkpoint)
+        written.append(checkpoint['meta'])
+
+    hub = SimpleNamespace(update_info=lambda name, value: None)
+    hook.file_backend, hook.out_dir = SimpleNamespace(join_path=os.path.join), 'nowhere'
+    hook.max_keep_ckpts = -1
+    runner = SimpleNamespace(message_hub=hub, save_checkpoint=save_checkpoint, work_dir='nowhere')
+    with mock.patch.object(atomic_checkpoint_hook, 'write_atomically'):
+        hook._save_checkpoint_with_step(runner, 4, dict(epoch=0, iter=4))
+    assert written == [dict(epoch=0, iter=4)]
+    save_checkpoint(meta={})  # one that another hook saves is left as it is
+    assert written[1] == dict(epoch=7, iter=5)
