@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
@@ -83,23 +84,22 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             if self.digest_images:
                 sample.set_metainfo(dict(image_digest=image_digest(image)))
         moved: Any = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
-        inputs, samples = [self._normalise(image) for image in moved['inputs']], moved['data_samples']
+        images, samples = moved['inputs'], moved['data_samples']
         for sample in samples:
             if 'prompts' not in sample or len(sample_prompts(sample)) == 0:
-                sample.prompts = Prompts.empty().to(inputs[0].device)
+                sample.prompts = Prompts.empty().to(images[0].device)
+        if not training:
+            return dict(inputs=self._normalised_batch(images, samples), data_samples=samples)
         paddings: dict[str, Any] = dict(pad_val=self.pad_val, seg_pad_val=self.seg_pad_val)
-        inputs, padded = stack_batch(
-            inputs=inputs,
-            data_samples=samples if training else None,
+        inputs, _ = stack_batch(
+            inputs=[self._normalise(image) for image in images],
+            data_samples=samples,
             size=self.size,
             size_divisor=self.size_divisor,
             **paddings,
         )
-        for index, sample in enumerate(samples):
-            if training:
-                self._pad_masks(sample, (inputs.shape[-2], inputs.shape[-1]))
-            else:
-                sample.set_metainfo(padded[index])
+        for sample in samples:
+            self._pad_masks(sample, (inputs.shape[-2], inputs.shape[-1]))
         return dict(inputs=inputs, data_samples=samples)
 
     def normalisation(self) -> dict[str, float | bool | list[float]]:
@@ -114,6 +114,29 @@ class PromptDataPreprocessor(SegDataPreProcessor):
     def _normalise(self, image: Tensor) -> Tensor:
         image = image[[2, 1, 0]] if _swaps_channels(self) and len(image) == 3 else image
         return (image.float() - self.mean) / self.std
+
+    def _normalised_batch(self, images: list[Tensor], samples: list[SegDataSample]) -> Tensor:
+        """Normalise and pad images as MMSegmentation's `stack_batch` does, but each in the memory of the batch.
+
+        A copy of a photograph of 24 megapixels takes 288 MB.
+        """
+        sizes = torch.tensor([image.shape[-2:] for image in images])
+        height, width = sizes.amax(0).tolist()
+        if self.size is not None:
+            height, width = self.size
+        elif self.size_divisor is not None:
+            height, width = (-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
+        channels = max(len(images[0]), len(self.mean))
+        batch = self.mean.new_full((len(images), channels, height, width), self.pad_val)
+        for padded, image, sample in zip(batch, images, samples, strict=True):
+            rows, columns = image.shape[-2:]
+            inside = padded[:, :rows, :columns]
+            inside.copy_(image.flip(0) if _swaps_channels(self) and len(image) == 3 else image)
+            inside.sub_(self.mean).div_(self.std)
+            sample.set_metainfo(
+                dict(img_padding_size=(0, width - columns, 0, height - rows), pad_shape=padded.shape[-2:])
+            )
+        return batch
 
     def _check(self, image: Tensor, sample: SegDataSample, training: bool) -> None:
         height, width = image.shape[-2:]

@@ -47,7 +47,9 @@ def _resized(
     meta: Mapping[str, Any],
 ) -> Tensor:
     """Do what :func:`to_original` says, for all logits at once."""
-    logits = F.interpolate(logits[:, None].float(), tuple(input_size), mode='bilinear', align_corners=False)
+    logits = logits[:, None].float()
+    if logits.shape[-2:] != tuple(input_size):
+        logits = F.interpolate(logits, tuple(input_size), mode='bilinear', align_corners=False)
     logits = logits[..., : shape[0], : shape[1]]
     if meta.get('flip'):
         logits = logits.flip(-1 if meta.get('flip_direction') == 'horizontal' else -2)

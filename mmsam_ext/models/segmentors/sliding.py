@@ -115,9 +115,12 @@ class TiledMasks:
             weights = self.grid.weights(tile).to(device)
             total[tile.rows, tile.columns] += weights * _resize(logits, (tile.height, tile.width))
             weight[tile.rows, tile.columns] += weights
-        blended = torch.where(weight > 0, total / weight.clamp_min(1e-6), OUTSIDE)
+        outside = weight == 0  # in place from here on: each copy of a map takes 4 bytes a pixel of the image
+        blended = total.div_(weight.clamp_min_(1e-6)).masked_fill_(outside, OUTSIDE)
         overview = self.overview[prompt]
-        return blended if overview is None else blended.maximum(_resize(overview, self.grid.size))
+        if overview is not None:
+            torch.maximum(blended, _resize(overview, self.grid.size), out=blended)
+        return blended
 
 
 def predict_tiles(

@@ -7,6 +7,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from mmseg.utils import stack_batch
 
 from mmsam_ext.models.data_preprocessors import PromptDataPreprocessor
 from mmsam_ext.structures import Prompts
@@ -119,3 +120,22 @@ def test_errors_of_arguments():
             build(**options)
     with raises_naming(TypeError, 'batch_augments'):
         build(size_divisor=16, batch_augments=[dict(type='x')])
+
+
+@pytest.mark.parametrize(
+    'options', [dict(size=(64, 80)), dict(size_divisor=16), dict(size_divisor=16, bgr_to_rgb=False, pad_val=1.5)]
+)
+def test_evaluation_equals_mmsegmentation_bit_for_bit(options):
+    preprocessor, pictures = build(**options), [image(50, 70), image(48, 64)]
+    kept = [picture.clone() for picture in pictures]
+    out = preprocessor(dict(inputs=pictures, data_samples=[SegDataSample(), SegDataSample()]))
+    assert all(map(torch.equal, pictures, kept))
+    swap = options.get('bgr_to_rgb', True)
+    normalised = [
+        (one[[2, 1, 0]] if swap else one).float().sub(preprocessor.mean).div(preprocessor.std) for one in kept
+    ]
+    settings = {name: options.get(name) for name in ('size', 'size_divisor')}
+    expected, padded = stack_batch(normalised, None, pad_val=options.get('pad_val', 0), **settings)
+    assert torch.equal(out['inputs'], expected)
+    for sample_, meta in zip(out['data_samples'], padded, strict=True):
+        assert (sample_.img_padding_size, sample_.pad_shape) == (meta['img_padding_size'], meta['pad_shape'])
