@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 SIZE = 128  # pixels
 CHANNELS = 32
+#: Sizes (H, W) that SAM 2's masks are kept of, beside SIZE x SIZE.
+SIZES = ((96, 160), (192, 192))
 #: Prompts of one image: x y of points with their labels, a box; absent ones are None.
 PROMPTS: dict[str, dict[str, Any]] = {
     'box': dict(box=[10, 20, 90, 70]),
@@ -60,9 +62,9 @@ def image(number: int = 1, height: int = SIZE, width: int = SIZE) -> Tensor:
     return torch.from_numpy(np.random.default_rng(7).standard_normal((number, 3, height, width))).float()
 
 
-def mask_prompt(side: int) -> Tensor:
-    """Return (1, 1, side, side) mask logits."""
-    return torch.from_numpy(np.random.default_rng(9).standard_normal((1, 1, side, side))).float()
+def mask_prompt(height: int, width: int) -> Tensor:
+    """Return (1, 1, height, width) mask logits."""
+    return torch.from_numpy(np.random.default_rng(9).standard_normal((1, 1, height, width))).float()
 
 
 def sampled(logits: Tensor) -> np.ndarray:
@@ -98,7 +100,7 @@ def hq_sam() -> tuple[dict, dict[str, np.ndarray]]:
     embedding, early = model.image_encoder(image())
     outputs = {}
     for name, prompt in PROMPTS.items():
-        points, box, mask = _tensors(prompt, 4 * grid)
+        points, box, mask = _tensors(prompt, SIZE, SIZE)
         sparse, dense = model.prompt_encoder(points, box, mask)
         for multimask in (False, True):
             for only in (False, True):
@@ -116,14 +118,16 @@ def hq_sam() -> tuple[dict, dict[str, np.ndarray]]:
     return shapes, outputs
 
 
-def _tensors(prompt: dict, side: int) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
+def _tensors(
+    prompt: dict, height: int, width: int
+) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
     points = box = mask = None
     if 'points' in prompt:
         points = torch.tensor(prompt['points'])[None].float(), torch.tensor(prompt['labels'])[None]
     if 'box' in prompt:
         box = torch.tensor(prompt['box'])[None].float()
     if 'mask' in prompt:
-        mask = mask_prompt(side)
+        mask = mask_prompt(height // 4, width // 4)
     return points, box, mask
 
 
@@ -169,10 +173,25 @@ def sam2_hf() -> tuple[dict, dict[str, np.ndarray]]:
         fpn_hidden_size=CHANNELS,
     )
     config = Sam2Config(vision_config=vision, prompt_encoder_config=ENCODED, mask_decoder_config=DECODER)
-    return _hugging_face(Sam2Model(config))
+    model = Sam2Model(config)
+    shapes, outputs = _hugging_face(model)
+    for height, width in SIZES:
+        resize_sam2(model, height, width)
+        found = _predictions(model, height, width)
+        outputs |= {f'{key}, {height} x {width}': value for key, value in found.items() if 'points' not in key}
+    return shapes, outputs
 
 
-@torch.no_grad()
+def resize_sam2(model: nn.Module, height: int, width: int) -> None:
+    """Make a Sam2Model of transformers, which knows one square size, take images of H x W pixels."""
+    encoder = model.prompt_encoder
+    model.backbone_feature_sizes = [(height // stride, width // stride) for stride in (4, 8, 16)]
+    encoder.image_embedding_size = height // 16, width // 16
+    encoder.mask_input_size = height // 4, width // 4
+    embed = type(encoder.shared_embedding).forward
+    encoder.shared_embedding.forward = lambda coords, shape: embed(encoder.shared_embedding, coords, (height, width))
+
+
 def _hugging_face(model: nn.Module) -> tuple[dict, dict[str, np.ndarray]]:
     """Return the weights of the file that a model writes, and its predictions."""
     from safetensors import safe_open
@@ -185,11 +204,16 @@ def _hugging_face(model: nn.Module) -> tuple[dict, dict[str, np.ndarray]]:
     weights = named_weights(shapes)
     code = weights['shared_image_embedding.positional_embedding']
     model.load_state_dict({**weights, 'prompt_encoder.shared_embedding.positional_embedding': code})
-    model.eval()
+    return shapes, _predictions(model.eval(), SIZE, SIZE)
+
+
+@torch.no_grad()
+def _predictions(model: nn.Module, height: int, width: int) -> dict[str, np.ndarray]:
+    """Return what a model of transformers predicts for each prompt on an image of H x W pixels."""
     outputs = {}
     for name, prompt in PROMPTS.items():
-        points, box, mask = _tensors(prompt, SIZE // 4)
-        given: dict[str, Any] = dict(pixel_values=image())
+        points, box, mask = _tensors(prompt, height, width)
+        given: dict[str, Any] = dict(pixel_values=image(1, height, width))
         if points is not None:
             given |= dict(input_points=points[0][None], input_labels=points[1][None])
         if box is not None:
@@ -202,7 +226,7 @@ def _hugging_face(model: nn.Module) -> tuple[dict, dict[str, np.ndarray]]:
             outputs[key], outputs[f'{key}, iou'] = sampled(result.pred_masks[0, 0]), result.iou_scores[0, 0].numpy()
             if hasattr(result, 'object_score_logits'):
                 outputs[f'{name}, object'] = result.object_score_logits[0, 0].numpy()
-    return shapes, outputs
+    return outputs
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 
+from ..layers import replace_gelus
+
 #: Arguments of timm's ``HieraDet`` by size, as in Meta's configs of SAM 2 and 2.1.
 ARCHS: dict[str, dict] = {
     'tiny': dict(embed_dim=96, num_heads=1, stages=(1, 2, 7, 2), global_att_blocks=(5, 7, 9)),
@@ -67,6 +69,7 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
         self.arch = arch if isinstance(arch, str) else 'custom'
         self.trunk = cast(Any, HieraDet(num_classes=0, **settings))
         self.trunk.head = nn.Identity()  # that of a classifier
+        replace_gelus(self.trunk)
         self.embed_dim = settings['embed_dim']
         self.out_channels, self.with_cp = out_channels, with_cp
         self.out_indices = (0, 1)  # the levels of the pyramid that are returned beside the embedding, always
@@ -127,8 +130,15 @@ class _PyramidNeck(BaseModule):
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Bring the maps of strides 4 to 32 to C channels -> those of strides 4, 8 and 16."""
-        coarsest, *rest = (conv(level) for conv, level in zip(self.convs, reversed(levels), strict=True))
+        coarsest, *rest = (_pointwise(conv, level) for conv, level in zip(self.convs, reversed(levels), strict=True))
         embedding, *finer = rest
         embedding = embedding + F.interpolate(coarsest, scale_factor=2.0, mode='nearest')
         middle, fine = finer
         return fine, middle, embedding
+
+
+def _pointwise(conv: nn.Module, x: Tensor) -> Tensor:
+    """Apply a 1 x 1 convolution to (B, C, h, w) that is channels-last in memory, as a product of matrices."""
+    if not torch.is_grad_enabled() and type(conv) is nn.Conv2d:
+        return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+    return conv(x)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import Attention, TinyVit
+from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 
-from ..layers import fuse_layer_norms
+from ..layers import fuse_layer_norms, replace_gelus
 
 #: The TinyViT of MobileSAM, TinySAM and HQ-SAM's tiny model.
 MOBILE_SAM: dict[str, Any] = dict(
@@ -71,8 +72,12 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
             )
         self.embed_dim, self.out_channels = settings['embed_dims'][-1], out_channels
         for module in self.trunk.modules():
+            # Same parameters under the same names: only the class, and with it the formulation, differs.
             if isinstance(module, Attention):
                 module.__class__ = _CurrentBiasAttention
+            elif type(module) is ConvNorm:
+                module.__class__ = _FoldedConvNorm
+        replace_gelus(self.trunk)
         self.neck = nn.Sequential(
             nn.Conv2d(self.embed_dim, out_channels, 1, bias=False),
             LayerNorm2d(out_channels),
@@ -113,11 +118,27 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
         return (*outputs, self.neck(x))
 
 
+class _FoldedConvNorm(ConvNorm):
+    """A convolution and its batch norm in one pass where there are no gradients; equal up to rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, h, w)."""
+        conv, norm = self.conv, cast('Any', self.bn)
+        if torch.is_grad_enabled() or norm.training:
+            return super().forward(x)
+        scale = norm.weight.float() * (norm.running_var.float() + norm.eps).rsqrt()  # small: bf16 is not exact enough
+        weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        if conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1:  # a product of matrices is faster
+            return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
 class _CurrentBiasAttention(Attention):
     """Gather the attention biases at each call: timm keeps those of the first call, whatever is loaded later."""
 
     attention_bias_idxs: Tensor
 
     def get_attention_biases(self, device: object) -> Tensor:
-        """Return the bias of each pair of tokens, (heads, N, N)."""
-        return self.attention_biases[:, self.attention_bias_idxs]
+        """Return the bias of each pair of tokens, (1, heads, N, N): of three dimensions, it would not be fused."""
+        return self.attention_biases[None, :, self.attention_bias_idxs]

@@ -24,8 +24,8 @@ def golden(family: str) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
     return named_weights(json.loads(str(content.pop('shapes')))), content
 
 
-def prompts(name: str, side: int) -> Prompts:
-    """A prompt of the table; `side` is that of mask prompts."""
+def prompts(name: str, height: int, width: int) -> Prompts:
+    """A prompt of the table for an image of H x W pixels."""
     given = PROMPTS[name]
     kind, fields = 0, {}
     if 'points' in given:
@@ -36,16 +36,16 @@ def prompts(name: str, side: int) -> Prompts:
         fields |= dict(boxes=[given['box']])
     if 'mask' in given:
         kind |= PromptKind.MASK
-        fields |= dict(masks=mask_prompt(side))
+        fields |= dict(masks=mask_prompt(height // 4, width // 4))
     return Prompts.create(**fields, kinds=[kind])
 
 
 @torch.no_grad()
 def predict(model: PromptableSegmentor, inputs: Tensor, name: str) -> MaskPrediction:
     """All masks of one prompt for the first image of a batch."""
-    side = 4 * inputs.shape[-1] // 16
-    given = [prompts(name, side)] + [prompts('point', side)] * (len(inputs) - 1)
-    return model.decode(model.extract_feat(inputs), PromptBatch.from_prompts(given, tuple(inputs.shape[-2:])))
+    size = tuple(inputs.shape[-2:])
+    given = [prompts(name, *size)] + [prompts('point', *size)] * (len(inputs) - 1)
+    return model.decode(model.extract_feat(inputs), PromptBatch.from_prompts(given, size))
 
 
 def at_golden(logits: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from analysis.family_goldens import PROMPTS, image
+from analysis.family_goldens import PROMPTS, image, named_weights
 from mmseg.registry import MODELS
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
@@ -73,3 +73,16 @@ def test_bad_settings() -> None:
         MODELS.build(dict(type='TinyViTImageEncoder', arch=ARCH, out_indices=(0,)))
     with raises_naming(ValueError, '(120, 128)', 'size_divisor=16'):
         mobile().extract_feat(torch.zeros(1, 3, 120, 128))
+
+
+def test_prediction_is_folded_and_in_place_but_equal() -> None:
+    """Without gradients batch norms are folded into convolutions; the image is not changed by what works in place."""
+    encoder = MODELS.build(dict(BACKBONE, out_indices=(1, 2, 3))).eval()
+    encoder.load_state_dict(named_weights({name: value.shape for name, value in encoder.state_dict().items()}))
+    given = image()
+    with_gradients = encoder(given)
+    with torch.no_grad():
+        without = encoder(given)
+    assert torch.equal(given, image())
+    for got, expected in zip(without, with_gradients, strict=True):
+        assert_close(got, expected, MODEL)

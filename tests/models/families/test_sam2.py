@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from analysis.family_goldens import PROMPTS, image, named_weights
+from analysis.family_goldens import PROMPTS, SIZES, image, named_weights
 from mmseg.registry import MODELS
 
 from mmsam_ext.checkpoints.base import KEY, base_record
@@ -57,6 +57,22 @@ def test_masks_are_those_of_transformers() -> None:
         assert_close(got.object_logits, expected[f'{name}, object'], MODEL)
         replaced += any(torch.equal(got.logits[0, 0], other) for other in got.logits[0, 1:])
     assert replaced  # with random weights hardly any mask is stable
+
+
+@pytest.mark.parametrize(('height', 'width'), SIZES)
+def test_masks_of_other_sizes_are_those_of_transformers(height: int, width: int) -> None:
+    """Windows do not divide these sizes, and the position code is resized to them; one of them is not square."""
+    _, expected = golden('sam2_hf')
+    model = loaded()
+    for name in PROMPTS:
+        if 'points' in name:
+            continue
+        got, suffix = predict(model, image(1, height, width), name), f', {height} x {width}'
+        assert got.logits.shape[-2:] == (height // 4, width // 4)
+        assert_close(at_golden(got.logits[0, :1]), expected[f'{name}{suffix}'], MODEL, name=name)
+        assert_close(at_golden(got.logits[0, 1:]), expected[f'{name}, multimask{suffix}'], MODEL, name=name)
+        assert_close(got.iou[0, 1:], expected[f'{name}, multimask, iou{suffix}'], MODEL)
+        assert_close(got.object_logits, expected[f'{name}, object{suffix}'], MODEL)
 
 
 def test_stability_is_the_share_between_two_thresholds() -> None:
@@ -111,6 +127,17 @@ def test_counts(arch: str) -> None:
         backbone = MODELS.build(dict(type='SAM2ImageEncoder', arch=arch))
     counts = [sum(p.numel() for p in part.parameters()) for part in (decoder, prompts, backbone)]
     assert counts[:2] == [4_215_109, 6_220] and sum(counts) == PARTS[arch]
+
+
+def test_prediction_in_place_is_equal() -> None:
+    """What works in place without gradients changes neither the image nor the levels of the pyramid."""
+    model, given = loaded(), image()
+    with_gradients = model.backbone(given)
+    with torch.no_grad():
+        without = model.backbone(given)
+    assert torch.equal(given, image())
+    for got, expected in zip(without, with_gradients, strict=True):
+        assert_close(got, expected, MODEL)
 
 
 def test_self_draft_refines() -> None:
