@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from mmsam_ext.apis.exporting.onnx_files import encoder_example, run_onnx, to_fp
 from mmsam_ext.cli import export as command
 from tests.models.small import config
 from tests.naming import assert_names, raises_naming
+from tests.shrink import OTHER_ARCHS
 
 REPO = Path(__file__).resolve().parents[2]
 SIZE = 64
@@ -49,6 +52,22 @@ VARIANTS = {
                 in_channels=(16, 16, 16), embed_dim=32, dim=16, d_state=2,
             )
         ],
+    ),
+    'hq': dict(
+        backbone=dict(out_indices=(1,)),
+        mask_decoder=dict(_delete_=True, type='HQMaskDecoder', early_dim=48, mlp_dim=64, transformer_dim=32),
+    ),
+    'sam2': dict(
+        backbone=dict(
+            _delete_=True, type='SAM2ImageEncoder', arch=OTHER_ARCHS['SAM2ImageEncoder'], out_channels=32
+        ),
+        prompt_encoder=dict(type='SAM2PromptEncoder'),
+        mask_decoder=dict(type='SAM2MaskDecoder'),
+    ),
+    'mobile': dict(
+        backbone=dict(
+            _delete_=True, type='TinyViTImageEncoder', arch=OTHER_ARCHS['TinyViTImageEncoder'], out_channels=32
+        )
     ),
     'stable': dict(
         mask_decoder=dict(
@@ -116,6 +135,41 @@ np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, b
     assert float(found['score']) == pytest.approx(
         float(inferencer.predict(**given['points'], multimask=False)[1][0]), abs=1e-3
     )
+
+
+@pytest.mark.parametrize('name', ['hq', 'sam2', 'mobile'])
+def test_other_families(name: str, tmp_path: Path) -> None:
+    """A decoder that reads inner features takes them from the encoder; SAM 2's boxes get a third token."""
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, name)
+    done = export_model(model, weights, tmp_path / 'out')
+    assert done['iou'] > 0.999
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8), (7, 7), 2)
+    segmenter = runtime('onnx_runtime').Segmenter(tmp_path / 'out')
+    segmenter.set_image(np.ascontiguousarray(image[..., ::-1]))
+    inferencer = PromptSegInferencer(model, weights, 'cpu')
+    inferencer.set_image(image)
+    points = [[30.0, 20], [60, 30]]
+    for given, ours in (
+        (dict(box=[10, 5, 70, 40]), dict(boxes=[[10, 5, 70, 40]], box_format='xyxy')),
+        (dict(points=points, labels=[1, 0]), dict(points=[points], point_labels=[[1, 0]])),
+    ):
+        logits, score = segmenter.predict(**given)
+        (wanted,), (expected,), _ = inferencer.predict(**ours, multimask=False, return_logits=True)
+        assert np.abs(logits - wanted).max() < 1e-3 * np.abs(wanted).max()
+        assert score == pytest.approx(float(expected), abs=1e-4)
+    if name != 'mobile':
+        with raises_naming(InferenceError, dict(hq='HQMaskDecoder', sam2='SAM2MaskDecoder')[name], 'x-anylabeling'):
+            export_model(model, weights, tmp_path / 'tool', kind='x-anylabeling')
+
+
+def runtime(name: str) -> ModuleType:
+    """A module of tools/runtime."""
+    spec = importlib.util.spec_from_file_location(name, REPO / 'tools/runtime' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.slow

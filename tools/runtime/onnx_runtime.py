@@ -56,7 +56,7 @@ class Segmenter:
         }
         properties = self.sessions[names[-1]].get_modelmeta().custom_metadata_map
         self.info = json.loads(properties['mmsam_ext'])
-        self.embedding = self.size = self.pixels = None
+        self.encoded = self.size = self.pixels = None
 
     def set_image(self, image: np.ndarray) -> None:
         """Encode an image (H, W, 3) uint8 RGB, for any number of prompts."""
@@ -70,7 +70,9 @@ class Segmenter:
         self.scale = np.array([width / self.size[1], height / self.size[0]], np.float32)
         self.pixels = resize(image, height, width)
         if 'encoder' in self.sessions:
-            (self.embedding,) = self.sessions['encoder'].run(None, {'input_image': self.pixels})
+            session = self.sessions['encoder']
+            names = [one.name for one in session.get_outputs()]
+            self.encoded = dict(zip(names, session.run(None, {'input_image': self.pixels}), strict=True))
 
     def predict(
         self,
@@ -97,9 +99,11 @@ class Segmenter:
             return masks[0, 0], float(iou[0, 0])
         coords = [list(point) for point in points] + ([list(box[:2]), list(box[2:])] if box is not None else [[0, 0]])
         codes = list(labels) + ([2, 3] if box is not None else [-1])
-        grid = self.embedding.shape[2] * 4, self.embedding.shape[3] * 4
+        if box is not None and self.info.get('pad_boxes'):  # SAM 2 has a third token for a box
+            coords, codes = [*coords, [0, 0]], [*codes, -1]
+        grid = [4 * side for side in self.encoded['image_embeddings'].shape[2:]]
         inputs = {
-            'image_embeddings': self.embedding,
+            **self.encoded,
             'point_coords': (np.array([coords], np.float32) * self.scale).astype(np.float32),
             'point_labels': np.array([codes], np.float32),
             'mask_input': np.zeros((1, 1, *grid), np.float32) if mask is None else mask.reshape(1, 1, *mask.shape[-2:]),

@@ -18,11 +18,20 @@ from mmsam_ext.utils.result_files import ResultFolder
 from ..errors import InferenceError
 from ..inspection.decision import Decision, decision_path
 from ..prompt_seg_inferencer import PromptSegInferencer
-from .graphs import DecoderGraph, EncoderGraph, WholeGraph, check_splittable, prepared
+from .graphs import (
+    DecoderGraph,
+    EncoderGraph,
+    WholeGraph,
+    check_inputs_of_meta,
+    check_splittable,
+    pads_boxes,
+    prepared,
+)
 from .onnx_files import (
     OUTPUTS,
     Example,
     decoder_example,
+    dynamic_shapes,
     encoder_example,
     mask_iou,
     run_onnx,
@@ -76,7 +85,10 @@ def export_model(
         raise InferenceError('x-anylabeling needs an encoder and a decoder; leave out --one-graph')
     if not one_graph:
         check_splittable(graph)
+    if kind == 'x-anylabeling':
+        check_inputs_of_meta(graph)
     metadata = describe(inferencer, weights, model, size, keep_ratio)
+    metadata['pad_boxes'] = pads_boxes(graph)
     results = ResultFolder(out, overwrite)
     parts = _parts(graph, size, keep_ratio, one_graph)
     suffix = '.pt2' if kind == 'torch-export' else '.onnx'
@@ -122,8 +134,7 @@ def _explained(name: str, model: nn.Module) -> Iterator[None]:
         first = (str(error).strip().splitlines() or [''])[0][:300]
         raise InferenceError(
             f'{name} of {type(model.backbone).__name__} and {type(model.mask_decoder).__name__} cannot be exported '
-            f'({type(error).__name__}: {first}). The decoder must work from the image embedding alone; one that reads '
-            'inner features of the encoder (HQ-SAM, SAM 2) does not fit these files'
+            f'({type(error).__name__}: {first})'
         ) from error
 
 
@@ -135,10 +146,10 @@ def _parts(
             first = encoder_example(size)
             inputs = {**first.inputs, 'orig_im_size': torch.tensor([float(size[0]), float(size[1])])}
             return {WHOLE: (WholeGraph(graph, size, keep_ratio), Example(inputs, first.dynamic, OUTPUTS))}
-        encoder, example = EncoderGraph(graph, size), encoder_example(size)
-        embedding = encoder(*example.inputs.values())
-        decoder = DecoderGraph(graph, size, keep_ratio)
-        return {ENCODER: (encoder, example), DECODER: (decoder, decoder_example(embedding, size))}
+        encoder, decoder = EncoderGraph(graph, size), DecoderGraph(graph, size, keep_ratio)
+        embedding, *stages = encoder(*encoder_example(size).inputs.values())
+        prompts = decoder_example(embedding, size, stages, pads_boxes(graph))
+        return {ENCODER: (encoder, encoder_example(size, stages=len(stages))), DECODER: (decoder, prompts)}
 
 
 def input_size(inferencer: PromptSegInferencer) -> tuple[int, int]:
@@ -203,11 +214,9 @@ def _shrink(path: Path, precision: str) -> None:
 
 
 def _write_torch(part: nn.Module, example: Example, path: Path, metadata: dict[str, Any]) -> None:
-    shapes = tuple(
-        dict.fromkeys(example.dynamic.get(name, ()), torch.export.Dim.AUTO) or None for name in example.inputs
-    )
     with torch.no_grad():
-        program = torch.export.export(part, tuple(example.inputs.values()), dynamic_shapes=shapes)
+        inputs = tuple(example.inputs.values())
+        program = torch.export.export(part, inputs, dynamic_shapes=dynamic_shapes(example))
     torch.export.save(program, str(path), extra_files={'mmsam_ext.json': json.dumps(metadata)})
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmsam_ext.models.layers import FusedAttention
 from mmsam_ext.models.peft import merge_peft
+from mmsam_ext.models.prompt_encoders import SAM2PromptEncoder
 from mmsam_ext.models.prompt_stages import apply_stages
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
@@ -41,10 +42,10 @@ def prepared(model: PromptableSegmentor) -> PromptableSegmentor:
 
 
 def check_splittable(model: PromptableSegmentor) -> None:
-    """Check that a decoder works from the image embedding alone.
+    """Check that a decoder works from what the image encoder returns.
 
     Raises:
-        InferenceError: The model reads the image or inner features again; the message says which part.
+        InferenceError: The model reads the image again; the message says which part.
     """
     for stage in model.prompt_stages:
         if getattr(stage, 'creates_prompt', False):
@@ -52,12 +53,25 @@ def check_splittable(model: PromptableSegmentor) -> None:
                 f'{type(stage).__name__} makes its prompt from the image, so encoder and decoder cannot be two files; '
                 'export it as one graph (--one-graph)'
             )
+
+
+def check_inputs_of_meta(model: PromptableSegmentor) -> None:
+    """Check that a decoder needs no other inputs than Meta's, which is all that a tool for SAM gives it.
+
+    Raises:
+        InferenceError: It reads inner features of the encoder, or its boxes have a third token.
+    """
     if getattr(model.backbone, 'out_indices', ()):
         raise InferenceError(
             f'{type(model.mask_decoder).__name__} reads inner features of the encoder '
-            f"(out_indices={model.backbone.out_indices}), which Meta's decoder inputs do not have; such a model cannot "
-            'be exported as encoder and decoder'
+            f"(out_indices={model.backbone.out_indices}), which Meta's decoder inputs do not have, so x-anylabeling "
+            'cannot run it; export it with --format onnx and run it with tools/runtime/onnx_runtime.py'
         )
+
+
+def pads_boxes(model: PromptableSegmentor) -> bool:
+    """Return whether the corners of a box are followed by a point with the label -1, as in SAM 2."""
+    return isinstance(model.prompt_encoder, SAM2PromptEncoder)
 
 
 class EncoderGraph(nn.Module):
@@ -78,18 +92,23 @@ class EncoderGraph(nn.Module):
         self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1).float())
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1).float())
 
-    def forward(self, input_image: Tensor) -> Tensor:
-        """Encode an image (h, w, 3), RGB from 0 to 255, at most as large as the network input -> (1, C, H/16, W/16)."""
+    def forward(self, input_image: Tensor) -> tuple[Tensor, ...]:
+        """Encode an image (h, w, 3), RGB from 0 to 255, at most as large as the network input.
+
+        Returns:
+            The embedding (1, C, H/16, W/16), and the inner features that the decoder reads: none for SAM.
+        """
         image = (input_image.permute(2, 0, 1)[None] - self.mean) / self.std
         image = F.pad(image, (0, self.size[1] - image.shape[3], 0, self.size[0] - image.shape[2]))
-        return self.model.extract_feat(image).embedding
+        features = self.model.extract_feat(image)
+        return features.embedding, *features.stages
 
 
 class DecoderGraph(nn.Module):
     """Prompt encoder, prompt stages and mask decoder with the inputs and outputs of Meta's ONNX decoder.
 
     Unlike Meta's, `mask_input` may have any size, so that tools that always pass 256 x 256 can use models of other
-    sizes.
+    sizes. Decoders that read inner features of the image encoder (HQ-SAM, SAM 2) have them as further inputs.
 
     Args:
         model: A :func:`prepared` model.
@@ -111,6 +130,7 @@ class DecoderGraph(nn.Module):
         mask_input: Tensor,
         has_mask_input: Tensor,
         orig_im_size: Tensor,
+        *stages: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode one prompt.
 
@@ -118,15 +138,17 @@ class DecoderGraph(nn.Module):
             image_embeddings: (1, C, h, w).
             point_coords: (1, N, 2) x, y in pixels of the network input; the corners of a box are two points.
             point_labels: (1, N): 1 foreground, 0 background, 2 and 3 corners of a box, -1 for no point, which is
-                appended where there is no box.
+                appended where there is no box, and in SAM 2 always.
             mask_input: (1, 1, any, any) logits.
             has_mask_input: (1,), 1 or 0.
             orig_im_size: (2,) height and width of the image.
+            stages: Further outputs of the encoder, each (1, C_i, h_i, w_i).
 
         Returns:
             masks (1, 1, height, width) logits, iou_predictions (1, 1), low_res_masks (1, 1, 4h, 4w).
         """
-        prediction = self.predict(image_embeddings, point_coords, point_labels, mask_input, has_mask_input)
+        features = SAMFeatures(image_embeddings, stages)
+        prediction = self.predict(features, point_coords, point_labels, mask_input, has_mask_input)
         low_res, iou = prediction.logits[:, :1], prediction.iou[:, :1]
         if self.ambiguous:  # Meta's rule: the masks for ambiguous prompts for one point and its -1, the single one else
             weight = iou.new_zeros(1, prediction.iou.shape[1])
@@ -137,7 +159,7 @@ class DecoderGraph(nn.Module):
         return to_image(low_res, self.size, orig_im_size, self.keep_ratio), iou, low_res
 
     def predict(
-        self, embedding: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+        self, features: SAMFeatures, coords: Tensor, labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
     ) -> MaskPrediction:
         """Return all masks of the prompt."""
         encoder = self.model.prompt_encoder
@@ -146,14 +168,13 @@ class DecoderGraph(nn.Module):
         scale = coords.new_tensor([self.size[1], self.size[0]])
         position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
         sparse = position * (codes != PAD)[..., None] + table[codes + 1]
-        height, width = embedding.shape[-2:]
+        height, width = features.embedding.shape[-2:]
         mask_input = F.interpolate(mask_input, (4 * height, 4 * width), mode='bilinear', align_corners=False)
         none = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         dense = has_mask_input * encoder.embed_masks(mask_input) + (1 - has_mask_input) * none
         first = torch.zeros(1, dtype=torch.long)
         image_pe = encoder.pe_layer((height, width))[None]
         prompts = PromptEmbedding(sparse, dense, first, image_pe, first, padding=codes == PAD)
-        features = SAMFeatures(embedding)
         prompts = apply_stages(self.model.prompt_stages, features, prompts)
         return self.model.mask_decoder(features, prompts, encoder)
 

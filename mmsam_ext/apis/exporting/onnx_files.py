@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from ..errors import InferenceError
 
 OPSET = 17
-DECODER_INPUTS = (
-    'image_embeddings', 'point_coords', 'point_labels', 'mask_input', 'has_mask_input', 'orig_im_size',
-)  # fmt: skip
+#: The first output of an encoder, which its decoder takes under the same name; others are numbered.
+EMBEDDING, STAGE = 'image_embeddings', 'stage_{}'
 OUTPUTS = ('masks', 'iou_predictions', 'low_res_masks')
 INSTALL = 'pip install "mmsam_ext[export]"'
 
@@ -30,30 +29,46 @@ class Example(NamedTuple):
     outputs: tuple[str, ...]
 
 
-def encoder_example(size: tuple[int, int], image: np.ndarray | None = None) -> Example:
-    """Return inputs of an encoder; `image` (h, w, 3) RGB, random by default."""
+def encoder_example(size: tuple[int, int], image: np.ndarray | None = None, stages: int = 0) -> Example:
+    """Return inputs of an encoder; `image` (h, w, 3) RGB, random by default; `stages` further outputs."""
     if image is None:
         image = np.random.default_rng(0).integers(0, 256, (*size, 3))
     tensor = torch.from_numpy(np.ascontiguousarray(image)).float()
-    return Example({'input_image': tensor}, {'input_image': {0: 'height', 1: 'width'}}, ('image_embeddings',))
+    outputs = (EMBEDDING, *(STAGE.format(index) for index in range(stages)))
+    return Example({'input_image': tensor}, {'input_image': {0: 'height', 1: 'width'}}, outputs)
 
 
-def decoder_example(embedding: Tensor, size: tuple[int, int]) -> Example:
-    """Return inputs of a decoder: a box over most of the network input."""
+def decoder_example(
+    embedding: Tensor, size: tuple[int, int], stages: Sequence[Tensor] = (), pad_boxes: bool = False
+) -> Example:
+    """Return inputs of a decoder: a box over most of the network input, with a point of label -1 if `pad_boxes`."""
     height, width = size
     corners = [[0.2 * width, 0.2 * height], [0.8 * width, 0.8 * height]]
+    coords, labels = torch.tensor([corners]).round(), torch.tensor([[2.0, 3.0]])
+    if pad_boxes:
+        coords, labels = torch.cat([coords, coords.new_zeros(1, 1, 2)], 1), torch.tensor([[2.0, 3.0, -1.0]])
     inputs = dict(
         image_embeddings=embedding,
-        point_coords=torch.tensor([corners]).round(),
-        point_labels=torch.tensor([[2.0, 3.0]]),
+        point_coords=coords,
+        point_labels=labels,
         mask_input=torch.zeros(1, 1, 4 * embedding.shape[2], 4 * embedding.shape[3]),
         has_mask_input=torch.zeros(1),
         orig_im_size=torch.tensor([float(height), float(width)]),
+        **{STAGE.format(index): stage for index, stage in enumerate(stages)},
     )
     dynamic = dict(
         point_coords={1: 'points'}, point_labels={1: 'points'}, mask_input={2: 'mask_height', 3: 'mask_width'}
     )
     return Example(inputs, dynamic, OUTPUTS)
+
+
+def dynamic_shapes(example: Example) -> tuple:
+    """Return the dimensions that vary as torch.export takes them: the stages are the last argument, as a tuple."""
+    shapes = {
+        name: dict.fromkeys(example.dynamic.get(name, ()), torch.export.Dim.AUTO) or None for name in example.inputs
+    }
+    stages = tuple(shapes.pop(name) for name in list(shapes) if name.startswith(STAGE.format('')))
+    return (*shapes.values(), stages) if stages else tuple(shapes.values())
 
 
 def require(*modules: str) -> None:
@@ -89,8 +104,7 @@ def write_onnx(graph: nn.Module, example: Example, path: Path, metadata: dict[st
     options: dict[str, Any] = dict(dynamo=False, dynamic_axes=example.dynamic, opset_version=OPSET)
     if dynamo:
         require('onnxscript')
-        shapes = {name: dict.fromkeys(example.dynamic.get(name, ()), torch.export.Dim.AUTO) for name in example.inputs}
-        options = dict(dynamo=True, dynamic_shapes=tuple(shapes.values()), opset_version=18, external_data=False)
+        options = dict(dynamo=True, dynamic_shapes=dynamic_shapes(example), opset_version=18, external_data=False)
     with torch.no_grad():
         torch.onnx.export(
             graph, tuple(example.inputs.values()), str(path), input_names=list(example.inputs),
