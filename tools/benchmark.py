@@ -14,7 +14,8 @@ stable_sam: what deformable sampling and dynamic routing add to the decoder, rel
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction.
 scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential loop.
 emeasure: the E-measure of a map against its definition in NumPy, threshold by threshold.
-families: SAM 2.1, MobileSAM and HQ-SAM, image to masks, against their public implementations (--models).
+families: SAM 2.1, MobileSAM and HQ-SAM, image to masks, against their public implementations (--models), which are
+installed into a throw-away environment (--peers FOLDER keeps it); --save FILE keeps finished cases.
 everything: segment everything with the mini SAM against ``segment_anything``'s generator (--size is that of the image).
 
 In `core`, `families`, `peers`, `cache`, `scan`, `emeasure` and `everything` the references and this package run in
@@ -102,10 +103,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--stages', nargs='+', default=list(core.STAGES), type=one_of(core.STAGES), help='of core (default: all)'
     )
     parser.add_argument(
-        '--models', nargs='+', default=list(families.MODEL_NAMES), type=one_of(families.MODEL_NAMES), help='of families'
+        '--models', nargs='+', default=list(families.MODEL_NAMES), type=one_of(families.MASKS), help='of families'
     )
     parser.add_argument('--dtype', nargs='+', type=one_of(['fp32', 'bf16']), help='fp32 (default), bf16; on a GPU both')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    parser.add_argument(
+        '--peers', metavar='FOLDER', help='environment of the packages compared with, kept there (default: temporary)'
+    )
+    parser.add_argument(
+        '--save', metavar='FILE', help='of families: keep finished cases here, and measure only the others'
+    )
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')
     args = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -63,6 +64,15 @@ def peak_memory_mb(device: torch.device) -> float:
         return status
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == 'darwin' else peak / 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the peak memory so far; nothing on a CPU where the system cannot do so (only Linux can)."""
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
 
 
 def memory_mb(device: torch.device) -> float:

@@ -1,33 +1,49 @@
 """Image to masks of other SAMs against their public implementations: what ``tools/benchmark.py families`` runs.
 
-'stock' is ``transformers`` (SAM 2) or ``segment-anything-hq`` (HQ-SAM, and MobileSAM's encoder before
-``segment_anything``'s decoder). They must be installed, which no other part of this project needs. 'ours' is the model
-of the same name. Both have the same random weights; an image of 1024 x 1024 pixels is encoded anew for each round.
+'stock' is ``transformers`` (SAM 2.1) or ``segment-anything-hq`` (HQ-SAM, and MobileSAM's encoder before
+``segment_anything``'s decoder), in an environment of their own (:mod:`benchmarks.peer_environment`). 'ours' is the
+model of the same name. Both have the same random weights, from a file that the public implementation writes. An image
+of 1024 x 1024 pixels is encoded anew in each round. Each case is shown as soon as it is measured and, with --save,
+kept, so that a run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
-from functools import partial
-from importlib import import_module
-from types import ModuleType
+from pathlib import Path
 
 import torch
-from analysis.family_goldens import named_weights
-from mmseg.registry import MODELS
-from segment_anything.modeling import MaskDecoder, TwoWayTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmsam_ext.apis.model_names import named_config
-from mmsam_ext.structures import PromptBatch, Prompts
+from mmsam_ext.cli.measuring import reset_peak_memory
 
-from .comparison import compare_all, table
+from .comparison import compare, table
 from .interleaved import CONTENDER, interleave, serve
+from .peer_environment import environment
 
 SIZE = 1024
+#: Name of a model -> which of our masks its public implementation predicts: the three for ambiguous prompts, or the
+#: single one.
+MASKS = {
+    'sam2.1_hiera_t': slice(1, None),
+    'sam2.1_hiera_s': slice(1, None),
+    'sam2.1_hiera_b+': slice(1, None),
+    'sam2.1_hiera_l': slice(1, None),
+    'mobile_sam': slice(0, 1),
+    'sam_hq_vit_tiny': slice(0, 1),
+    'sam_hq_vit_b': slice(0, 1),
+    'sam_hq_vit_l': slice(0, 1),
+    'sam_hq_vit_h': slice(0, 1),
+}
+#: What is measured unless --models names others: one of each family.
 MODEL_NAMES = ('sam2.1_hiera_t', 'mobile_sam', 'sam_hq_vit_b')
+#: The public implementations. segment-anything-hq imports timm, which is there, under the name of an older version.
+PACKAGES = ('transformers==5.24.0', 'segment-anything-hq==0.3')
 
 Work = Callable[[], Tensor]
 
@@ -39,121 +55,85 @@ def example_boxes(number: int) -> Tensor:
     return torch.cat([500 * corner, 500 * corner + 100 + 400 * side], 1)
 
 
-def weights_of(stock: nn.Module) -> dict[str, Tensor]:
-    """Give a stock model weights that depend on their names alone, and return them."""
-    shapes = {name: value.shape for name, value in stock.state_dict().items() if value.is_floating_point()}
-    weights = named_weights({name: shape for name, shape in shapes.items() if not name.startswith('pixel_')})
-    if (copied := 'prompt_encoder.shared_embedding.positional_embedding') in weights:  # a copy of the position code
-        weights[copied] = weights['shared_image_embedding.positional_embedding']
-    stock.load_state_dict(weights, strict=False)
-    stock.train().eval()  # TinyViT keeps its attention biases when it enters evaluation
-    return weights
+def example_image() -> Tensor:
+    """Return a random image (1, 3, 1024, 1024), as it enters an image encoder."""
+    return torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
-def stock_sam2() -> nn.Module:
-    """Return SAM 2.1 T of transformers."""
-    transformers = _package('transformers')
-    return transformers.Sam2Model(transformers.Sam2Config())
+def ours(name: str, weights: dict[str, Tensor], image: Tensor, boxes: Tensor, dtype: torch.dtype | None) -> Work:
+    """Return this package's work; arguments as for :func:`benchmarks.family_models.stock`."""
+    from mmseg.registry import MODELS
 
+    from mmsam_ext.apis.model_names import named_config
+    from mmsam_ext.models.segmentors.compute_dtype import store_in
+    from mmsam_ext.structures import PromptBatch, Prompts
 
-def stock_hq_sam() -> nn.Module:
-    """Return HQ-SAM B of segment-anything-hq."""
-    return _package('segment_anything_hq').sam_model_registry['vit_b']()
-
-
-def stock_mobile_sam() -> nn.Module:
-    """Return MobileSAM: the encoder of HQ-SAM's tiny model with SAM's decoder."""
-    sam = _package('segment_anything_hq').sam_model_registry['vit_tiny']()
-    transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
-    sam.mask_decoder = MaskDecoder(transformer_dim=256, transformer=transformer)
-    return sam
-
-
-def predict_sam2(stock: nn.Module, image: Tensor, boxes: Tensor) -> Tensor:
-    """Return the three masks for ambiguous prompts of P boxes (P, 3, 256, 256)."""
-    return stock(pixel_values=image, input_boxes=boxes[None], multimask_output=True).pred_masks[0]
-
-
-def predict_hq_sam(stock: nn.Module, image: Tensor, boxes: Tensor) -> Tensor:
-    """Return the single masks of P boxes (P, 1, 256, 256)."""
-    embedding, early = stock.image_encoder(image)
-    return stock.mask_decoder(
-        **_decoder_inputs(stock, embedding, boxes), multimask_output=False, hq_token_only=False, interm_embeddings=early
-    )[0]
-
-
-def predict_mobile_sam(stock: nn.Module, image: Tensor, boxes: Tensor) -> Tensor:
-    """Return the single masks of P boxes (P, 1, 256, 256)."""
-    embedding, _ = stock.image_encoder(image)
-    return stock.mask_decoder(**_decoder_inputs(stock, embedding, boxes), multimask_output=False)[0]
-
-
-#: Name of a model -> its stock implementation, how it predicts, and which of our masks these are.
-STOCK: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor], slice]] = {
-    'sam2.1_hiera_t': (stock_sam2, predict_sam2, slice(1, None)),
-    'mobile_sam': (stock_mobile_sam, predict_mobile_sam, slice(0, 1)),
-    'sam_hq_vit_b': (stock_hq_sam, predict_hq_sam, slice(0, 1)),
-}
-
-
-@torch.no_grad()
-def prepare(contender: str, name: str, prompts: int, device: torch.device) -> Work:
-    """Return the work of a contender, 'stock' or 'ours': the masks of `prompts` boxes on one image."""
-    build, predict, which = STOCK[name]
-    stock = build()
-    weights = weights_of(stock)
-    image = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).to(device)
-    boxes = example_boxes(prompts).to(device)
-    if contender == 'stock':
-        stock.to(device)
-        return torch.no_grad()(partial(predict, stock, image, boxes))
-    del stock  # before ours is built: its memory is not ours
-    model = MODELS.build(named_config(name).model).eval()
+    config = named_config(name).model
+    config.test_cfg = dict(compute_dtype='bf16' if dtype else 'fp32')
+    model = MODELS.build(config).eval()
     model.load_state_dict(weights)
-    model.to(device)
+    model.to(image.device)
+    store_in(model.active_dtype(image.device), *model.computed_parts())
     batch = PromptBatch.from_prompts([Prompts.create(boxes=boxes)], (SIZE, SIZE))
-    return torch.no_grad()(lambda: model.decode(model.extract_feat(image), batch).logits[:, which])
+    return torch.no_grad()(lambda: model.decode(model.extract_feat(image), batch).logits[:, MASKS[name]])
 
 
 def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
-    """Time both contenders in turn; returns the comparisons by model and number of prompts."""
+    """Time both contenders in turn; returns the comparisons by model, number of prompts and format."""
     if args.size != SIZE:
         sys.exit(f'benchmark: error: families: --size {args.size}, expected {SIZE}, for which the models are published')
-    outcomes = {}
-    for name in args.models:
-        for prompts in args.prompts:
-            say(f'{name}, {prompts} boxes ...')
-            commands = {
-                who: [*CONTENDER, 'families', who, name, str(prompts), str(device)] for who in ('stock', 'ours')
-            }
-            outcomes[f'{name}, {prompts} boxes'] = interleave(commands, args.repeats, say)
-    return compare_all(outcomes)
+    saved = Path(args.save) if args.save else None
+    results = json.loads(saved.read_text()) if saved and saved.is_file() else {}
+    cases = [(name, prompts, dtype) for name in args.models for dtype in args.dtype for prompts in args.prompts]
+    with environment(args.peers, PACKAGES, say) as python, tempfile.TemporaryDirectory() as folder:
+        for name, prompts, dtype in cases:
+            title = f'{name}, {prompts} {"box" if prompts == 1 else "boxes"}, {dtype}'
+            if title in results:
+                say(f'{title}: measured before, see {saved}')
+                continue
+            say(f'{title} ...')
+            weights = Path(folder) / f'{name}.pth'
+            if not weights.is_file():
+                write = [str(python), *CONTENDER, 'families', 'weights', name, str(weights)]
+                done = subprocess.run(write, capture_output=True, text=True)
+                if done.returncode:
+                    raise RuntimeError(f'families: the weights of {name} cannot be made:\n{done.stderr[-3000:]}')
+            arguments = [name, str(prompts), dtype, str(device), str(weights)]
+            commands = {who: [*CONTENDER, 'families', who, *arguments] for who in ('stock', 'ours')}
+            outcomes = interleave(commands, args.repeats, say, dict(stock=str(python)))
+            results[title] = compare(outcomes['stock'], outcomes['ours'])
+            say(table({title: results[title]}))
+            if saved:
+                saved.write_text(json.dumps(results, indent=1))
+    return results
 
 
-def contend(contender: str, name: str, prompts: str, place: str, output: str) -> None:
-    """Be one contender: the process that :func:`run` starts."""
+def contend(contender: str, name: str, *arguments: str) -> None:
+    """Be one contender, or write weights: the processes that :func:`run` starts."""
+    if contender == 'weights':
+        from .family_models import random_weights
+
+        torch.save(random_weights(name), arguments[0])
+        return
+    prompts, dtype, place, weights, output = arguments
     device = torch.device(place)
-    serve(prepare(contender, name, int(prompts), device), device, output)
+    format_ = torch.bfloat16 if dtype == 'bf16' else None
+    serve(prepare(contender, name, int(prompts), format_, device, weights), device, output)
 
 
-def _decoder_inputs(stock: nn.Module, embedding: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-    sparse, dense = stock.prompt_encoder(points=None, boxes=boxes, masks=None)
-    return dict(
-        image_embeddings=embedding,
-        image_pe=stock.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-    )
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        sys.exit(
-            f'benchmark: error: families: the package {name} is not installed, which holds the public implementation; '
-            f'run pip install --no-deps {name.replace("_", "-")} in an environment of its own ({error})'
-        )
+def prepare(
+    contender: str, name: str, prompts: int, dtype: torch.dtype | None, device: torch.device, weights: str
+) -> Work:
+    """Return the work of a contender, 'stock' or 'ours': the masks of `prompts` boxes on one image."""
+    if contender == 'stock':
+        from .family_models import stock as build
+    else:
+        build = ours
+    state = torch.load(weights, weights_only=True, mmap=True)
+    work = build(name, state, example_image().to(device), example_boxes(prompts).to(device), dtype)
+    del state
+    reset_peak_memory(device)  # loading is not what is compared
+    return work
 
 
 __all__ = ['contend', 'prepare', 'run', 'table']

@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,15 +19,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmsam_ext.cli.table import text_table
 
 from .interleaved import CONTENDER, Outcome, interleave, serve
-from .peer_environment import make_environment
+from .peer_environment import PACKAGES, environment
 from .peer_models import CONTENDERS, PRODUCT, TASKS, PeerCase, segment_anything
 
 
 def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], None]) -> dict[str, dict]:
     """Return '<task>_<prompts>_<dtype>' -> the figures of :func:`figures`."""
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        python = make_environment(Path(folder) / 'peers', say)
+    with environment(args.peers, PACKAGES, say) as python:
         for dtype in args.dtype:
             for task, names in TASKS.items():
                 for prompts in args.prompts if task == 'inference' else args.prompts[:1]:
