@@ -18,9 +18,10 @@ def register() -> None:
     """
     from . import compat
 
-    compat.apply()
+    with compat.deferred_imports():
+        compat.apply()
 
-    from . import checkpoints, datasets, engine, evaluation, models, structures, visualization  # noqa: F401
+        from . import checkpoints, datasets, engine, evaluation, models, structures, visualization  # noqa: F401
 
 
 def _is_main_program() -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from mmsam_ext.config_files import packaged_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 #: Side of the network input in pixels.
 SIZE = 1024
@@ -72,6 +73,8 @@ NAMED_MODELS: dict[str, NamedModel] = {
 
 def named_config(name: str) -> Config:
     """Return the config of a model of :data:`NAMED_MODELS`: its parts and the pipeline for images of any size."""
+    from mmengine.config import Config  # imports PyTorch, which the names above do not need
+
     model = NAMED_MODELS[name]
     config = Config.fromfile(str(packaged_config(f'_base_/models/{model.base}.py')))
     config.merge_from_dict(dict(model.changes))

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from .errors import InferenceError
 
-BOX_FORMATS = ('xyxy', 'xywh', 'normalized')
-MASK_FORMATS = ('logits', 'binary', 'probability')
 #: Probability of the foreground in a binary mask; its logits are plus and minus 6.9.
 CERTAIN = 0.999
 

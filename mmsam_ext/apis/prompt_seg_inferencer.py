@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from mmengine.config import Config
@@ -29,18 +30,8 @@ from .prompt_formats import notice_ambiguous_boxes
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
 from .score_origin import score_origin
-from .segmented import Segmented, nothing_segmented, segment_each
+from .segmented import Item, Segmented, nothing_segmented, segment_each
 from .tiled_image import TiledImage, encode_image
-
-
-class _Item(NamedTuple):
-    """An image on its way through the model: `index` among all sources, `image` (H, W, 3) uint8 BGR."""
-
-    index: int
-    source: Source
-    prompts: PromptSet
-    image: np.ndarray
-    packed: dict[str, Any]
 
 
 class PromptSegInferencer:
@@ -88,8 +79,12 @@ class PromptSegInferencer:
         self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
         loaded = cast('Any', self.model)  # `dataset_meta` is set when it is loaded
         self.pipeline = InferencePipeline(self.config, loaded.data_preprocessor, loaded.dataset_meta)
-        self.visualizer = PromptVisualizer()
         self.encoded: EncodedImage | TiledImage | None = None
+
+    @cached_property
+    def visualizer(self) -> PromptVisualizer:
+        """What draws overlays; made for the first of them, because it imports matplotlib."""
+        return PromptVisualizer()
 
     def __call__(
         self,
@@ -249,7 +244,7 @@ class PromptSegInferencer:
                 yield lost
         report(reasons, done)
 
-    def _load(self, jobs: list[tuple[int, Source, PromptSet]], failed: list[dict[str, Any]]) -> Iterator[_Item]:
+    def _load(self, jobs: list[tuple[int, Source, PromptSet]], failed: list[dict[str, Any]]) -> Iterator[Item]:
         """Read and pack images; those that cannot be used go to `failed`."""
         for index, source, prompts in jobs:
             try:
@@ -260,11 +255,11 @@ class PromptSegInferencer:
             except Exception as error:
                 failed.append(failure(source, error))
                 continue
-            yield _Item(index, source, prompts, results['img'], packed)
+            yield Item(index, source, prompts, results['img'], packed)
 
     def _segment(
-        self, items: list[_Item], multimask: bool | str | None, failed: list[dict[str, Any]]
-    ) -> Iterator[tuple[_Item, Segmented]]:
+        self, items: list[Item], multimask: bool | str | None, failed: list[dict[str, Any]]
+    ) -> Iterator[tuple[Item, Segmented]]:
         """Segment loaded images in their order; those that do not fit the model go to `failed`."""
         prompted = [item.packed for item in items if item.prompts.number]
         answers = iter(segment_each(self.model, prompted, multimask))

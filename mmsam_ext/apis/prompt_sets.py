@@ -14,7 +14,8 @@ from mmengine.logging import print_log
 from mmsam_ext.structures import PromptKind, Prompts
 
 from .errors import InferenceError
-from .prompt_formats import BOX_FORMATS, MASK_FORMATS, boxes_in_pixels, check_format, mask_logits, points_in_pixels
+from .options import BOX_FORMATS, MASK_FORMATS
+from .prompt_formats import boxes_in_pixels, check_format, mask_logits, points_in_pixels
 
 #: name -> (shapes of one prompt and of P prompts, as an error words them, dimensions of P prompts)
 SHAPES = {

@@ -18,7 +18,6 @@ from segment_anything.utils.amg import (
     mask_to_rle_pytorch,
     uncrop_masks,
 )
-from torchvision.ops import batched_nms
 
 from mmsam_ext.datasets.transforms.pack_prompt_inputs import rescale
 from mmsam_ext.models.segmentors.mask_selection import AMBIGUOUS
@@ -143,6 +142,8 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         settings = self.inferencer.model.slide_settings
         if settings is None:
             return super()._generate_masks(image)
+        from torchvision.ops import batched_nms  # takes a second to import
+
         height, width = image.shape[:2]
         padded = [-(-side // ALIGNMENT) * ALIGNMENT for side in (height, width)]
         tiles = TileGrid(padded, settings.crop_size, settings.stride).tiles

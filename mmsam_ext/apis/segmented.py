@@ -20,6 +20,18 @@ from mmsam_ext.visualization import PromptVisualizer
 
 from .encoded_image import with_fitted_masks
 from .full_size import PLAIN, LowResMasks, MaskRules, full_size_masks
+from .image_inputs import Source
+from .prompt_sets import PromptSet
+
+
+class Item(NamedTuple):
+    """An image on its way through the model: `index` among all sources, `image` (H, W, 3) uint8 BGR."""
+
+    index: int
+    source: Source
+    prompts: PromptSet
+    image: np.ndarray
+    packed: dict[str, Any]
 
 
 class Segmented(NamedTuple):

@@ -1,12 +1,6 @@
 """Label images in the browser by clicks, and train on the labels.
 
-    python -m mmsam_ext annotate IMAGES --out DATASET
-
-Open the address that is printed. Click on a defect (Shift-click: not this), or draw a box; C saves it. Every change is
-saved at once, so the program may be stopped at any time and started again. "Train on these" starts `fit`; its weights
-then propose what to label. DATASET can be given to `fit` and to `export --format coco`.
-
-The page is served on this computer only (--host changes that, with the token as the only protection).
+The arguments are in :mod:`.arguments.annotate`.
 """
 
 from __future__ import annotations
@@ -21,6 +15,7 @@ from mmsam_ext.apis.annotation.training import Training
 from mmsam_ext.apis.errors import InferenceError
 from mmsam_ext.apis.fitting import MODELS
 
+from .arguments.annotate import parse
 from .infer import messages_to_stderr
 
 #: Key of MODELS -> the config for clicks before anything was trained.
@@ -30,20 +25,6 @@ CLICK_CONFIGS = dict(
     sam_vit_l='sam_vitl_industrial',
     sam_vit_h='sam_vith_industrial',
 )
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', metavar='IMAGES', help='folder of images')
-    parser.add_argument('--out', required=True, metavar='DATASET', help='folder for the labels')
-    parser.add_argument('--classes', nargs='+', default=['defect'], help='classes of a new DATASET; default: defect')
-    parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
-    parser.add_argument('--checkpoint', help="weights of the model; default: Meta's in checkpoints/")
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
-    parser.add_argument('--port', type=int, default=0, help='default: any that is free')
-    parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
-    return parser.parse_args(arguments)
 
 
 def make_server(args: argparse.Namespace, options: tuple[str, ...] = ()) -> PageServer:

@@ -13,12 +13,14 @@ class Command(NamedTuple):
             '.py').
         help: One line for ``--help``.
         standalone: Whether it runs without PyTorch and MMSegmentation; the package's components are not registered.
+        parsed: Whether a module of ``arguments/`` of the same name reads the arguments before PyTorch is loaded.
         greeting: Printed to stderr before the seconds in which PyTorch and MMSegmentation are imported.
     """
 
     target: str
     help: str
     standalone: bool = False
+    parsed: bool = False
     greeting: str = ''
 
 
@@ -30,13 +32,26 @@ COMMANDS: dict[str, Command] = {
     'precompute': Command('precompute', "Encode a training's images once, where its image encoder is frozen."),
     'test': Command('test', "Test and evaluate a model (MMSegmentation's own test.py)."),
     'mmseg': Command('mmseg_tool', 'Run another tool of MMSegmentation: mmseg analysis_tools/benchmark.py ARGUMENTS.'),
-    'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.'),
-    'annotate': Command('annotate', 'Label images in the browser, and train on the labels.', greeting=LOADING),
-    'fit': Command('fit', 'Train on a folder of labelled images in a given time, without a config.', greeting=LOADING),
-    'inspect': Command('inspect_images', 'Decide for each image whether it has a defect, and list the defects.'),
-    'export': Command('export', 'Export a model (ONNX, torch.export), or results and labels (COCO, labelme, YOLO).'),
-    'import-labels': Command('import_labels', 'Turn COCO, labelme or YOLO labels into a folder for `fit`.'),
-    'everything': Command('everything', 'Segment everything in an image, without a prompt.'),
+    'infer': Command('infer', 'Segment an image, or a folder of images, by boxes and points.', parsed=True),
+    'annotate': Command(
+        'annotate', 'Label images in the browser, and train on the labels.', parsed=True, greeting=LOADING
+    ),
+    'fit': Command(
+        'fit',
+        'Train on a folder of labelled images in a given time, without a config.',
+        parsed=True,
+        greeting=LOADING,
+    ),
+    'inspect': Command(
+        'inspect_images', 'Decide for each image whether it has a defect, and list the defects.', parsed=True
+    ),
+    'export': Command(
+        'export', 'Export a model (ONNX, torch.export), or results and labels (COCO, labelme, YOLO).', parsed=True
+    ),
+    'import-labels': Command(
+        'import_labels', 'Turn COCO, labelme or YOLO labels into a folder for `fit`.', parsed=True
+    ),
+    'everything': Command('everything', 'Segment everything in an image, without a prompt.', parsed=True),
     'compare-runs': Command('compare_runs', 'Put the results of several tests side by side.', True),
     'model-cost': Command('model_cost', "Count the parameters and FLOPs of a config's model, and measure its speed."),
     'merge-peft': Command('merge_peft', 'Merge LoRA or DoRA into the weights of SAM, or take LoRA out of them.'),

@@ -1,28 +1,21 @@
-"""Turn labels of another tool into a folder that `fit` trains on.
+"""Turn labels of another tool into a folder for `fit`.
 
-    python -m mmsam_ext import-labels annotations.json --images IMAGES --out DATASET
-
-LABELS is a COCO file, a folder of labelme files, or a folder of YOLO labels (with data.yaml or classes.txt). The folder
-gets images/ (copies), masks/ and, for several classes, classes.json.
+The arguments are in :mod:`.arguments.import_labels`.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mmsam_ext.apis.errors import InferenceError
 from mmsam_ext.apis.exchange import read_labels, write_dataset
 
+from .arguments.import_labels import parse
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('labels', metavar='LABELS', help='COCO file, or folder of labelme or YOLO files')
-    parser.add_argument('--images', required=True, metavar='DIR', help='folder of the images')
-    parser.add_argument('--out', required=True, metavar='DATASET', help='folder to write to')
-    parser.add_argument('--overwrite', action='store_true', help='replace files that no earlier run wrote')
-    args = parser.parse_args(arguments)
+    args = parse(arguments)
     try:
         source = read_labels(args.labels, args.images)
         number = write_dataset(source, args.out, args.overwrite)

@@ -75,11 +75,13 @@ def run_command(name: str, arguments: Sequence[str]) -> int | None:
     """
     command = COMMANDS[name]
     check_cfg_options(name, arguments)
+    sys.argv[1:] = arguments
+    if command.parsed:  # ends here for --help and for a wrong argument
+        importlib.import_module(f'.arguments.{command.target}', __package__).parse(list(arguments))
     if command.greeting:
         print(command.greeting, file=sys.stderr, flush=True)
     if not command.standalone:
         register()
-    sys.argv[1:] = arguments
     if not command.target.endswith('.py'):
         module = importlib.import_module(f'.{command.target}', __package__)
         with one_line_errors(name):

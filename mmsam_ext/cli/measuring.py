@@ -22,10 +22,6 @@ MEMORY_KIND = {
 }
 
 
-#: Choices of ``--dtype``.
-DTYPES = ('fp32', 'bf16', 'fp16', 'auto')
-
-
 class DeviceError(ValueError):
     """A device that PyTorch cannot use on this machine."""
 

@@ -12,10 +12,10 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmseg.registry import METRICS
 
+from mmsam_ext.apis.options import DTYPES
 from mmsam_ext.utils import ResultFolder
 from mmsam_ext.utils.result_files import would_overwrite
 
-from .measuring import DTYPES
 from .mmseg_tool import run_mmseg_tool, with_config_path
 
 

@@ -22,6 +22,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``sharded_training``      mmengine resumes a sharded training's optimizer by the arguments of torch 2.0
 ``foreign_settings``      MMSegmentation's scripts ask a config for `decode_head`; the AttributeError does not say why
                           it is missing
+``deferred``              mmengine, mmseg and segment_anything import timm, scipy, torchvision and FSDP at their top
 ``settled_configs``       `param_scheduler` cannot follow `max_iters`, and the input size stands in several places
 ``mmpretrain_backbones``  ``train()`` and ``eval()`` of mmpretrain's backbones return None
 ========================  ====================================================================================
@@ -37,6 +38,7 @@ from . import (
     checkpoints,
     console,
     cpu_distributed,
+    deferred,
     evaluators,
     foreign_settings,
     mmcv_lite,
@@ -49,6 +51,7 @@ from . import (
     settled_configs,
     sharded_training,
 )
+from .deferred import deferred_imports
 
 #: mmengine releases (major, minor) whose internals these fixes were written for.
 MMENGINE_VERSIONS = ((0, 10),)
@@ -65,6 +68,7 @@ def apply() -> None:
     from mmengine.utils import digit_version
 
     package_resources.apply()
+    deferred.apply()
     if digit_version(mmengine.__version__)[:2] not in MMENGINE_VERSIONS:
         print_log(
             f'mmengine {mmengine.__version__} is installed; mmsam_ext was written for 0.10.x. Its fixes for mmengine '
@@ -88,4 +92,4 @@ def apply() -> None:
     foreign_settings.apply()
 
 
-__all__ = ['MMENGINE_VERSIONS', 'apply']
+__all__ = ['MMENGINE_VERSIONS', 'apply', 'deferred_imports']

@@ -5,25 +5,34 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
+from ._imports import around_import
 from ._patch import replace
 
 
 def apply() -> None:
     """Fix mmengine's three launchers and its two wrappers; with a GPU their behaviour does not change."""
-    from mmengine._strategy import FSDPStrategy
     from mmengine.dist import utils
-    from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel
+    from mmengine.model import MMDistributedDataParallel
 
     for launcher in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
         replace(utils, launcher, _launch_without_gpu)
     replace(MMDistributedDataParallel, '__init__', _wrap_without_gpu)
-    replace(MMFullyShardedDataParallel, '__init__', _shard_without_gpu)
-    replace(FSDPStrategy, '_init_state_dict_cfg', _nothing_to_offload)
+    around_import('mmengine.model.wrappers.fully_sharded_distributed', after=_fix_wrapper)
+    around_import('mmengine._strategy.fsdp', after=_fix_strategy)
+
+
+def _fix_wrapper(module: ModuleType) -> None:
+    replace(module.MMFullyShardedDataParallel, '__init__', _shard_without_gpu)
+
+
+def _fix_strategy(module: ModuleType) -> None:
+    replace(module.FSDPStrategy, '_init_state_dict_cfg', _nothing_to_offload)
 
 
 def _has_accelerator() -> bool:

@@ -8,7 +8,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmsam_ext.checkpoints.base import KEY, base_file, base_record, keys_beyond, read_state, trained_keys
 
@@ -33,12 +32,16 @@ class TrainableCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the base file, hash it, and determine which keys to save."""
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if isinstance(runner.model, FullyShardedDataParallel):
-            raise ValueError(
-                'TrainableCheckpointHook cannot tell the trained part of a sharded model (FSDP): remove it from '
-                'custom_hooks, so that checkpoints hold the whole model, or train with DDP'
-            )
+        model: Any = runner.model
+        if is_model_wrapper(model):
+            from torch.distributed.fsdp import FullyShardedDataParallel  # slow to import, and needed here alone
+
+            if isinstance(model, FullyShardedDataParallel):
+                raise ValueError(
+                    'TrainableCheckpointHook cannot tell the trained part of a sharded model (FSDP): remove it from '
+                    'custom_hooks, so that checkpoints hold the whole model, or train with DDP'
+                )
+            model = model.module
         name = base_file(model)
         if name is None:
             raise ValueError(

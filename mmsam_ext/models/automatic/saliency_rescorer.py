@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import timm
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -49,6 +48,8 @@ class SaliencyRescorer(BaseModule):
         bgr: bool = False,
     ) -> None:
         super().__init__()
+        import timm  # slow to import, and needed here alone
+
         self.network = timm.create_model(arch, pretrained=weights is None, features_only=True, out_indices=(1, 2, 3))
         if weights is not None:
             self._load(weights)

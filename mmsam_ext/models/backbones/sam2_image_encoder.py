@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
-from timm.models.hieradet_sam2 import HieraDet
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -63,6 +62,8 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        from timm.models.hieradet_sam2 import HieraDet  # slow to import, and needed here alone
+
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'SAM2ImageEncoder: unknown arch {arch!r}, expected one of {sorted(ARCHS)} or a dict')
         settings = ARCHS[arch] if isinstance(arch, str) else arch

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -58,6 +56,8 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        from .tiny_vit_parts import TinyVit, use_own_parts  # timm is slow to import
+
         if isinstance(arch, str) and arch != 'mobile_sam':
             raise ValueError(f"TinyViTImageEncoder: unknown arch {arch!r}, expected 'mobile_sam' or a dict")
         settings = MOBILE_SAM if isinstance(arch, str) else arch
@@ -71,12 +71,7 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
                 f'TinyViTImageEncoder: out_indices {self.out_indices}, expected 1 to {len(self.trunk.stages) - 1}'
             )
         self.embed_dim, self.out_channels = settings['embed_dims'][-1], out_channels
-        for module in self.trunk.modules():
-            # Same parameters under the same names: only the class, and with it the formulation, differs.
-            if isinstance(module, Attention):
-                module.__class__ = _CurrentBiasAttention
-            elif type(module) is ConvNorm:
-                module.__class__ = _FoldedConvNorm
+        use_own_parts(self.trunk)
         replace_gelus(self.trunk)
         self.neck = nn.Sequential(
             nn.Conv2d(self.embed_dim, out_channels, 1, bias=False),
@@ -116,29 +111,3 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
             x = cast('Tensor', checkpoint(stage.blocks, x, use_reentrant=False) if again else stage.blocks(x))
             x = x.permute(0, 3, 1, 2)
         return (*outputs, self.neck(x))
-
-
-class _FoldedConvNorm(ConvNorm):
-    """A convolution and its batch norm in one pass where there are no gradients; equal up to rounding."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, h, w)."""
-        conv, norm = self.conv, cast('Any', self.bn)
-        if torch.is_grad_enabled() or norm.training:
-            return super().forward(x)
-        scale = norm.weight.float() * (norm.running_var.float() + norm.eps).rsqrt()  # small: bf16 is not exact enough
-        weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        if conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1:  # a product of matrices is faster
-            return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
-        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-
-
-class _CurrentBiasAttention(Attention):
-    """Gather the attention biases at each call: timm keeps those of the first call, whatever is loaded later."""
-
-    attention_bias_idxs: Tensor
-
-    def get_attention_biases(self, device: object) -> Tensor:
-        """Return the bias of each pair of tokens, (1, heads, N, N): of three dimensions, it would not be fused."""
-        return self.attention_biases[None, :, self.attention_bias_idxs]

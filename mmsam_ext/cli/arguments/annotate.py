@@ -1,0 +1,30 @@
+"""Label images in the browser by clicks, and train on the labels.
+
+    python -m mmsam_ext annotate IMAGES --out DATASET
+
+Open the address that is printed. Click on a defect (Shift-click: not this), or draw a box; C saves it. Every change is
+saved at once, so the program may be stopped at any time and started again. "Train on these" starts `fit`; its weights
+then propose what to label. DATASET can be given to `fit` and to `export --format coco`.
+
+The page is served on this computer only (--host changes that, with the token as the only protection).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmsam_ext.apis.fitting.recipes import MODELS
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', metavar='IMAGES', help='folder of images')
+    parser.add_argument('--out', required=True, metavar='DATASET', help='folder for the labels')
+    parser.add_argument('--classes', nargs='+', default=['defect'], help='classes of a new DATASET; default: defect')
+    parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
+    parser.add_argument('--checkpoint', help="weights of the model; default: Meta's in checkpoints/")
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
+    parser.add_argument('--port', type=int, default=0, help='default: any that is free')
+    parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
+    return parser.parse_args(arguments)
