@@ -33,6 +33,7 @@ PLUGINS = dict(
 )
 ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(2, 3))
 STAGES = dict(
+    ClassEmbedding=dict(dim=CHANNELS),
     PromptLearningModule=dict(dim=CHANNELS, num_heads=4, mlp_dim=64),
     SSMODCPromptHead=dict(
         feature_encoder=ENCODER,

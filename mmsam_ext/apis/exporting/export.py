@@ -23,6 +23,7 @@ from .graphs import (
     EncoderGraph,
     WholeGraph,
     check_inputs_of_meta,
+    check_one_class,
     check_splittable,
     pads_boxes,
     prepared,
@@ -80,6 +81,7 @@ def export_model(
     inferencer = PromptSegInferencer(model, weights, 'cpu', untrained)
     size = input_size(inferencer)
     keep_ratio = kind == 'x-anylabeling' or keeps_ratio(inferencer)
+    check_one_class(inferencer.model)
     graph = prepared(inferencer.model)
     if one_graph and kind == 'x-anylabeling':
         raise InferenceError('x-anylabeling needs an encoder and a decoder; leave out --one-graph')

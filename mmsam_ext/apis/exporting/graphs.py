@@ -41,6 +41,19 @@ def prepared(model: PromptableSegmentor) -> PromptableSegmentor:
     return model
 
 
+def check_one_class(model: PromptableSegmentor) -> None:
+    """Check that a model has one kind of foreground.
+
+    Raises:
+        InferenceError: It tells several classes apart.
+    """
+    if (model.num_classes or 1) > 1:
+        raise InferenceError(
+            f"the model tells {model.num_classes} classes apart, which the inputs of Meta's decoder cannot ask for; "
+            'train it on masks of one class to export it'
+        )
+
+
 def check_splittable(model: PromptableSegmentor) -> None:
     """Check that a decoder works from what the image encoder returns.
 

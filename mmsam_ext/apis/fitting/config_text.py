@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .facts import FolderFacts
 from .plan import Plan
-from .recipes import METHODS, MODELS
+from .recipes import METHODS, MODELS, Method, Model
 
 CONFIG = 'config.py'
 TRAIN, VAL = 'train.txt', 'val.txt'
@@ -28,12 +28,14 @@ def config_text(plan: Plan, facts: FolderFacts, work_dir: Path, load_from: str |
     reasons = '\n'.join(f'# - {reason}' for reason in plan.reasons)
     rate = method.rate if plan.model == 'sam_tiny' else method.rate_large
     kind = 'none' if plan.tiles else 'box'
+    several = facts.num_classes is not None
+    classes = f', num_classes={facts.num_classes}' if several else ''
     name = 'tile_size' if plan.tiles else 'input_size'
     resize = f"dict(type='Resize', scale={name}[::-1], keep_ratio=False, backend='pillow')"
     # A tile of an image with defects may have none, which the model must see as well.
     placed = f"dict(type='RandomTile', size={name}, defect_share=0.8)" if plan.tiles else resize
-    before = [] if not method.prompts else [f"dict(type='WholeImagePrompt', kind='{kind}', training=False)"]
-    whole = [] if not method.prompts else [f"dict(type='WholeImagePrompt', prob=0.5, kind='{kind}')"]
+    before = [] if not method.prompts else [f"dict(type='WholeImagePrompt', kind='{kind}', training=False{classes})"]
+    whole = [] if not method.prompts else [f"dict(type='WholeImagePrompt', prob=0.5, kind='{kind}'{classes})"]
     drawn = [] if not method.prompts else ["dict(type='GeneratePrompts', modes=train_modes, num_prompts=4)"]
     flips = "dict(type='RandomFlip', prob=[0.3, 0.3], direction=['horizontal', 'vertical'])"
     train = ['*load', placed, flips, "dict(type='PhotoMetricDistortion')", *whole, *drawn]
@@ -43,7 +45,9 @@ def config_text(plan: Plan, facts: FolderFacts, work_dir: Path, load_from: str |
     size = 'size=None, size_divisor=16' if plan.tiles else f'size={name}'
     stride = plan.size * 3 // 4 // 16 * 16
     slide = f"model.update(test_cfg=dict(mode='slide', crop_size={name}, stride=({stride}, {stride})))\n"
-    extra = method.extra + (slide if plan.tiles else '')
+    extra = method.extra + (slide if plan.tiles else '') + (_class_lines(method, model) if several else '')
+    labels = f'classes={facts.class_option}' if several else f'foreground={facts.foreground}'
+    metrics = ["dict(type='AnomalyMetric')", "dict(type='DiceIoU')", *(["dict(type='IoUMetric')"] if several else [])]
     modes = (
         "train_modes = {\n    'box': dict(kind='box', weight=2),\n    'boxes': dict(kind='box', targets='parts', "
         "weight=2),\n    '1 point': dict(kind='points', targets='parts'),\n    '5 points': dict(kind='points', "
@@ -60,7 +64,7 @@ load = [dict(type='LoadImageFromFile'), dict(type='LoadBinaryMask')]
 {modes if method.prompts else ''}train_pipeline = [{_steps(train)}]
 test_pipeline = [{_steps(test)}]
 dataset = dict(type='BinaryDefectDataset', data_root={str(facts.root.resolve())!r}, drop_empty=False,
-               missing_mask='drop', foreground={facts.foreground})  # fmt: skip
+               missing_mask='drop', {labels})  # fmt: skip
 train_dataloader = dict(
     batch_size={plan.batch},
     num_workers={plan.workers},
@@ -75,8 +79,9 @@ val_dataloader = test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**dataset, ann_file={str((work_dir / VAL).resolve())!r}, test_mode=True, pipeline=test_pipeline),
 )
-val_evaluator = test_evaluator = [dict(type='AnomalyMetric'), dict(type='DiceIoU')]
+val_evaluator = test_evaluator = [{', '.join(metrics)}]
 model = dict(
+    num_classes={facts.num_classes},
     data_preprocessor=dict({size}),
     init_cfg=dict(type='Pretrained', checkpoint={(checkpoint or model.checkpoint)!r}),
 )
@@ -89,6 +94,17 @@ default_hooks = dict(
 )
 load_from = {load_from!r}
 """
+
+
+def _class_lines(method: Method, model: Model) -> str:
+    """Return the lines by which a model with prompts learns what class is meant; ODS-SAM writes prompts by class."""
+    if not method.prompts:
+        return ''
+    stages = f'{method.stages}, ' if method.stages else ''
+    return (
+        f"model.update(prompt_stages=[{stages}dict(type='ClassEmbedding', dim={model.dim})])\n"
+        f"model.update(trainable=[{method.trained}, r'^prompt_stages\\.'])\n"
+    )
 
 
 def _steps(steps: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from mmsam_ext.datasets import BinaryDefectDataset
 from mmsam_ext.datasets.transforms.image_files import inspect_image_file
+from mmsam_ext.datasets.transforms.mask_files import read_mask_values
 
 #: File of a dataset with the names of its classes; masks then hold their numbers, from 1.
 CLASSES = 'classes.json'
@@ -21,11 +23,19 @@ _VALIDATION = 5
 
 
 class ImageFacts(NamedTuple):
-    """One labelled image: its name, (height, width), and the thickness in pixels of each of its defects."""
+    """One labelled image.
+
+    Attributes:
+        name: Its path in the folder of images, without suffix.
+        size: (height, width).
+        thickness: That of each of its defects, in pixels.
+        labels: The numbers of the classes of its defects, from 1, if there are several classes.
+    """
 
     name: str
     size: tuple[int, int]
     thickness: tuple[float, ...]
+    labels: tuple[int, ...] = ()
 
     @property
     def defective(self) -> bool:
@@ -43,6 +53,7 @@ class FolderFacts(NamedTuple):
         classes: Names of the classes of defects.
         train: Names to train on.
         val: Names to validate on, and to choose thresholds on.
+        by_folder: Whether the classes are the sub-folders of the images, and not numbers in the masks.
     """
 
     root: Path
@@ -51,6 +62,19 @@ class FolderFacts(NamedTuple):
     classes: tuple[str, ...]
     train: tuple[str, ...]
     val: tuple[str, ...]
+    by_folder: bool = False
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that the model tells apart; None for one class."""
+        return len(self.classes) if len(self.classes) > 1 else None
+
+    @property
+    def class_option(self) -> list[str] | dict[str, int] | None:
+        """The option `classes` of BinaryDefectDataset."""
+        if self.num_classes is None:
+            return None
+        return list(self.classes) if self.by_folder else {name: i for i, name in enumerate(self.classes, 1)}
 
     @property
     def foreground(self) -> list[int] | None:
@@ -62,14 +86,17 @@ class FolderFacts(NamedTuple):
         """Number of images without a defect."""
         return sum(not one.defective for one in self.images)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names for a model of one foreground: the class if there is one only, else 'defect'."""
-        return self.classes if len(self.classes) == 1 else ('defect',)
+    def images_of(self, label: int) -> int:
+        """Return the number of images with a defect of a class."""
+        return sum(label in one.labels for one in self.images)
 
 
 def read_folder(folder: str | Path) -> FolderFacts:
     """Read all masks of a folder, and split it.
+
+    Several classes are those of ``classes.json``, whose numbers are in the masks, or, without that file, the first
+    sub-folders of the images that hold defects (``images/scratch/001.png``), if there are two or more and all defects
+    are in such folders.
 
     The split is ``train.txt`` and ``val.txt`` if both exist; otherwise one image in five is for validation, chosen by
     the hash of its name, among images with and without a defect alike.
@@ -85,7 +112,13 @@ def read_folder(folder: str | Path) -> FolderFacts:
     dataset = BinaryDefectDataset(
         data_root=str(root), missing_mask='drop', drop_empty=False, foreground=foreground, serialize_data=False
     )
-    images = [_image_facts(dataset, index) for index in range(len(dataset))]
+    by_folder = False
+    if not (root / CLASSES).is_file():
+        folders = sorted({dataset.get_data_info(i)['sample_id'] for i in range(len(dataset)) if dataset.has_defect(i)})
+        names = list(dict.fromkeys(name.split('/')[0] if '/' in name else '' for name in folders))
+        by_folder = len(names) > 1 and '' not in names
+        classes = tuple(names) if by_folder else classes
+    images = [_image_facts(dataset, index, classes, by_folder) for index in range(len(dataset))]
     defective = sum(one.defective for one in images)
     if defective < 2:
         raise ValueError(
@@ -98,7 +131,7 @@ def read_folder(folder: str | Path) -> FolderFacts:
     else:
         train, val = split(images)
     found = len(dataset.all_images())
-    return FolderFacts(root, tuple(images), found - len(images), classes, train, val)
+    return FolderFacts(root, tuple(images), found - len(images), classes, train, val, by_folder)
 
 
 def read_classes(root: Path) -> tuple[str, ...]:
@@ -121,12 +154,23 @@ def read_classes(root: Path) -> tuple[str, ...]:
 
 
 def split(images: Sequence[ImageFacts]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names to train and to validate on; both have at least one image with a defect."""
+    """Return the names to train and to validate on; both have at least one image with a defect.
+
+    One image in five of each kind is for validation. The kinds are images without a defect, and those with a defect by
+    the rarest of their classes.
+    """
     chosen: set[str] = set()
-    for defective in (True, False):
-        names = sorted((one.name for one in images if one.defective == defective), key=_hash)
+    number_of = Counter(label for one in images for label in one.labels)
+
+    def kind(one: ImageFacts) -> tuple[bool, int]:
+        return not one.defective, min(one.labels, key=lambda label: (number_of[label], label), default=0)
+
+    for each in sorted({kind(one) for one in images}):
+        names = sorted((one.name for one in images if kind(one) == each), key=_hash)
         number = round(len(names) / _VALIDATION)
         chosen.update(names[: max(number, 1) if len(names) > 1 else 0])
+    if not chosen.intersection(one.name for one in images if one.defective):  # a single image of each class
+        chosen.add(min((one.name for one in images if one.defective), key=_hash))
     names = [one.name for one in images]
     return tuple(name for name in names if name not in chosen), tuple(name for name in names if name in chosen)
 
@@ -143,14 +187,21 @@ def _listed(path: Path, images: Sequence[ImageFacts]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _image_facts(dataset: BinaryDefectDataset, index: int) -> ImageFacts:
+def _image_facts(dataset: BinaryDefectDataset, index: int, classes: Sequence[str], by_folder: bool) -> ImageFacts:
     info = dataset.get_data_info(index)
     mask = (dataset.read_mask(info) == 1).astype(np.uint8)
     number, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     sides = np.maximum(stats[1:number, cv2.CC_STAT_WIDTH], stats[1:number, cv2.CC_STAT_HEIGHT])
     size = inspect_image_file(info['img_path'])[0]
     thickness = stats[1:number, cv2.CC_STAT_AREA] / sides
-    return ImageFacts(info['sample_id'], (int(size[0]), int(size[1])), tuple(float(one) for one in thickness))
+    labels: tuple[int, ...] = ()
+    if by_folder and len(thickness):
+        labels = (classes.index(info['sample_id'].split('/')[0]) + 1,)
+    elif len(classes) > 1 and len(thickness):
+        values = read_mask_values(Path(info['seg_map_path']).read_bytes(), info['seg_map_path'], by_number=True)
+        labels = tuple(sorted({int(one) for one in np.unique(values) if 1 <= one <= len(classes)}))
+    size_of_image = int(size[0]), int(size[1])
+    return ImageFacts(info['sample_id'], size_of_image, tuple(float(one) for one in thickness), labels)
 
 
 def _hash(name: str) -> str:

@@ -76,6 +76,12 @@ def make_plan(facts: FolderFacts, method: str, model: str, size: int | None = No
         reason,
         f'batches of {batch}, loaded by {workers} processes',
     )
+    if facts.num_classes is not None:
+        numbers = [f'{name} ({facts.images_of(label)} images)' for label, name in enumerate(facts.classes, 1)]
+        reasons += (f'{len(facts.classes)} classes: {", ".join(numbers)}',)
+        rare = [name for label, name in enumerate(facts.classes, 1) if facts.images_of(label) < 2]
+        if rare:
+            reasons += (f'too few images to both train on and validate on: {", ".join(rare)}',)
     if not facts.normals:
         reasons += ('no image without a defect: scores cannot be calibrated, and false alarms cannot be counted',)
     return Plan(method, model, chosen, tiles, batch, workers, None, reasons)

@@ -18,6 +18,8 @@ class Method(NamedTuple):
         extra: Further lines of its config, as text.
         bases: Further base configs.
         runtime: Its runtime config.
+        trained: What is trained, as items of a list in the text of a config.
+        stages: The prompt stages of its model config, likewise.
     """
 
     base: str
@@ -27,10 +29,12 @@ class Method(NamedTuple):
     extra: str = ''
     bases: tuple[str, ...] = ()
     runtime: str = 'trained_part'
+    trained: str = '*_base_.model.trainable'
+    stages: str = ''
 
 
 class Model(NamedTuple):
-    """A model: how its configs end, its checkpoint, and the sizes of its input."""
+    """A model: how its configs end, its checkpoint, the sizes of its input, and the width of its image embedding."""
 
     suffix: str
     checkpoint: str
@@ -38,23 +42,28 @@ class Model(NamedTuple):
     largest: int
     tile: int
     batch: int
+    dim: int = 256
 
 
 METHODS = {
     'spt': Method(
         'spt', 1e-3, 1e-3, bases=('peft/lora',),
         extra='model.update(peft={{_base_.peft}}, trainable={{_base_.trainable}})\n',
+        trained='*_base_.trainable',
     ),
     'stable': Method(
         'stable_sam', 1e-2, 1e-3,
         extra="optim_wrapper.update(paramwise_cfg=dict(custom_keys={'routers': dict(lr_mult=0.1)}))\n",
     ),
-    'plm': Method('plm', 1e-3, 1e-4),
+    'plm': Method('plm', 1e-3, 1e-4, stages='*_base_.model.prompt_stages'),
     'ods': Method('ods_sam', 1e-3, 1e-3, prompts=False, runtime='ods_sam'),
-    'decoder': Method('sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n"),
+    'decoder': Method(
+        'sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n",
+        trained="r'^mask_decoder\\.(?!iou)'",
+    ),
 }  # fmt: skip
 MODELS = {
-    'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8),
+    'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8, 128),
     'sam_vit_b': Model('vitb', 'checkpoints/sam_vit_b_01ec64.pth', 512, 1024, 1024, 2),
     'sam_vit_l': Model('vitl', 'checkpoints/sam_vit_l_0b3195.pth', 512, 1024, 1024, 2),
     'sam_vit_h': Model('vith', 'checkpoints/sam_vit_h_4b8939.pth', 512, 1024, 1024, 1),

@@ -143,7 +143,7 @@ def choose_thresholds(work_dir: Path, facts: FolderFacts, device: str | None) ->
         data_root=str(facts.root), ann_file=str((work_dir / VAL).resolve()), missing_mask='drop', drop_empty=False,
         foreground=facts.foreground, serialize_data=False,
     )  # fmt: skip
-    return calibrate(inferencer, dataset, work_dir / WEIGHTS, CONFIG, facts.class_names)
+    return calibrate(inferencer, dataset, work_dir / WEIGHTS, CONFIG, facts.classes)
 
 
 def write_state(work_dir: Path, state: str, **more: Any) -> None:

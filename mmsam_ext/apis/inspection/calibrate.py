@@ -66,7 +66,7 @@ def calibrate(
     dataset: BinaryDefectDataset,
     weights: str | Path,
     config: str,
-    classes: tuple[str, ...] = ('defect',),
+    classes: tuple[str, ...] | None = None,
 ) -> Calibration:
     """Score labelled images, and choose the pixel threshold of the best F1 over all their pixels.
 
@@ -75,11 +75,12 @@ def calibrate(
         dataset: Images that were not trained on.
         weights: The checkpoint, for its hash.
         config: Name of the config, as :class:`Decision` stores it.
-        classes: Names of the classes of defects.
+        classes: Names of the classes of defects; None for those of the model's data set, 'defect' without several.
 
     Raises:
         InferenceError: An image cannot be used, or there is none.
     """
+    classes = classes or _classes_of(inferencer)
     rows = list(_scores(inferencer, dataset))
     if not rows:
         raise InferenceError('calibration: there are no labelled images')
@@ -97,6 +98,14 @@ def calibrate(
             logger='current',
         )
     return Calibration(decision, tuple(row.path for row in rows), tuple(_dice(row.counts, cut) for row in rows))
+
+
+def _classes_of(inferencer: PromptSegInferencer) -> tuple[str, ...]:
+    number = inferencer.model.num_classes or 1
+    names = tuple((getattr(inferencer.model, 'dataset_meta', None) or {}).get('classes', ()))[1:]
+    if number == 1:
+        return ('defect',)
+    return names if len(names) == number else tuple(f'class {label}' for label in range(1, number + 1))
 
 
 def _scores(inferencer: PromptSegInferencer, dataset: BinaryDefectDataset) -> Iterator[LabelledScore]:

@@ -149,7 +149,8 @@ def whole_image_logits(
         loaded = inferencer.pipeline.load(source)
         image = loaded['img']
         height, width = image.shape[:2]
-        prompts = whole_image_prompt(height, width, prompt_kind(inferencer), source.name)
+        classes = inferencer.model.num_classes
+        prompts = whole_image_prompt(height, width, prompt_kind(inferencer), source.name, classes)
         packed = inferencer.pipeline.pack(loaded, prompts)
         (segmented,) = segment_packed(inferencer.model, [packed], None)
         return segmented.masks.full_logits(inferencer.chunk_bytes), image

@@ -1,5 +1,6 @@
 from .base import PromptStage, apply_stages, build_stage
+from .class_embedding import ClassEmbedding
 from .prompt_learning_module import PromptLearningModule
 from .ssmodc_prompt_head import SSMODCPromptHead
 
-__all__ = ['PromptLearningModule', 'PromptStage', 'SSMODCPromptHead', 'apply_stages', 'build_stage']
+__all__ = ['ClassEmbedding', 'PromptLearningModule', 'PromptStage', 'SSMODCPromptHead', 'apply_stages', 'build_stage']

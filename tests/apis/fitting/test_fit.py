@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -20,7 +22,12 @@ SETTINGS = dict(size=64, iterations=2, device='cpu')
 
 @pytest.fixture(scope='module')
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cracked_parts(tmp_path_factory.mktemp('parts'), 10, (64, 64))
+    folder = write_cracked_parts(tmp_path_factory.mktemp('parts'), 10, (64, 64))
+    (folder / 'classes.json').write_text('["crack", "dent"]')
+    cracked = [path for path in sorted((folder / 'masks').glob('*.png')) if cv2.imread(str(path), 0).any()]
+    for index, path in enumerate(cracked):
+        cv2.imwrite(str(path), (cv2.imread(str(path), 0) > 0).astype(np.uint8) * (1 + index % 2))
+    return folder
 
 
 @pytest.mark.slow
@@ -33,6 +40,7 @@ def test_fit_then_inspect(parts: Path, tmp_path: Path, monkeypatch, capsys) -> N
     folder = weights.parent
     assert any('10 labelled images' in line for line in said) and any('inspect' in line for line in said)
     decision = Decision.load(weights)
+    assert decision.classes == ('crack', 'dent')
     assert len(decision.names) == len((folder / 'val.txt').read_text().split()) and decision.normals == 1
     progress = json.loads((folder / 'progress.json').read_text())
     assert progress['state'] == 'done' and progress['iteration'] == progress['iterations'] == 2

@@ -96,6 +96,7 @@ def test_every_config_can_be_built(tmp_path: Path, method: str, tiles: bool) -> 
     model = MODELS.build(config.model)
     assert any(parameter.requires_grad for parameter in model.parameters())
     assert (model.slide_settings is not None) == tiles
+    assert model.num_classes is None
     steps = [step.type for step in config.train_dataloader.dataset.pipeline]
     assert ('RandomTile' in steps) == tiles and ('Resize' in steps) != tiles
     assert ('WholeImagePrompt' in steps) == METHODS[method].prompts
@@ -103,16 +104,61 @@ def test_every_config_can_be_built(tmp_path: Path, method: str, tiles: bool) -> 
 
 
 def test_classes(tmp_path: Path) -> None:
-    """Masks hold the numbers of the classes; a model of one foreground takes all of them."""
+    """Masks hold the numbers of the classes."""
     write(tmp_path, 4, value=2)
     (tmp_path / 'classes.json').write_text(json.dumps(['crack', 'dent']))
     facts = read_folder(tmp_path)
-    assert facts.classes == ('crack', 'dent') and facts.foreground == [1, 2] and facts.class_names == ('defect',)
+    assert facts.classes == ('crack', 'dent') and facts.foreground == [1, 2] and facts.num_classes == 2
+    assert facts.class_option == dict(crack=1, dent=2) and [facts.images_of(label) for label in (1, 2)] == [0, 5]
     assert facts.normals == 5
+    assert any('dent (5 images)' in reason for reason in make_plan(facts, 'spt', 'sam_tiny').reasons)
     for bad in ('{}', '["a", "a"]', '[""]', '[1]', 'no json'):
         (tmp_path / 'classes.json').write_text(bad)
         with raises_naming(ValueError, 'classes.json'):
             read_folder(tmp_path)
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    for name, number in (('crack', 12), ('dent', 4)):
+        write(tmp_path / name, 4, number=number)
+    for kind in ('images', 'masks'):
+        for name in ('crack', 'dent'):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / name / kind).rename(tmp_path / kind / name)
+    good = tmp_path / 'images/good'
+    good.mkdir()
+    (tmp_path / 'masks/good').mkdir()
+    for folder in (good, tmp_path / 'masks/good'):
+        cv2.imwrite(str(folder / '0.png'), np.zeros((60, 80), np.uint8))
+    facts = read_folder(tmp_path)
+    assert facts.classes == ('crack', 'dent') and facts.class_option == ['crack', 'dent'] and facts.normals == 9
+    labels = {one.name: one.labels for one in facts.images if one.labels}
+    assert labels == {**{f'crack/{i}': (1,) for i in range(1, 12, 2)}, **{f'dent/{i}': (2,) for i in (1, 3)}}
+    assert sorted(labels[name] for name in facts.val if name in labels) == [(1,), (2,)]  # each class is validated on
+    cv2.imwrite(str(tmp_path / 'images/new.png'), np.zeros((60, 80), np.uint8))
+    cv2.imwrite(str(tmp_path / 'masks/new.png'), np.full((60, 80), 255, np.uint8))
+    assert read_folder(tmp_path).num_classes is None  # a defect outside of the folders has no class
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_config_of_several_classes(tmp_path: Path, method: str) -> None:
+    write(tmp_path / 'data', 3, value=2)
+    (tmp_path / 'data/classes.json').write_text(json.dumps(['crack', 'dent']))
+    facts = read_folder(tmp_path / 'data')
+    plan = with_iterations(make_plan(facts, method, 'sam_tiny'), facts, 600, 1.0)
+    (tmp_path / 'config.py').write_text(config_text(plan, facts, tmp_path, None, None))
+    config = settle(Config.fromfile(tmp_path / 'config.py'))
+    model = MODELS.build(config.model)
+    assert model.num_classes == 2 and config.train_dataloader.dataset.classes == dict(crack=1, dent=2)
+    stages = {type(stage).__name__: stage for stage in model.prompt_stages}
+    own = dict(plm='PromptLearningModule', ods='SSMODCPromptHead').get(method)
+    assert set(stages) == {'ClassEmbedding', own} - {None} if method != 'ods' else {own}
+    if method != 'ods':
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert {'tokens.weight', 'dense.weight'} <= {name.split('.', 2)[-1] for name in trained}
+        assert len(trained) > 2  # the method's own parameters as well
+        first = config.train_dataloader.dataset.pipeline[-3]
+        assert (first.type, first.num_classes) == ('WholeImagePrompt', 2)
 
 
 def test_bad_folders(tmp_path: Path) -> None:

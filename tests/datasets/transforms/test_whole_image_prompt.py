@@ -37,7 +37,23 @@ def test_the_empty_prompt() -> None:
     assert WholeImagePrompt(kind='none')(sample(True))['prompts'].kinds.tolist() == [0]
 
 
-@pytest.mark.parametrize('arguments', [dict(prob=1.5), dict(prob=-0.1), dict(kind='circle')])
+def test_a_prompt_for_each_class() -> None:
+    """By hand: classes 1 and 3 of three are in the image; without the prompts they are one foreground."""
+    results = sample(True)
+    results['gt_seg_map'][20:22] = 3
+    results['gt_seg_map'][30] = 255
+    united = WholeImagePrompt(prob=0.0, num_classes=3)({**results, 'gt_seg_map': results['gt_seg_map'].copy()})
+    assert 'prompts' not in united and np.unique(united['gt_seg_map']).tolist() == [0, 1, 255]
+    assert (united['gt_seg_map'] == 1).sum() == 4 * 23 + 2 * 60
+    results = WholeImagePrompt(num_classes=3)(results)
+    prompts = results['prompts']
+    assert prompts.class_ids.tolist() == [1, 2, 3] and prompts.target_ids.tolist() == [0, 1, 2]
+    assert prompts.boxes.tolist() == 3 * [[0, 0, 59, 39]]
+    assert results['gt_masks'].sum((1, 2)).tolist() == [4 * 23, 0, 2 * 60]
+    assert WholeImagePrompt(kind='none', num_classes=3)(sample(True))['gt_masks'].shape == (3, 40, 60)
+
+
+@pytest.mark.parametrize('arguments', [dict(num_classes=0), dict(prob=1.5), dict(prob=-0.1), dict(kind='circle')])
 def test_bad_input(arguments: dict) -> None:
     with raises_naming(ValueError, next(iter(arguments.values()))):
         WholeImagePrompt(**arguments)
