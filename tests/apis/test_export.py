@@ -20,7 +20,7 @@ from mmseg.registry import MODELS
 
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.exporting import export_model
-from mmsam_ext.apis.exporting.graphs import WholeGraph, prepared
+from mmsam_ext.apis.exporting.graphs import DecoderGraph, EncoderGraph, WholeGraph, prepared
 from mmsam_ext.apis.exporting.onnx_files import encoder_example, run_onnx, to_fp16, to_int8
 from mmsam_ext.cli import export as command
 from tests.models.small import config
@@ -209,7 +209,11 @@ def test_smaller_files_and_their_metadata(tmp_path: Path) -> None:
 
 
 def test_the_rules_of_x_anylabeling(tmp_path: Path) -> None:
-    """Read the yaml and run the pair as that tool does: fixed 256 x 256 mask input, its own shrinking, a -1 point."""
+    """Read the yaml and run the pair as that tool does, whatever the size of the model's input.
+
+    Its rules: images are fitted into 684 x 1024 and clicks scaled to this frame, a point of label -1 follows every
+    prompt, the mask input is 256 x 256. The embedding and the mask are those of the model on the shrunk image.
+    """
     pytest.importorskip('onnx')
     onnxruntime = pytest.importorskip('onnxruntime')
     model, weights = files(tmp_path, 'sam')
@@ -218,29 +222,32 @@ def test_the_rules_of_x_anylabeling(tmp_path: Path) -> None:
     lines = (tmp_path / 'out/model.yaml').read_text().splitlines()
     settings = dict(line.split(': ', 1) for line in lines)
     assert settings['type'] == 'segment_anything' and {'name', 'display_name'} <= settings.keys()
-    target, size = int(settings['input_size']), (int(settings['max_height']), int(settings['max_width']))
+    assert (settings['input_size'], settings['max_width'], settings['max_height']) == ('1024', '1024', '682')
     encoder, decoder = (
         onnxruntime.InferenceSession(str(tmp_path / 'out' / settings[f'{part}_model_path']))
         for part in ('encoder', 'decoder')
     )
-    image = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
-    scale = min(size[1] / image.shape[1], size[0] / image.shape[0])
-    matrix = np.array([[scale, 0, 0], [0, scale, 0]])
-    shrunk = cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR).astype(np.float32)
-    (embedding,) = encoder.run(None, {encoder.get_inputs()[0].name: shrunk})
-    points = np.array([[[10.0, 5.0], [60.0, 30.0], [0.0, 0.0]]], np.float32) * scale * (target / max(size))
-    masks, iou, low = decoder.run(
-        None,
-        dict(
-            image_embeddings=embedding,
-            point_coords=points.astype(np.float32),
-            point_labels=np.array([[2, 3, -1]], np.float32),
-            mask_input=np.zeros((1, 1, 256, 256), np.float32),
-            has_mask_input=np.zeros(1, np.float32),
-            orig_im_size=np.array(size, np.float32),
-        ),
-    )
+    size = (684, 1024)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    (embedding,) = encoder.run(None, {encoder.get_inputs()[0].name: image})
+    points = np.array([[[300.0, 200.0], [700.0, 500.0], [0.0, 0.0]]], np.float32)
+    given = dict(
+        point_labels=np.array([[1, 0, -1]], np.float32), mask_input=np.zeros((1, 1, 256, 256), np.float32),
+        has_mask_input=np.zeros(1, np.float32), orig_im_size=np.array(size, np.float32),
+    )  # fmt: skip
+    masks, iou, low = decoder.run(None, dict(image_embeddings=embedding, point_coords=points, **given))
     assert masks.shape == (1, 1, *size) and iou.shape == (1, 1) and low.shape == (1, 1, SIZE // 4, SIZE // 4)
+    # 1024 / 64 = 16: the means of 16 x 16 pixels, of which 42 rows are whole.
+    shrunk = torch.from_numpy(image[: 42 * 16].reshape(42, 16, 64, 16, 3).mean((1, 3)))
+    graph = prepared(PromptSegInferencer(model, weights, 'cpu').model)
+    with torch.no_grad():
+        expected = EncoderGraph(graph, (SIZE, SIZE))(shrunk)
+        inner = torch.from_numpy((points + 0.5) / 16 - 0.5)
+        others = [torch.from_numpy(value) for value in given.values()]
+        wanted = DecoderGraph(graph, (SIZE, SIZE), True)(expected, inner, *others)[0].numpy()
+    assert np.abs(embedding - expected.numpy()).max() < 1e-3 * expected.abs().max()
+    assert np.abs(masks - wanted).max() < 1e-2 * np.abs(wanted).max()
 
 
 @pytest.mark.slow

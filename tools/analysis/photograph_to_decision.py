@@ -1,33 +1,40 @@
 """Label, train and decide end to end, and print a table.
 
     python -m mmsam_ext photograph-to-decision --out work_dirs/decision --minutes 5
-    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --mtd data/mtd --minutes 20
+    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --mtd data/mtd --minutes 20 --unet /tmp/unet
 
 The images are procedural parts with cracks and without, or magnetic tiles (train.txt and normal.txt against val.txt and
 the rest of normal.txt). A simulated user labels the training images through the page's own calls: a box around each
 defect, and corrective clicks. The page trains with `fit`; `inspect` decides on test images. The labels of the simulated
-user are compared with the truth as well, since a model cannot be better than them.
+user are compared with the truth as well, since a model cannot be better than them. --unet trains a U-Net from scratch
+on the same labels for the same CPU time, with a package that is installed into the folder given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from mmsam_ext.apis import PromptSegInferencer
 from mmsam_ext.apis.annotation.server import PageServer
 from mmsam_ext.apis.annotation.service import taken
 from mmsam_ext.apis.image_inputs import Source
-from mmsam_ext.apis.inspection import Criteria, Decision, Inspector, rates
+from mmsam_ext.apis.inspection import Criteria, Decision, find_regions, labelled_folder, rates
+from mmsam_ext.apis.inspection.calibrate import calibration_of, labelled_scores
 from mmsam_ext.apis.inspection.inspector import whole_image_logits
 from mmsam_ext.cli.annotate import make_server, parse
 from mmsam_ext.datasets import MTDDataset
@@ -37,6 +44,16 @@ from mmsam_ext.evaluation.functional.clicker import Clicker
 
 #: Corrective clicks on a defect, after its box.
 CLICKS = 2
+#: Script of the baseline.
+UNET = Path(__file__).with_name('_unet_baseline.py')
+#: Rows of the table, in percent.
+FIGURES = dict(
+    iou='IoU, mean over defective images',
+    pooled='IoU of all pixels together',
+    auroc='image AUROC',
+    recall='recall of images',
+    alarms='false alarms on images without a defect',
+)
 #: IoU with the truth at which the user is content.
 GOOD_ENOUGH = 0.85
 
@@ -121,21 +138,18 @@ def full(instance: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def evaluate(weights: Path, images: dict[str, str], truth: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Inspect the test images, and compare with the truth."""
-    decision = Decision.load(weights)
-    inferencer = PromptSegInferencer(weights.parent / 'config.py', weights, 'cpu')
-    inspector = Inspector(inferencer, Criteria.of(decision), decision.classes)
+def evaluate(
+    decision: Decision, answers: Iterable[tuple[str, np.ndarray]], truth: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Compare what a decision makes of logits (K, H, W) of the test images with their truth (H, W) bool."""
+    criteria = Criteria.of(decision)
     scores, defective, ious = [], [], []
     hits = union = 0
-    for name, path in images.items():
-        source = Source(name, path)
-        logits, image = whole_image_logits(inferencer, source)
-        answer = inspector.judge(source, logits, image)
-        found = np.zeros(answer.size, bool)
-        for one in answer.defects:
-            x, y, width, height = one.region.box
-            found[y : y + height, x : x + width] |= one.region.mask
+    for name, logits in answers:
+        found = np.zeros(logits.shape[1:], bool)
+        for one in find_regions(logits, criteria.pixel_threshold, criteria.threshold):
+            x, y, width, height = one.box
+            found[y : y + height, x : x + width] |= one.mask
         both, either = int((found & truth[name]).sum()), int((found | truth[name]).sum())
         hits, union = hits + both, union + either
         if truth[name].any():
@@ -145,16 +159,60 @@ def evaluate(weights: Path, images: dict[str, str], truth: dict[str, np.ndarray]
     flags = np.array(defective)
     bins = score_bins(torch.tensor(scores))
     area = auroc(score_histogram(bins[torch.tensor(flags)]), score_histogram(bins[torch.tensor(~flags)]))
-    figures = rates(np.array(scores), flags, decision.threshold())
+    figures = rates(np.array(scores), flags, criteria.threshold)
     return dict(
         images=len(scores),
         normal=int((~flags).sum()),
         iou=100 * float(np.mean(ious)),
         pooled=100 * hits / max(1, union),
         auroc=None if area is None else 100 * float(area),
-        recall=figures['recall'],
-        alarms=figures['false_alarms'],
+        recall=None if figures['recall'] is None else 100 * figures['recall'],
+        alarms=None if figures['false_alarms'] is None else 100 * figures['false_alarms'],
     )
+
+
+def inspected(weights: Path, images: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the logits (K, H, W) of each test image by the weights of `fit`."""
+    inferencer = PromptSegInferencer(weights.parent / 'config.py', weights, 'cpu')
+    for name, path in images.items():
+        yield name, whole_image_logits(inferencer, Source(name, path))[0]
+
+
+def unet(weights: Path, dataset: Path, images: dict[str, str], seconds: float, packages: Path) -> tuple[Any, ...]:
+    """Train a U-Net on the images, labels and split of a `fit`, for as many CPU seconds.
+
+    Args:
+        weights: Of the `fit`.
+        dataset: The labelled folder.
+        images: Files of the test images.
+        seconds: CPU time.
+        packages: Folder for the package of the U-Net.
+
+    Returns:
+        Its decision, its answers to the test images, and the CPU seconds it took.
+    """
+    data = labelled_folder(dataset)
+    pairs = {(info := data.get_data_info(i))['sample_id']: info for i in range(len(data))}
+    split = {part: (weights.parent / f'{part}.txt').read_text().split('\n')[:-1] for part in ('train', 'val')}
+    files = {
+        part: [[pairs[name][key] for key in ('img_path', 'seg_map_path')] for name in split[part]] for part in split
+    }
+    size = Config.fromfile(weights.parent / 'config.py')
+    settings = dict(
+        **files, predict=[*(path for path, _ in files['val']), *images.values()], seconds=seconds,
+        packages=str(packages), size=(size.get('input_size') or size.tile_size)[0],
+    )  # fmt: skip
+    folder = dataset.parent / 'unet'
+    folder.mkdir()
+    (folder / 'settings.json').write_text(json.dumps(settings))
+    script = [sys.executable, UNET, folder / 'settings.json', folder / 'logits.npz']
+    with (folder / 'log.txt').open('w') as log:
+        subprocess.run([str(word) for word in script], check=True, stdout=log, stderr=subprocess.STDOUT)
+    logits = np.load(folder / 'logits.npz')
+    chosen = labelled_folder(dataset, str((weights.parent / 'val.txt').resolve()))
+    rows = list(labelled_scores(lambda source: (logits[source.path][None], logits[source.path]), chosen))
+    decision = calibration_of(rows, '', '', ('defect',)).decision
+    return decision, [(name, logits[path][None]) for name, path in images.items()], float(logits['seconds'])
 
 
 def parts(out: Path, size: int, number: int, test: int) -> tuple[dict[str, str], dict[str, np.ndarray], dict, dict]:
@@ -169,13 +227,19 @@ def parts(out: Path, size: int, number: int, test: int) -> tuple[dict[str, str],
 
 
 def tiles(out: Path, root: str, number: int) -> tuple[dict[str, str], dict[str, np.ndarray], dict, dict]:
-    """Link magnetic tiles into a folder; return image files and truth to label, and to test on."""
+    """Copy magnetic tiles into a folder; return image files and truth to label, and to test on.
+
+    The lists are sorted by class (train.txt, val.txt) and by exposure (normal.txt), so images are taken evenly from all
+    of a list; those without a defect alternate between training and test.
+    """
     found: list[dict] = []
     for part, (name, listed) in enumerate((('train', 'train.txt'), ('test', 'val.txt'))):
         files, truth = {}, {}
-        for ann_file, share in ((listed, slice(0, number)), ('normal.txt', slice(part, 2 * number, 2))):
+        for ann_file, first, step, most in ((listed, 0, 1, number), ('normal.txt', part, 2, max(1, number // 2))):
             data = MTDDataset(data_root=root, ann_file=ann_file, drop_empty=ann_file == listed, serialize_data=False)
-            for index in list(range(len(data)))[share][: max(1, number if ann_file == listed else number // 2)]:
+            indices = np.arange(first, len(data), step)
+            places = np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)
+            for index in indices[places].tolist():
                 info = data.get_data_info(index)
                 key = info['sample_id'].replace('/', '_')
                 target = out / name / 'images' / f'{key}.jpg'
@@ -186,12 +250,19 @@ def tiles(out: Path, root: str, number: int) -> tuple[dict[str, str], dict[str, 
     return tuple(found)
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of all processes that this one started and that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
     """Run everything, and write the table to ``table.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', required=True, help='folder for images, labels, weights and the table')
     parser.add_argument('--minutes', type=float, default=5.0, help='time for the training')
-    parser.add_argument('--method', default='spt', help='see `fit`')
+    parser.add_argument('--method', default='decoder', help='see `fit`')
+    parser.add_argument('--unet', metavar='DIR', help='compare with a U-Net; DIR gets its package')
     parser.add_argument('--images', type=int, default=30, help='images to label')
     parser.add_argument('--test', type=int, default=40, help='procedural images to test on')
     parser.add_argument('--size', type=int, default=192, help='side of the procedural images in pixels')
@@ -211,24 +282,29 @@ def main() -> None:
         user.label(name, truth)
     labelled = time.monotonic()
     print(f'{len(train_truth)} images labelled with {user.actions} actions, {labelled - started:.0f} s', flush=True)
+    before = cpu_seconds()
     weights = user.train(args.minutes, args.method)
-    trained = time.monotonic()
+    trained, spent = time.monotonic(), cpu_seconds() - before
     server.shutdown()
-    figures = evaluate(weights, test_files, test_truth)
+    columns = [
+        (f'fit, {args.method}', evaluate(Decision.load(weights), inspected(weights, test_files), test_truth), spent)
+    ]
     done = time.monotonic()
-    rows = [
-        ('images labelled', f'{len(train_truth)}, {user.actions} actions (boxes, clicks, commits)'),
-        ('IoU of the labels with the truth', f'{100 * np.mean(user.ious):.1f} %'),
-        ('time: labels (computing only), training, decisions',
-         f'{labelled - started:.0f} s, {trained - labelled:.0f} s, {done - trained:.0f} s'),
-        ('test images', f'{figures["images"]}, {figures["normal"]} without a defect'),
-        ('IoU, mean over defective images', f'{figures["iou"]:.1f} %'),
-        ('IoU of all pixels together', f'{figures["pooled"]:.1f} %'),
-        ('image AUROC', 'undefined' if figures['auroc'] is None else f'{figures["auroc"]:.1f} %'),
-        ('recall of images', f'{100 * figures["recall"]:.1f} %'),
-        ('false alarms', 'undefined' if figures['alarms'] is None else f'{100 * figures["alarms"]:.1f} %'),
-    ]  # fmt: skip
-    table = '\n'.join(['| | |', '| --- | --- |', *(f'| {name} | {value} |' for name, value in rows)])
+    if args.unet:
+        decision, answers, own = unet(weights, out / 'dataset', test_files, spent, Path(args.unet).resolve())
+        columns.append(('U-Net', evaluate(decision, answers, test_truth), own))
+    figures = columns[0][1]
+    print(f'{len(train_truth)} images labelled with {user.actions} actions (boxes, clicks, commits)')
+    print(f'IoU of the labels with the truth: {100 * np.mean(user.ious):.1f} %')
+    print(
+        f'seconds: labels {labelled - started:.0f}, training {trained - labelled:.0f}, decisions {done - trained:.0f}'
+    )
+    print(f'test images: {figures["images"]}, {figures["normal"]} of them without a defect')
+    rows = [('CPU seconds of the training', [f'{seconds:.0f}' for _, _, seconds in columns])]
+    for key, name in FIGURES.items():
+        rows.append((name, ['undefined' if one[key] is None else f'{one[key]:.1f}' for _, one, _ in columns]))
+    head = [f'| | {" | ".join(name for name, _, _ in columns)} |', '| --- |' + ' --- |' * len(columns)]
+    table = '\n'.join([*head, *(f'| {name} | {" | ".join(cells)} |' for name, cells in rows)])
     (out / 'table.md').write_text(table + '\n')
     print(table)
 

@@ -43,6 +43,10 @@ from .onnx_files import (
 )
 
 ENCODER, DECODER, WHOLE = 'encoder', 'decoder', 'model'
+#: X-AnyLabeling and AnyLabeling fit every image into this (height, width) and scale points to its longer side, whatever
+#: `input_size` is in the yaml (read in X-AnyLabeling's `sam_onnx.py`, commit 87da3399 of August 2026).
+TOOL_INPUT = (684, 1024)
+TOOL_SIDE = max(TOOL_INPUT)
 PRECISIONS = ('fp32', 'fp16', 'int8')
 
 
@@ -89,10 +93,13 @@ def export_model(
         check_splittable(graph)
     if kind == 'x-anylabeling':
         check_inputs_of_meta(graph)
-    metadata = describe(inferencer, weights, model, size, keep_ratio)
+        if size[0] != size[1]:
+            raise InferenceError(f'the network input is {size} (height, width); x-anylabeling needs a square one')
+    frame = TOOL_SIDE if kind == 'x-anylabeling' and max(size) != TOOL_SIDE else None
+    metadata = describe(inferencer, weights, model, size if frame is None else (frame, frame), keep_ratio)
     metadata['pad_boxes'] = pads_boxes(graph)
     results = ResultFolder(out, overwrite)
-    parts = _parts(graph, size, keep_ratio, one_graph)
+    parts = _parts(graph, size, keep_ratio, one_graph, frame)
     suffix = '.pt2' if kind == 'torch-export' else '.onnx'
     results.check([f'{name}{suffix}' for name in parts])
     worst, torch_time, file_time = 1.0, 0.0, 0.0
@@ -115,7 +122,7 @@ def export_model(
                 torch_time += seconds_of(lambda part=part, example=example: part(*example.inputs.values()))
     files = [f'{name}{suffix}' for name in parts]
     if kind == 'x-anylabeling':
-        text = tool_yaml(metadata['name'], size)
+        text = tool_yaml(metadata['name'])
         results.write('model.yaml', text.encode())
         files.append('model.yaml')
     return dict(files=files, iou=worst, speed=torch_time / file_time if file_time else None)
@@ -141,17 +148,18 @@ def _explained(name: str, model: nn.Module) -> Iterator[None]:
 
 
 def _parts(
-    graph: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool, one_graph: bool
+    graph: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool, one_graph: bool, frame: int | None
 ) -> dict[str, tuple[nn.Module, Example]]:
     with torch.no_grad():
         if one_graph:
             first = encoder_example(size)
             inputs = {**first.inputs, 'orig_im_size': torch.tensor([float(size[0]), float(size[1])])}
             return {WHOLE: (WholeGraph(graph, size, keep_ratio), Example(inputs, first.dynamic, OUTPUTS))}
-        encoder, decoder = EncoderGraph(graph, size), DecoderGraph(graph, size, keep_ratio)
-        embedding, *stages = encoder(*encoder_example(size).inputs.values())
-        prompts = decoder_example(embedding, size, stages, pads_boxes(graph))
-        return {ENCODER: (encoder, encoder_example(size, stages=len(stages))), DECODER: (decoder, prompts)}
+        given = size if frame is None else TOOL_INPUT
+        encoder, decoder = EncoderGraph(graph, size, frame), DecoderGraph(graph, size, keep_ratio, frame)
+        embedding, *stages = encoder(*encoder_example(given).inputs.values())
+        prompts = decoder_example(embedding, given, stages, pads_boxes(graph))
+        return {ENCODER: (encoder, encoder_example(given, stages=len(stages))), DECODER: (decoder, prompts)}
 
 
 def input_size(inferencer: PromptSegInferencer) -> tuple[int, int]:
@@ -196,16 +204,12 @@ def describe(
     return metadata
 
 
-def tool_yaml(name: str, size: tuple[int, int]) -> str:
-    """Return the yaml by which X-AnyLabeling and AnyLabeling load the pair.
-
-    They shrink images into `max_width` x `max_height`, and expect the longer of the two to be `input_size`.
-    """
-    width = max(size)
+def tool_yaml(name: str) -> str:
+    """Return the yaml by which X-AnyLabeling and AnyLabeling load the pair."""
     return (
         f'type: segment_anything\nname: {json.dumps(name)}\ndisplay_name: {json.dumps(name)}\n'
         f'encoder_model_path: {ENCODER}.onnx\ndecoder_model_path: {DECODER}.onnx\n'
-        f'input_size: {width}\nmax_width: {width}\nmax_height: {width * 2 // 3}\n'
+        f'input_size: {TOOL_SIDE}\nmax_width: {TOOL_SIDE}\nmax_height: 682\n'
     )
 
 

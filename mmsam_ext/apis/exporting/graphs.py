@@ -93,14 +93,16 @@ class EncoderGraph(nn.Module):
     Args:
         model: A :func:`prepared` model.
         size: (H, W) of the network input.
+        frame: Longer side of the images that a program passes, where it is not that of the network input: the graph
+            shrinks them.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: PromptableSegmentor, size: tuple[int, int]) -> None:
+    def __init__(self, model: PromptableSegmentor, size: tuple[int, int], frame: int | None = None) -> None:
         super().__init__()
-        self.model, self.size = model, size
+        self.model, self.size, self.frame = model, size, frame
         preprocessor = cast('Any', model.data_preprocessor)
         self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1).float())
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1).float())
@@ -112,6 +114,8 @@ class EncoderGraph(nn.Module):
             The embedding (1, C, H/16, W/16), and the inner features that the decoder reads: none for SAM.
         """
         image = (input_image.permute(2, 0, 1)[None] - self.mean) / self.std
+        if self.frame is not None:
+            image = resized(image, max(self.size) / self.frame)
         image = F.pad(image, (0, self.size[1] - image.shape[3], 0, self.size[0] - image.shape[2]))
         features = self.model.extract_feat(image)
         return features.embedding, *features.stages
@@ -128,11 +132,15 @@ class DecoderGraph(nn.Module):
         size: (H, W) of the network input.
         keep_ratio: Whether images were resized to the network input by their longer side and padded, as in SAM; else
             both sides were resized.
+        frame: See :class:`EncoderGraph`; points are given in this frame, too.
     """
 
-    def __init__(self, model: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool) -> None:
+    def __init__(
+        self, model: PromptableSegmentor, size: tuple[int, int], keep_ratio: bool, frame: int | None = None
+    ) -> None:
         super().__init__()
         self.model, self.size, self.keep_ratio = model, size, keep_ratio
+        self.scale = 1.0 if frame is None else max(size) / frame
         self.ambiguous = model.test_cfg.get('multimask', False) in (True, 'ambiguous', 'oracle')
 
     def forward(
@@ -177,6 +185,8 @@ class DecoderGraph(nn.Module):
         """Return all masks of the prompt."""
         encoder = self.model.prompt_encoder
         codes = labels.long()  # (1, N)
+        if self.scale != 1:
+            coords = (coords + 0.5) * self.scale - 0.5
         table = torch.cat([encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings)])
         scale = coords.new_tensor([self.size[1], self.size[0]])
         position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
@@ -225,6 +235,14 @@ class WholeGraph(nn.Module):
         prediction = model.mask_decoder(features, apply_stages(model.prompt_stages, features, prompts), encoder)
         low_res = prediction.logits[:, :1]
         return to_image(low_res, size, orig_im_size, self.keep_ratio), prediction.iou[:, :1], low_res
+
+
+def resized(image: Tensor, scale: float) -> Tensor:
+    """Resize an image (1, 3, h, w): averages over whole pixels first, as bilinear sampling alone would skip some."""
+    factor = int(1 / scale)
+    if factor > 1:
+        image, scale = F.avg_pool2d(image, factor), scale * factor
+    return image if scale == 1 else F.interpolate(image, scale_factor=scale, mode='bilinear', align_corners=False)
 
 
 def to_image(low_res: Tensor, size: tuple[int, int], orig_im_size: Tensor, keep_ratio: bool) -> Tensor:

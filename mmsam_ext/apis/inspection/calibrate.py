@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,14 +81,30 @@ def calibrate(
     Raises:
         InferenceError: An image cannot be used, or there is none.
     """
-    classes = classes or _classes_of(inferencer)
-    rows = list(_scores(inferencer, dataset))
+    rows = list(labelled_scores(partial(whole_image_logits, inferencer), dataset))
+    return calibration_of(rows, file_hash(str(weights)), config, classes or _classes_of(inferencer))
+
+
+def calibration_of(
+    rows: Sequence[LabelledScore], weights_sha256: str, config: str, classes: tuple[str, ...]
+) -> Calibration:
+    """Choose the pixel threshold of the best F1 over all pixels of labelled images.
+
+    Args:
+        rows: The images.
+        weights_sha256: Hash of the checkpoint.
+        config: Name of the config.
+        classes: Names of the classes of defects.
+
+    Raises:
+        InferenceError: There is no image.
+    """
     if not rows:
         raise InferenceError('calibration: there are no labelled images')
     normal, defect = torch.stack([row.counts for row in rows]).sum(0)
     threshold = _best_f1_threshold(normal, defect)
     decision = Decision(
-        file_hash(str(weights)), config, classes, threshold,
+        weights_sha256, config, classes, threshold,
         tuple(row.name for row in rows), tuple(row.score for row in rows), tuple(row.defective for row in rows),
     )  # fmt: skip
     cut = int(score_bins(torch.tensor([threshold]))[0])
@@ -108,10 +125,21 @@ def _classes_of(inferencer: PromptSegInferencer) -> tuple[str, ...]:
     return names if len(names) == number else tuple(f'class {label}' for label in range(1, number + 1))
 
 
-def _scores(inferencer: PromptSegInferencer, dataset: BinaryDefectDataset) -> Iterator[LabelledScore]:
+def labelled_scores(
+    logits_of: Callable[[Source], tuple[np.ndarray, np.ndarray] | dict[str, Any]], dataset: BinaryDefectDataset
+) -> Iterator[LabelledScore]:
+    """Compare a model's logits with the masks of labelled images.
+
+    Args:
+        logits_of: Returns logits (K, H, W) and the image, or a dict with `error`.
+        dataset: The images.
+
+    Raises:
+        InferenceError: An image cannot be used.
+    """
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        answer = whole_image_logits(inferencer, Source(info['sample_id'], info['img_path']))
+        answer = logits_of(Source(info['sample_id'], info['img_path']))
         if isinstance(answer, dict):
             raise InferenceError(f'calibration: {answer["error"]}')
         logits = torch.from_numpy(answer[0].max(0))
