@@ -89,6 +89,8 @@ def test_placeholders_become_real_when_they_are_used(package: str) -> None:
     class Sub(user.Base):
         pass
 
+    with pytest.raises(TypeError, match='around_import'):
+        user.Base.attribute = 1
     real = importlib.import_module(package)
     assert not isinstance(real, Placeholder) and Sub.__mro__[1] is real.Base
     assert isinstance(Sub(), user.Base) and issubclass(Sub, user.Base) and not isinstance(5, user.Base)

@@ -63,6 +63,11 @@ class Deferred:
             raise AttributeError(name)
         return getattr(self.resolve(), name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ('_module', '_name'):
+            raise TypeError(f'{self!r} cannot be changed before its import; use around_import to change it then')
+        super().__setattr__(name, value)
+
     def __mro_entries__(self, bases: tuple) -> tuple:
         return (self.resolve(),)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
+from ._imports import around_import
 from ._patch import replace
 
 
 def apply() -> None:
     """Pass an optimizer's state to torch by keyword: mmengine passes it in the order of arguments of torch 2.0."""
-    from mmengine._strategy import FSDPStrategy
+    around_import('mmengine._strategy.fsdp', after=_fix)
 
-    replace(FSDPStrategy, 'load_optim_state_dict', _by_keyword)
+
+def _fix(module: ModuleType) -> None:
+    replace(module.FSDPStrategy, 'load_optim_state_dict', _by_keyword)
 
 
 def _by_keyword(stock: Callable) -> Callable:
