@@ -242,7 +242,7 @@ def test_the_rules_of_x_anylabeling(tmp_path: Path) -> None:
     shrunk = torch.from_numpy(image[: 42 * 16].reshape(42, 16, 64, 16, 3).mean((1, 3)))
     graph = prepared(PromptSegInferencer(model, weights, 'cpu').model)
     with torch.no_grad():
-        expected = EncoderGraph(graph, (SIZE, SIZE))(shrunk)
+        expected = EncoderGraph(graph, (SIZE, SIZE))(shrunk)[0]
         inner = torch.from_numpy((points + 0.5) / 16 - 0.5)
         others = [torch.from_numpy(value) for value in given.values()]
         wanted = DecoderGraph(graph, (SIZE, SIZE), True)(expected, inner, *others)[0].numpy()
