@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from mmsam_ext.apis.annotation import Assistant, Store
+from mmsam_ext.apis.annotation.first_proposals import FirstProposals, by_boxes, by_words, everything
 from mmsam_ext.apis.annotation.server import PageServer
 from mmsam_ext.apis.annotation.service import Service
 from mmsam_ext.apis.annotation.training import Training
@@ -16,7 +17,7 @@ from mmsam_ext.apis.errors import InferenceError
 from mmsam_ext.apis.fitting import MODELS
 
 from .arguments.annotate import parse
-from .infer import messages_to_stderr
+from .infer import detector, messages_to_stderr
 
 #: Key of MODELS -> the config for clicks before anything was trained.
 CLICK_CONFIGS = dict(
@@ -40,12 +41,26 @@ def make_server(args: argparse.Namespace, options: tuple[str, ...] = ()) -> Page
     if args.model not in MODELS:
         raise InferenceError(f'--model {args.model}: expected one of {", ".join(MODELS)}')
     store = Store(args.images, args.out, args.classes)
-    assistant = Assistant(CLICK_CONFIGS[args.model], args.checkpoint or MODELS[args.model].checkpoint, args.device)
+    weights = args.checkpoint or MODELS[args.model].checkpoint
+    assistant = Assistant(CLICK_CONFIGS[args.model], weights, args.device, first_proposals(args))
     if args.checkpoint:
         options = (*options, '--checkpoint', args.checkpoint)
     service = Service(store, assistant, Training(args.out, options), args.model)
     service.progress({})  # takes the weights of an earlier training
     return PageServer(service, args.host, args.port)
+
+
+def first_proposals(args: argparse.Namespace) -> FirstProposals | None:
+    """Return what proposes before the first training, if anything.
+
+    Raises:
+        InferenceError: The file of boxes, the words or the detector cannot be used.
+    """
+    if args.everything:
+        return everything
+    if args.boxes is not None:
+        return by_boxes(args.boxes, args.images)
+    return None if args.text is None else by_words(args.text, detector(args.text, args.detector, None))
 
 
 def main(arguments: list[str] | None = None) -> int:

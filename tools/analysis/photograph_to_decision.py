@@ -124,6 +124,8 @@ class User:
         while True:
             state = self.call('training')
             if state['state'] == 'done':
+                while self.server.service.training.running:  # its CPU time is known when it has ended
+                    time.sleep(0.1)
                 return self.server.service.training.best
             if state['state'] in ('failed', 'stopped'):
                 raise RuntimeError(f'the training {state["state"]}: {state.get("error")}')

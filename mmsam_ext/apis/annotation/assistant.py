@@ -21,6 +21,7 @@ from ..image_inputs import Source
 from ..inspection import Criteria, Decision, Inspector
 from ..prompt_seg_inferencer import PromptSegInferencer
 from ..prompt_sets import PromptSet
+from .first_proposals import FirstProposals
 
 #: Encoded regions that are kept: a few MB each.
 _KEPT = 8
@@ -48,10 +49,17 @@ class Assistant:
         model: Config for clicks and boxes.
         weights: Its checkpoint, None for the config's own.
         device: As for :class:`PromptSegInferencer`.
+        first: What proposes before anything was trained (:mod:`.first_proposals`); None for no proposals then.
     """
 
-    def __init__(self, model: str, weights: str | None = None, device: str | None = None) -> None:
-        self.device = device
+    def __init__(
+        self,
+        model: str,
+        weights: str | None = None,
+        device: str | None = None,
+        first: FirstProposals | None = None,
+    ) -> None:
+        self.device, self.first = device, first
         self.clicks = PromptSegInferencer(model, weights, device)
         self.proposer: Inspector | None = None
         self.trained: str | None = None
@@ -128,15 +136,25 @@ class Assistant:
         part = mask[y : y + height, x : x + width]
         return Instance('', (x + region.x, y + region.y, width, height), part), float(scores[0])
 
+    @property
+    def proposes(self) -> bool:
+        """Whether there are proposals."""
+        return self.proposer is not None or self.first is not None
+
     def propose(self, path: str) -> list[Instance]:
-        """Return the defects that the trained model finds by itself.
+        """Return the defects that the trained model finds by itself; before a training, what `first` proposes.
 
         Raises:
             InferenceError: Nothing was trained yet, or the image cannot be used.
         """
         with self._lock:
+            if self.proposer is None and self.first is not None:
+                return self.first(self.clicks, path)
             if self.proposer is None:
-                raise InferenceError('there are no proposals before a model was trained on this data set')
+                raise InferenceError(
+                    'there are no proposals before a model was trained on this data set; start annotate with '
+                    '--everything, --boxes FILE or --text WORDS for some'
+                )
             (answer,) = self.proposer(path)
         if isinstance(answer, dict):
             raise InferenceError(answer['error'])

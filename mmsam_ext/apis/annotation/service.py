@@ -58,9 +58,7 @@ class Service:
         """Return all images with their status, the classes, and whether there are proposals."""
         images = self.store.overview()
         done = sum(one['status'] != 'new' for one in images)
-        return dict(
-            images=images, classes=list(self.store.classes), done=done, proposals=self.assistant.proposer is not None
-        )
+        return dict(images=images, classes=list(self.store.classes), done=done, proposals=self.assistant.proposes)
 
     def labels(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the labels of an image, its size and its version."""
@@ -133,7 +131,7 @@ class Service:
 
     def train(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Start a training on what is labelled so far."""
-        self.training.start(float(values.get('minutes', 10)), values.get('method', 'spt'), self.model)
+        self.training.start(float(values.get('minutes', 10)), values.get('method', 'decoder'), self.model)
         return self.progress(values)
 
     def stop(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +146,7 @@ class Service:
         over = state['state'] in ('none', 'done', 'failed', 'stopped')
         if best is not None and str(best) != self.assistant.trained and over:
             self.assistant.use(best.parent / 'config.py', best)
-        return {**state, 'proposals': self.assistant.proposer is not None}
+        return {**state, 'proposals': self.assistant.proposes}
 
 
 def shown(one: Instance) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Store:
             self._write_classes([check_class(name) for name in dict.fromkeys(classes)])
         self.classes = list(read_classes(self.root))
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._renamed: dict[str, str] = {}  # since the start
         self._records = {name: self._read(name) for name in self.files}
 
     def close(self) -> None:
@@ -136,6 +137,7 @@ class Store:
                     f'{name}: its labels were changed in another tab or window (version {self.version(name)}, yours is '
                     f'{version}); load the image again'
                 )
+            instances = [one._replace(name=self._current_name(one.name)) for one in instances]
             labels = np.zeros((height, width), np.uint8)
             for index, one in enumerate(instances):
                 x, y, wide, high = one.box
@@ -181,10 +183,19 @@ class Store:
                 raise InferenceError(f'class {old!r} cannot become {new!r}; the classes are {", ".join(self.classes)}')
             check_class(new)
             # The labels first: a kill in between leaves names that `_read` brings up to date by this note.
+            self._renamed[old] = new
             names = [new if name == old else name for name in self.classes]
             write_atomically(json.dumps([old, new]).encode(), self.root / STATE / 'rename.json')
             self._write_classes(names)
             self._rename_in_records(old, new)
+
+    def _current_name(self, name: str) -> str:
+        """Return the name of a class now: another tab may still show one that was renamed in the meantime."""
+        seen: set[str] = set()
+        while name not in self.classes and name in self._renamed and name not in seen:
+            seen.add(name)
+            name = self._renamed[name]
+        return name
 
     def _rename_in_records(self, old: str, new: str) -> None:
         for name, record in self._records.items():
@@ -209,8 +220,12 @@ class Store:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f'.{target.name}.partial')
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        try:
+            shutil.copyfile(source, partial)
+            partial.replace(target)
+        except OSError:  # on a full disk, what was written of it must not take the last space
+            partial.unlink(missing_ok=True)
+            raise
 
     def _write_classes(self, names: list[str]) -> None:
         write_atomically(json.dumps(names).encode(), self.root / CLASSES)

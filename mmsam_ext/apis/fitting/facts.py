@@ -50,10 +50,10 @@ class FolderFacts(NamedTuple):
         root: The folder.
         images: Those with a mask, sorted by name.
         unlabelled: Number of images without a mask, which are left out.
-        classes: Names of the classes of defects.
+        classes: Names of the classes of defects that are labelled somewhere.
         train: Names to train on.
         val: Names to validate on, and to choose thresholds on.
-        by_folder: Whether the classes are the sub-folders of the images, and not numbers in the masks.
+        numbers: The number of each class in the masks; () where masks have no numbers of classes.
     """
 
     root: Path
@@ -62,7 +62,7 @@ class FolderFacts(NamedTuple):
     classes: tuple[str, ...]
     train: tuple[str, ...]
     val: tuple[str, ...]
-    by_folder: bool = False
+    numbers: tuple[int, ...] = ()
 
     @property
     def num_classes(self) -> int | None:
@@ -74,12 +74,12 @@ class FolderFacts(NamedTuple):
         """The option `classes` of BinaryDefectDataset."""
         if self.num_classes is None:
             return None
-        return list(self.classes) if self.by_folder else {name: i for i, name in enumerate(self.classes, 1)}
+        return dict(zip(self.classes, self.numbers, strict=True)) if self.numbers else list(self.classes)
 
     @property
     def foreground(self) -> list[int] | None:
         """Values of the masks that are defects, as BinaryDefectDataset takes them."""
-        return list(range(1, len(self.classes) + 1)) if (self.root / CLASSES).is_file() else None
+        return list(self.numbers) or None
 
     @property
     def normals(self) -> int:
@@ -119,6 +119,14 @@ def read_folder(folder: str | Path) -> FolderFacts:
         by_folder = len(names) > 1 and '' not in names
         classes = tuple(names) if by_folder else classes
     images = [_image_facts(dataset, index, classes, by_folder) for index in range(len(dataset))]
+    numbers = tuple(foreground or ())
+    if len(numbers) > 1:  # a class without a label cannot be learned
+        numbers = tuple(sorted({label for one in images for label in one.labels}))
+        classes = tuple(classes[number - 1] for number in numbers)
+        places = {number: place for place, number in enumerate(numbers, 1)} if len(numbers) > 1 else {}
+        images = [
+            one._replace(labels=tuple(places[label] for label in one.labels if label in places)) for one in images
+        ]
     defective = sum(one.defective for one in images)
     if defective < 2:
         raise ValueError(
@@ -131,7 +139,7 @@ def read_folder(folder: str | Path) -> FolderFacts:
     else:
         train, val = split(images)
     found = len(dataset.all_images())
-    return FolderFacts(root, tuple(images), found - len(images), classes, train, val, by_folder)
+    return FolderFacts(root, tuple(images), found - len(images), classes, train, val, numbers)
 
 
 def read_classes(root: Path) -> tuple[str, ...]:

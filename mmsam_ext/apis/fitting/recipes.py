@@ -45,7 +45,12 @@ class Model(NamedTuple):
     dim: int = 256
 
 
+#: The default first: training all of the decoder learns what a box around the image means in the fewest steps.
 METHODS = {
+    'decoder': Method(
+        'sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n",
+        trained="r'^mask_decoder\\.(?!iou)'",
+    ),
     'spt': Method(
         'spt', 1e-3, 1e-3, bases=('peft/lora',),
         extra='model.update(peft={{_base_.peft}}, trainable={{_base_.trainable}})\n',
@@ -57,10 +62,6 @@ METHODS = {
     ),
     'plm': Method('plm', 1e-3, 1e-4, stages='*_base_.model.prompt_stages'),
     'ods': Method('ods_sam', 1e-3, 1e-3, prompts=False, runtime='ods_sam'),
-    'decoder': Method(
-        'sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n",
-        trained="r'^mask_decoder\\.(?!iou)'",
-    ),
 }  # fmt: skip
 MODELS = {
     'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8, 128),

@@ -34,7 +34,7 @@ _META = 'https://dl.fbaipublicfiles.com/segment_anything/'
 
 def fit(
     folder: str | Path,
-    method: str = 'spt',
+    method: str = 'decoder',
     model: str = 'sam_tiny',
     minutes: float = 20.0,
     out: str | Path | None = None,
@@ -50,7 +50,7 @@ def fit(
     Args:
         folder: With ``images`` and ``masks``, paired by name; an empty mask is an image without a defect. Images
             without a mask are left out. ``train.txt`` and ``val.txt`` are used if both exist.
-        method: 'spt', 'stable', 'plm', 'ods' or 'decoder'.
+        method: 'decoder', 'spt', 'stable', 'plm' or 'ods'.
         model: 'sam_tiny', 'sam_vit_b', 'sam_vit_l' or 'sam_vit_h'.
         minutes: Time for all of it.
         out: Folder of the results, which must not exist or be empty; None for ``work_dirs/fit_NAME_NUMBER``.

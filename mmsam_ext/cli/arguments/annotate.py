@@ -15,6 +15,8 @@ import argparse
 
 from mmsam_ext.apis.fitting.recipes import MODELS
 
+from .infer import DETECTOR
+
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -24,6 +26,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--classes', nargs='+', default=['defect'], help='classes of a new DATASET; default: defect')
     parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
     parser.add_argument('--checkpoint', help="weights of the model; default: Meta's in checkpoints/")
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument('--everything', action='store_true', help='propose all small objects before the first training')
+    first.add_argument('--boxes', metavar='FILE', help='propose by the boxes in a file, as `infer --prompts` takes it')
+    first.add_argument('--text', metavar='"A. B."', help='propose what these words find, each followed by a full stop')
+    parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
     parser.add_argument('--port', type=int, default=0, help='default: any that is free')
     parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')

@@ -19,7 +19,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dataset', metavar='DATASET', help='folder with images/ and masks/')
-    parser.add_argument('--method', default='spt', help=f'one of {", ".join(METHODS)}; default: spt')
+    parser.add_argument('--method', default='decoder', help=f'one of {", ".join(METHODS)}; default: decoder')
     parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
     parser.add_argument('--minutes', type=float, default=20.0, help='time for all of it; default: 20')
     parser.add_argument('--out', metavar='DIR', help='folder of the results; default: work_dirs/fit_NAME_NUMBER')

@@ -38,7 +38,7 @@ def end(server: PageServer) -> None:
     server.service.store.close()
 
 
-SAVED = "document.getElementById('saved').textContent !== '' && !unsaved"
+SAVED = "document.getElementById('saved').textContent.startsWith('saved') && !unsaved"
 
 
 def test_label_kill_go_on_train_and_export(browser: Browser, tmp_path: Path) -> None:
@@ -107,6 +107,10 @@ def test_label_kill_go_on_train_and_export(browser: Browser, tmp_path: Path) -> 
     assert 'all labelled' in browser.run("document.getElementById('progress').textContent")
     assert browser.errors == []
     end(server)
+    browser.run("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")  # as when the program is gone
+    browser.key('0')
+    browser.until("document.getElementById('message').textContent.includes('does not answer')")
+    assert browser.run("document.getElementById('saved').textContent") == 'not saved' and browser.run('unsaved')
 
     assert export.main(['--format', 'coco', str(dataset), '--out', str(tmp_path / 'coco')]) == 0
     coco = json.loads((tmp_path / 'coco/annotations.json').read_text())

@@ -13,10 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from mmsam_ext.apis import PromptSegInferencer
-from mmsam_ext.apis.annotation import Assistant, Store
+from mmsam_ext.apis import PromptSegInferencer, SegmentEverything
+from mmsam_ext.apis.annotation import Assistant, Store, first_proposals
 from mmsam_ext.apis.annotation.assistant import region_of, stroke
+from mmsam_ext.apis.annotation.first_proposals import by_boxes, by_words
 from mmsam_ext.apis.annotation.server import PageServer
 from mmsam_ext.apis.annotation.service import Service
 from mmsam_ext.apis.annotation.training import Training
@@ -25,6 +27,7 @@ from mmsam_ext.apis.exchange import read_source
 from mmsam_ext.apis.exchange.labelled import Instance
 from mmsam_ext.apis.fitting import read_folder
 from mmsam_ext.datasets.synthetic.cracked_parts import cracked_part
+from mmsam_ext.models.automatic.text_boxes import TextBoxes
 from tests.naming import assert_names, raises_naming
 
 
@@ -151,6 +154,40 @@ def test_label_and_go_on_after_a_kill(client: Client, images: Path, tmp_path: Pa
     assert {image.name: len(image.instances) for image in source.images} == {'part 0': 1, 'part 2': 0, 'more/part 3': 2}
 
 
+class Found:
+    """A detector that finds one box in every image."""
+
+    def find(self, image: torch.Tensor, captions: list, kind: str, sample: dict) -> TextBoxes:
+        return TextBoxes(torch.tensor([[10.0, 5, 60, 50]]), torch.tensor([0.9]), ('dent',), torch.tensor([0]))
+
+
+def test_proposals_before_the_first_training(images: Path, tmp_path: Path, small_files, monkeypatch) -> None:
+    """By boxes and by words: the masks of the inferencer; everything: those of SegmentEverything."""
+    model, weights = map(str, small_files)
+    rows = [dict(file_name='part 0.png', bbox=[10, 5, 50, 45], score=0.9, category_id=1)]
+    (tmp_path / 'boxes.json').write_text(json.dumps(rows))
+    inferencer = PromptSegInferencer(model, weights, 'cpu')
+    inferencer.set_image(images / 'part 0.png')
+    wanted = inferencer.predict(boxes=[[10, 5, 60, 50]], multimask=False)[0][0]
+    for number, first in enumerate(
+        (by_boxes(str(tmp_path / 'boxes.json'), str(images)), by_words('scratch. dent.', Found()))
+    ):
+        server = serve(images, tmp_path / f'dataset {number}', Assistant(model, weights, 'cpu', first))
+        client = Client(server)
+        assert client.call('state')['proposals']
+        found = client.call('propose', name='part 0')['instances']
+        assert [(one['class'], one['area']) for one in found] == [(('crack', 'dent')[number], int(wanted.sum()))]
+        assert len(client.call('propose', name='part 1')['instances']) == number  # the file has no box in it
+        end(server)
+    for name, value in dict(LEAST_IOU=-9.0, LEAST_STABILITY=0.0, LARGEST_SHARE=0.5, GRID=2).items():
+        monkeypatch.setattr(first_proposals, name, value)
+    found = first_proposals.everything(inferencer, str(images / 'part 0.png'))
+    settings = dict(points_per_side=2, pred_iou_thresh=-9.0, stability_score_thresh=0.0)
+    records = SegmentEverything(inferencer, **settings)(images / 'part 0.png')
+    areas = [record['area'] for record in sorted(records, key=lambda record: -record['predicted_iou'])]
+    assert [one.area for one in found] == [area for area in areas if area <= 0.5 * 60 * 80] and found
+
+
 def test_two_tabs(client: Client) -> None:
     client.call('commit', name='part 0', version=0, instances=[bar('crack', 5, 6, 20, 3)])
     error = client.call('commit', 409, name='part 0', version=0, instances=[])['error']
@@ -168,6 +205,15 @@ def test_a_full_disk_loses_nothing(client: Client, monkeypatch: pytest.MonkeyPat
         patch.setattr('mmsam_ext.engine.hooks.atomic_checkpoint_hook.os.fsync', full)
         error = client.call('commit', 507, name='part 0', version=1, instances=[])['error']
         assert 'No space left' in error
+    with monkeypatch.context() as patch:
+
+        def half(source: Path, target: Path) -> None:
+            target.write_bytes(b'half of it')
+            raise OSError(28, 'No space left on device')
+
+        patch.setattr('mmsam_ext.apis.annotation.store.shutil.copyfile', half)
+        assert 'No space left' in client.call('commit', 507, name='part 1', version=0, instances=[])['error']
+    assert not list(client.server.service.store.root.rglob('*.partial'))  # a part of an image would take the last space
     assert len(client.call('labels', name='part 0')['instances']) == 1
     assert client.call('commit', name='part 0', version=1, instances=[])['version'] == 2
 
@@ -178,9 +224,11 @@ def test_a_class_is_renamed_in_the_middle(client: Client, tmp_path: Path) -> Non
     assert client.call('labels', name='part 0')['instances'][0]['class'] == 'hairline'
     assert cv2.imread(str(tmp_path / 'dataset/masks/part 0.png'), cv2.IMREAD_UNCHANGED).max() == 1
     assert json.loads((tmp_path / 'dataset/classes.json').read_text()) == ['hairline', 'dent']
-    assert (
-        'crack' in client.call('commit', 400, name='part 1', version=0, instances=[bar('crack', 1, 1, 2, 2)])['error']
-    )
+    # Another tab still shows the old name; a name that no class ever had is an error.
+    client.call('commit', name='part 1', version=0, instances=[bar('crack', 1, 1, 2, 2)])
+    assert client.call('labels', name='part 1')['instances'][0]['class'] == 'hairline'
+    error = client.call('commit', 400, name='part 1', version=1, instances=[bar('hole', 1, 1, 2, 2)])['error']
+    assert 'hole' in error
     assert client.call('add_class', name='stain')['classes'][-1] == 'stain'
     for bad in ('', 'dent', 'a\nb', 'x' * 200):
         client.call('rename_class', 400, old='stain', new=bad)

@@ -104,13 +104,21 @@ def test_every_config_can_be_built(tmp_path: Path, method: str, tiles: bool) -> 
 
 
 def test_classes(tmp_path: Path) -> None:
-    """Masks hold the numbers of the classes."""
-    write(tmp_path, 4, value=2)
-    (tmp_path / 'classes.json').write_text(json.dumps(['crack', 'dent']))
+    """Masks hold the numbers of the classes; those that no image has are left out."""
+    write(tmp_path, 4, value=3)
+    (tmp_path / 'classes.json').write_text(json.dumps(['crack', 'spot', 'dent']))
     facts = read_folder(tmp_path)
-    assert facts.classes == ('crack', 'dent') and facts.foreground == [1, 2] and facts.num_classes == 2
-    assert facts.class_option == dict(crack=1, dent=2) and [facts.images_of(label) for label in (1, 2)] == [0, 5]
-    assert facts.normals == 5
+    assert facts.classes == ('dent',) and facts.foreground == [3] and facts.num_classes is None and facts.normals == 5
+    mask = cv2.imread(str(tmp_path / 'masks/1.png'), cv2.IMREAD_UNCHANGED)
+    mask[50:54, 5:55] = 1
+    cv2.imwrite(str(tmp_path / 'masks/1.png'), mask)
+    facts = read_folder(tmp_path)
+    assert facts.classes == ('crack', 'dent') and facts.foreground == [1, 3] and facts.num_classes == 2
+    assert facts.class_option == dict(crack=1, dent=3) and [facts.images_of(label) for label in (1, 2)] == [1, 5]
+    assert facts.images[1].labels == (1, 2) and facts.normals == 5
+    assert any(
+        'both train on and validate on: crack' in reason for reason in make_plan(facts, 'spt', 'sam_tiny').reasons
+    )
     assert any('dent (5 images)' in reason for reason in make_plan(facts, 'spt', 'sam_tiny').reasons)
     for bad in ('{}', '["a", "a"]', '[""]', '[1]', 'no json'):
         (tmp_path / 'classes.json').write_text(bad)
@@ -143,6 +151,8 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize('method', METHODS)
 def test_a_config_of_several_classes(tmp_path: Path, method: str) -> None:
     write(tmp_path / 'data', 3, value=2)
+    mask = cv2.imread(str(tmp_path / 'data/masks/1.png'), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(tmp_path / 'data/masks/1.png'), mask // 2)
     (tmp_path / 'data/classes.json').write_text(json.dumps(['crack', 'dent']))
     facts = read_folder(tmp_path / 'data')
     plan = with_iterations(make_plan(facts, method, 'sam_tiny'), facts, 600, 1.0)
