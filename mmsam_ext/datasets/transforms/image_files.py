@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .decoder import decode_color
+from .decoder import TIFF, decode_color
 
 #: What cv2 decodes at most (its OPENCV_IO_MAX_IMAGE_PIXELS). Pillow's own limit is a sixth of it and not used.
 MAX_PIXELS = 2**30
@@ -110,19 +110,26 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     Raises:
         ValueError: The content cannot be decoded, or the decoder reports damage; says what it reports.
     """
+    if not content:
+        raise ValueError(f'{name}: unreadable image of 0 bytes, expected a complete file')
     try:
         image, damage = decode_color(content)
     except (cv2.error, MemoryError) as error:
         raise ValueError(f'{name}: image of {len(content)} bytes cannot be decoded ({_reason(error)})') from error
+    if image is None and not damage:
+        raise ValueError(f'{name}: image of {len(content)} bytes cannot be decoded ({_unknown_kind(content, name)})')
     if damage or image is None:
         raise ValueError(
-            f'{name}: unreadable or damaged image of {len(content)} bytes ({"; ".join(damage) or "not decodable"}), '
+            f'{name}: unreadable or damaged image of {len(content)} bytes ({"; ".join(damage)}), '
             'expected a complete file. Copy it again from its source; if it looks right in a viewer, save it anew'
         )
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f'{name}: image with pixels of {image.dtype}, expected 8 or 16 bits a channel, without sign')
-    if image.dtype == np.uint16 and zero_is_white(content, name):
-        image = 65535 - image
+    if content.startswith(TIFF):
+        if image.dtype == np.uint16 and zero_is_white(content, name):
+            return 65535 - image
+        if image.dtype == np.uint8:
+            return _without_alpha(content, name, image)
     return image
 
 
@@ -157,6 +164,28 @@ def zero_is_white(content: bytes, name: str) -> bool:
         return False
     with open_image(content, name) as image:
         return getattr(image, 'tag_v2', {}).get(_PHOTOMETRIC) == _ZERO_IS_WHITE
+
+
+def _without_alpha(content: bytes, name: str, image: np.ndarray) -> np.ndarray:
+    """Return the colours of a TIFF with alpha as they are in the file: libtiff multiplies them by it."""
+    with open_image(content, name) as opened:
+        if opened.mode != 'RGBA':
+            return image
+        return np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))[..., ::-1].copy()
+
+
+def _unknown_kind(content: bytes, name: str) -> str:
+    """Say why cv2 does not decode a file without reporting damage."""
+    try:
+        with open_image(content, name) as image:
+            kind, mode = image.format, image.mode
+            image.load()
+    except Exception as error:  # readers of formats raise what they like
+        return f'{open_error(error)}; expected a complete image in a common format (png, jpg, bmp, tif, webp)'
+    if mode in ('F', 'I'):
+        pixels = 'floating-point pixels' if mode == 'F' else 'pixels of 32 bits'
+        return f'{kind} with {pixels}, expected 8 or 16 bits a channel'
+    return f'cv2 does not know this kind of {kind}; save it as PNG'
 
 
 def _is_complete(content: bytes, kind: str) -> bool:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from .decoder import GIF, JPEG, PNG, TIFF, decode_color
 from .image_files import MAX_PIXELS, open_error, open_image, zero_is_white
 
 #: Channels of a colour that differ by no more are grey: compression alone makes a little colour.
@@ -39,10 +40,12 @@ def read_mask_values(content: bytes, name: str, by_number: bool = False) -> np.n
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f'{image.width} x {image.height} pixels, more than {MAX_PIXELS}')
             image.load()
+            _check_damage(content)
             image = ImageOps.exif_transpose(image)
     except Exception as error:  # readers of formats raise what they like
         raise ValueError(
-            f'{name}: unreadable or truncated mask of {len(content)} bytes ({open_error(error)}), expected an image'
+            f'{name}: unreadable, truncated or damaged mask of {len(content)} bytes ({open_error(error)}), expected a '
+            'complete image'
         ) from error
     shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content.startswith(b'BM') else None
     if shown is not None and np.ptp(shown, axis=2).max(initial=0) <= NEAR:
@@ -59,6 +62,26 @@ def read_mask_values(content: bytes, name: str, by_number: bool = False) -> np.n
     if array.dtype == np.uint16 and zero_is_white(content, name):
         return 65535 - array
     return array
+
+
+def is_lossy(content: bytes) -> bool:
+    """Return whether a file is in a format whose compression changes values: JPEG, lossy WebP, AVIF."""
+    start = content[:256]
+    return start.startswith(JPEG) or start[4:10] == b'ftypav' or (start.startswith(b'RIFF') and b'VP8 ' in start[12:])
+
+
+def _check_damage(content: bytes) -> None:
+    """Check what Pillow leaves out: the checksums of a PNG, and what libraries below say about damage.
+
+    Raises:
+        ValueError: A decoder reports damage; says what it reports.
+    """
+    if content.startswith((JPEG, PNG, GIF, *TIFF)):
+        shown, damage = decode_color(content)
+        if shown is None and not content.startswith(TIFF):  # cv2 does not have all kinds of TIFF
+            damage = damage or ['not decodable']
+        if damage:
+            raise ValueError(f'damaged: {"; ".join(damage)}')
 
 
 def _palette_values(image: Image.Image, name: str, by_number: bool) -> np.ndarray:

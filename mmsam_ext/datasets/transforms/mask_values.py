@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsam_ext.structures.samples import IGNORE_LABEL
 
-from .mask_files import EXPECTED, NEAR, read_mask_values
+from .mask_files import EXPECTED, NEAR, is_lossy, read_mask_values
 
 #: Largest share of the non-zero pixels that may be mid-grey (64..191).
 _MOST_GREY = 0.5
@@ -48,6 +48,8 @@ def read_binary_mask(
         >>> read_binary_mask(content, 'a.png', ignore=255)  # 0 background, 1 defect, 255 ignored
     """
     array = read_mask_values(content, name, by_number=labels or foreground is not None)
+    if is_lossy(content):
+        _check_lossy(array, name, labels, (*_tuple(foreground), *_tuple(ignore)))
     chosen, ignored = _isin(array, foreground), _isin(array, ignore)
     if chosen is None:
         counted = array if ignored is None else np.where(ignored, 0, array).astype(array.dtype)
@@ -81,6 +83,22 @@ def _tuple(values: Any) -> tuple:
 
 def _isin(array: np.ndarray, values: Values) -> np.ndarray | None:
     return None if values is None else np.isin(array.astype(np.int64), _tuple(values))
+
+
+def _check_lossy(array: np.ndarray, name: str, labels: bool, exact: tuple[int, ...]) -> None:
+    """Check that nothing depends on exact values, which a lossy compression has changed.
+
+    Raises:
+        ValueError: Values are numbers, a mask of 0 and 1, or compared with `exact` ones and others are beside them.
+    """
+    top = array.max(initial=0)
+    others = np.setdiff1d(np.unique(array), (0, *exact)) if exact else np.array([])
+    if top > 0 and (labels or top == 1 or others.size):
+        raise ValueError(
+            f'{name}: mask in a lossy format (JPEG, lossy WebP, AVIF), whose compression changes values, with values '
+            f'up to {top} that have to be exact (0 and 1, numbers of classes or objects, foreground= or ignore=). Save '
+            'it as PNG, from its source; masks of 0 and 255 may be lossy, without foreground= and ignore='
+        )
 
 
 def _foreground(array: np.ndarray, name: str, labels: bool) -> np.ndarray:

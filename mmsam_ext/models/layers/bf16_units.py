@@ -19,6 +19,17 @@ def has_bf16_units(device: torch.device) -> bool:
 
 @lru_cache
 def cpu_has_bf16_units() -> bool:
-    """Return whether this machine's CPU multiplies matrices in bf16 faster than in fp32."""
+    """Return whether this machine's CPU multiplies matrices in bf16 faster than in fp32.
+
+    Not so where ``ATEN_CPU_CAPABILITY`` tells PyTorch to leave the units out.
+    """
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return any(capabilities.get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'))
+    units = any(capabilities.get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'))
+    return units and not avx512_is_hidden()
+
+
+@lru_cache
+def avx512_is_hidden() -> bool:
+    """Return whether ``ATEN_CPU_CAPABILITY`` tells PyTorch to leave out the AVX-512 that this processor has."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+    return bool(capabilities.get('avx512_f')) and torch.backends.cpu.get_cpu_capability() in ('DEFAULT', 'AVX2')

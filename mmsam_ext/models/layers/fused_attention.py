@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor
 
+from .dot_product_attention import dot_product_attention
 from .bf16_units import cpu_has_bf16_units
 
 #: In bf16 on a CPU: rows of scores at a time, windows times heads at a time, and the most tokens of a window.
@@ -39,7 +40,7 @@ class FusedAttention(Attention):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # each (B, heads, N, d)
         if not self.use_rel_pos:
-            out = F.scaled_dot_product_attention(q, k, v)
+            out = dot_product_attention(q, k, v)
         else:
             grid = q.reshape(batch, self.num_heads, height, width, -1)
             rel_h = torch.einsum('bnhwc,hkc->bnhwk', grid, get_rel_pos(height, height, self.rel_pos_h).to(q.dtype))
@@ -72,7 +73,7 @@ class FusedAttention(Attention):
             bias = buffer[: len(q[part])]
             torch.add(rel_h[part, ..., :, None], rel_w[part, ..., None, :], out=bias)
             bias = bias.view(-1, 1, tokens, tokens)
-            out[part] = F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=bias)
+            out[part] = dot_product_attention(q[part], k[part], v[part], attn_mask=bias)
         return out.view(batch, heads, tokens, -1)
 
     def _folded(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class FusedAttention(Attention):
         dim = q.shape[-1]
         q, k = self._fold(q, k, rel_h, rel_w)
         v = F.pad(v, (0, q.shape[-1] - dim))
-        return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :dim]
+        return dot_product_attention(q, k, v, scale=1.0)[..., :dim]
 
     def _rows(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
         """Do what :meth:`_masked` does, a head and a few rows of scores at a time."""

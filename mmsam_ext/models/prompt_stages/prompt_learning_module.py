@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmsam_ext.structures import PromptEmbedding, SAMFeatures
 
+from ..layers.dot_product_attention import dot_product_attention
 from .base import PromptStage
 
 
@@ -136,7 +136,7 @@ class _Attention(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend: queries (B, L, C), projected keys and values, mask (B, 1, 1, N) True where to look -> (B, L, C)."""
-        attended = F.scaled_dot_product_attention(self._split(self.q_proj(queries)), keys, values, attn_mask=mask)
+        attended = dot_product_attention(self._split(self.q_proj(queries)), keys, values, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
     def _split(self, tokens: Tensor) -> Tensor:

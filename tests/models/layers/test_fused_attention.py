@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmsam_ext.models.layers import FusedAttention, fused_attention
+from mmsam_ext.models.layers import FusedAttention, bf16_units, fused_attention
+from mmsam_ext.models.layers import dot_product_attention as module
+from mmsam_ext.models.layers.dot_product_attention import dot_product_attention
 from tests.models.small import randomise
 from tests.numeric import LAYER, assert_close
 
@@ -60,3 +63,46 @@ def test_bf16_on_a_cpu_with_units(size: tuple[int, int], name: str, monkeypatch:
     assert called == ['_masked', '_masked', name, '_masked']
     errors = [float((one.float() - expected).norm() / expected.norm()) for one in (ours, before)]
     assert errors[0] < 2 * errors[1] + 0.02 and errors[0] < 0.05
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_16_bits_where_avx512_is_hidden(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ATEN_CPU_CAPABILITY=avx2`` on a processor with AVX-512: no kernel of 16 bits, the same result without it."""
+    q, k, v = (part.to(dtype) for part in parts(1, 32, 32)[:3])
+    expected = torch.softmax(8**-0.5 * q.float() @ k.float().transpose(-2, -1), -1) @ v.float()
+    used = []
+    monkeypatch.setattr(module, 'sdpa_kernel', lambda backend: used.append(backend) or sdpa_kernel(backend))
+    for hidden in (True, bf16_units.avx512_is_hidden()):
+        monkeypatch.setattr(module, 'avx512_is_hidden', lambda hidden=hidden: hidden)
+        assert_close(
+            dot_product_attention(q, k, v).float(),
+            expected,
+            4 * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps,
+        )
+        assert dot_product_attention(q.float(), k.float(), v.float()).dtype == torch.float32
+    assert used[0] == SDPBackend.MATH and len(used) == 1 + bf16_units.avx512_is_hidden()
+
+
+@pytest.mark.parametrize(
+    ('processor', 'used', 'units'),
+    [
+        (('avx512_f', 'amx_bf16'), 'AVX512', True),
+        (('avx512_f', 'amx_bf16'), 'AVX2', False),
+        (('avx512_f', 'avx512_bf16'), 'DEFAULT', False),
+        (('avx2',), 'AVX2', False),
+        (('arm_bf16',), 'DEFAULT', True),
+    ],
+)
+def test_units_that_pytorch_is_told_to_leave_out(
+    processor: tuple[str, ...], used: str, units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict.fromkeys(processor, True), raising=False)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: used)
+    functions = bf16_units.cpu_has_bf16_units, bf16_units.avx512_is_hidden
+    for function in functions:
+        function.cache_clear()
+    try:
+        assert bf16_units.cpu_has_bf16_units() == units
+    finally:
+        for function in functions:
+            function.cache_clear()

@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmsam_ext.models.layers.dot_product_attention import dot_product_attention
 from mmsam_ext.models.mask_decoders import SelfDraftDecoder, VRAAdapter
 from mmsam_ext.models.mask_decoders.plugins import visual_relation
 from mmsam_ext.structures import PromptBatch, Prompts, SAMFeatures
@@ -164,6 +165,8 @@ class CudaAutocast(TorchFunctionMode):
         if dtype is not None:
             args = [self.cast(value, dtype) for value in args]
             kwargs = {key: self.cast(value, dtype) for key, value in kwargs.items()}
+        if function is F.scaled_dot_product_attention:  # a CPU whose AVX-512 is hidden has no kernel for bf16
+            return dot_product_attention(*args, **kwargs)
         return function(*args, **kwargs)
 
     @staticmethod

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.cli.test import dtype_to_config
-from mmsam_ext.models.layers.bf16_units import cpu_has_bf16_units, has_bf16_units
+from mmsam_ext.models.layers.bf16_units import avx512_is_hidden, cpu_has_bf16_units, has_bf16_units
 from mmsam_ext.models.segmentors import PromptableSegmentor, compute_dtype, original_size, to_original
 from mmsam_ext.models.segmentors.compute_dtype import inference_dtype
 from mmsam_ext.structures import Prompts
@@ -33,10 +33,10 @@ DECODER = dict(
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    for function in (inference_dtype, cpu_has_bf16_units):
+    for function in (inference_dtype, cpu_has_bf16_units, avx512_is_hidden):
         function.cache_clear()
     yield
-    for function in (inference_dtype, cpu_has_bf16_units):
+    for function in (inference_dtype, cpu_has_bf16_units, avx512_is_hidden):
         function.cache_clear()
 
 
@@ -96,6 +96,7 @@ def test_training_is_left_alone() -> None:
 @pytest.mark.parametrize('units', [False, True])
 def test_auto_asks_the_processor(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx512_bf16=units, amx_bf16=False, avx2=True))
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512' if units else 'AVX2')
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: units and not including_emulation)
     for device in (CPU, GPU):
         assert has_bf16_units(device) == units
