@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor
 
-from .dot_product_attention import dot_product_attention
 from .bf16_units import cpu_has_bf16_units
+from .dot_product_attention import dot_product_attention
 
 #: In bf16 on a CPU: rows of scores at a time, windows times heads at a time, and the most tokens of a window.
 ROWS, WINDOWS, WINDOW_TOKENS = 256, 25, 1024
