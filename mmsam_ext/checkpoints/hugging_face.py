@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
+
+from mmsam_ext.utils.text_files import read_json
 
 from .errors import EXPECTED, CheckpointError, shown
 
@@ -28,8 +29,7 @@ def weight_files(folder: str) -> list[str]:
             f'Face, or a file: {EXPECTED}'
         )
     try:
-        with open(index, encoding='utf-8') as file:
-            names = sorted(set(json.load(file)['weight_map'].values()))
+        names = sorted(set(read_json(index)['weight_map'].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f'{shown(index)}: field `weight_map` cannot be read ({type(error).__name__}: {error}); expected a dict of '

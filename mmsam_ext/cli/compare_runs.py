@@ -8,12 +8,12 @@ A run is a work dir of tools/test.py (its newest result is used) or a JSON file 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmsam_ext.utils import check_output_file, read_text, replacing
+from mmsam_ext.utils import check_output_file, replacing
+from mmsam_ext.utils.text_files import read_json
 
 from .table import markdown_table, text_table
 
@@ -30,10 +30,7 @@ def read_result(path: Path) -> dict[str, float]:
     files = [path] if path.is_file() else sorted(path.glob('*/*.json'), key=lambda file: file.parent.name)
     if not files:
         raise FileNotFoundError(f'{path}: contains no test result; expected a work dir of tools/test.py, or its *.json')
-    try:
-        result = json.loads(read_text(files[-1]))
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{files[-1]}: not a test result; it is not valid JSON ({error})') from error
+    result = read_json(files[-1])
     if not isinstance(result, dict):
         raise ValueError(f'{files[-1]}: not a test result; it holds a {type(result).__name__}, expected a dict')
     if not any('/' in key for key in result):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
+
+from mmsam_ext.utils import text_files
 
 #: What an annotation file must have.
 PARTS = ('images', 'annotations', 'categories')
@@ -15,15 +16,11 @@ def read_json(path: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: The file is not JSON; names the file.
+        ValueError: The file is not JSON, or neither UTF-8 nor marked as UTF-16 or UTF-32; names the file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a JSON file')
-    with open(path, encoding='utf-8') as file:
-        try:
-            return json.load(file)
-        except ValueError as error:
-            raise ValueError(f'{path}: not a JSON file ({error})') from error
+    return text_files.read_json(path)
 
 
 def read_coco(path: str) -> dict[str, Any]:

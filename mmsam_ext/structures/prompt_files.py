@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+
+from mmsam_ext.utils.text_files import read_text
 
 from .coco_files import read_coco, read_json
 from .prompts import PromptKind
@@ -187,23 +190,29 @@ def _csv_rows(path: str) -> Iterator[dict[str, Any]]:
     """Rows of a CSV file as a JSON file would have them."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a CSV file of prompts')
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        for number, line in enumerate(csv.DictReader(file)):
-            cells = {key.strip(): value.strip() for key, value in line.items() if key and value and value.strip()}
-            row: dict[str, Any] = {key: cells[key] for key in ('file_name', 'phrase') if key in cells}
-            try:
-                row |= {key: int(cells[key]) for key in ('image_id', 'category_id') if key in cells}
-                row |= {key: float(cells[key]) for key in ('score',) if key in cells}
-                if 'x' in cells:
-                    row['bbox'] = [float(cells[key]) for key in ('x', 'y', 'width', 'height')]
-                if 'points' in cells:
-                    row['points'] = [_point(text) for text in cells['points'].split(';') if text.strip()]
-            except (KeyError, ValueError) as error:
-                raise ValueError(
-                    f'{path}: entry {number} ({dict(line)}) cannot be read ({error!r}), expected the columns file_name '
-                    "or image_id, x, y, width, height, score, category_id, points ('x y label; x y label')"
-                ) from error
-            yield row
+    for number, line in enumerate(_lines(path)):
+        cells = {key.strip(): value.strip() for key, value in line.items() if key and value and value.strip()}
+        row: dict[str, Any] = {key: cells[key] for key in ('file_name', 'phrase') if key in cells}
+        try:
+            row |= {key: int(cells[key]) for key in ('image_id', 'category_id') if key in cells}
+            row |= {key: float(cells[key]) for key in ('score',) if key in cells}
+            if 'x' in cells:
+                row['bbox'] = [float(cells[key]) for key in ('x', 'y', 'width', 'height')]
+            if 'points' in cells:
+                row['points'] = [_point(text) for text in cells['points'].split(';') if text.strip()]
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f'{path}: entry {number} ({dict(line)}) cannot be read ({error!r}), expected the columns file_name '
+                "or image_id, x, y, width, height, score, category_id, points ('x y label; x y label')"
+            ) from error
+        yield row
+
+
+def _lines(path: str) -> list[dict[str, Any]]:
+    try:
+        return list(csv.DictReader(io.StringIO(read_text(path))))
+    except csv.Error as error:
+        raise ValueError(f'{path}: not a CSV file ({error})') from error
 
 
 def _point(text: str) -> list[float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from .printable import printable
 
@@ -45,3 +47,17 @@ def read_text(path: str | os.PathLike) -> str:
             'byte-order mark, or not a text file at all: save it as UTF-8'
         )
     return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file in any encoding of :func:`read_text`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file has another encoding, or it is not JSON; names the file.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{printable(path)}: not a JSON file ({error})') from error

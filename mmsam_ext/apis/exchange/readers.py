@@ -16,6 +16,7 @@ from mmsam_ext.datasets.binary_defect import image_files
 from mmsam_ext.datasets.transforms.image_files import inspect_image_file
 from mmsam_ext.structures.coco_files import read_coco
 from mmsam_ext.utils.result_files import ResultFolder
+from mmsam_ext.utils.text_files import read_json, read_text
 
 from ..errors import InferenceError
 from ..fitting.facts import CLASSES
@@ -123,7 +124,7 @@ def _coco_mask(annotation: dict[str, Any], height: int, width: int, path: Path) 
 
 def _shapes(path: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
         shapes = content['shapes']
         return [dict(shape) | dict(size=(content['imageHeight'], content['imageWidth'])) for shape in shapes]
     except (ValueError, KeyError, TypeError) as error:
@@ -134,7 +135,7 @@ def _labelme(paths: list[Path], root: Path, files: dict[str, str]) -> Iterator[L
     for path in paths:
         name = path.relative_to(root).with_suffix('').as_posix()
         file = _image_of(name, files, path)
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
         height, width = _checked_size(Path(file), content['imageHeight'], content['imageWidth'], path)
         instances = []
         for index, shape in enumerate(content['shapes']):
@@ -171,12 +172,16 @@ def _labelme_mask(shape: dict[str, Any], height: int, width: int, where: str) ->
     raise InferenceError(f'{where}: shape_type {kind!r}, expected polygon, rectangle, circle, line, linestrip or mask')
 
 
+def _lines(path: Path) -> tuple[str, ...]:
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+
+
 def _yolo_classes(path: Path) -> tuple[str, ...]:
     for folder in (path, path.parent):
         if (folder / 'classes.txt').is_file():
-            return tuple((folder / 'classes.txt').read_text(encoding='utf-8').split('\n')[:-1] or ['defect'])
+            return _lines(folder / 'classes.txt') or ('defect',)
         if (folder / 'data.yaml').is_file():
-            text = (folder / 'data.yaml').read_text(encoding='utf-8')
+            text = read_text(folder / 'data.yaml')
             names = re.findall(r'^\s+(\d+):\s*(.+?)\s*$', text, re.MULTILINE)
             if names:
                 return tuple(name.strip('"\'') for _, name in sorted(names, key=lambda one: int(one[0])))
@@ -192,12 +197,14 @@ def _yolo(paths: list[Path], root: Path, files: dict[str, str], classes: tuple[s
         file = _image_of(name, files, path)
         height, width = inspect_image_file(file)[0]
         instances = []
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 label, *values = line.split()
                 points = np.array([float(value) for value in values]).reshape(-1, 2) * [width, height] - 0.5
+                if not np.isfinite(points).all() or not 0 <= int(label) < len(classes):
+                    raise ValueError(f'class {label} of {len(classes)}, or coordinates that are no numbers')
                 kind = classes[int(label)]
             except (ValueError, IndexError) as error:
                 raise InferenceError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from mmsam_ext.datasets import BinaryDefectDataset
 from mmsam_ext.datasets.transforms.image_files import inspect_image_file
 from mmsam_ext.datasets.transforms.mask_files import read_mask_values
+from mmsam_ext.utils.text_files import read_json
 
 #: File of a dataset with the names of its classes; masks then hold their numbers, from 1.
 CLASSES = 'classes.json'
@@ -152,9 +152,9 @@ def read_classes(root: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ('defect',)
     try:
-        names = json.loads(path.read_text(encoding='utf-8'))
+        names = read_json(path)
     except ValueError as error:
-        raise ValueError(f'{path}: cannot be read as JSON ({error}); expected a list of names') from error
+        raise ValueError(f'{path}: cannot be read ({error}); expected a list of names') from error
     good = isinstance(names, list) and names and all(isinstance(name, str) and name.strip() for name in names)
     if not good or len(set(names)) < len(names) or len(names) > 254:
         raise ValueError(f'{path}: {names!r}, expected a list of 1 to 254 different names')

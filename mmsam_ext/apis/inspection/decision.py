@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmsam_ext.utils.result_files import ResultFolder
+from mmsam_ext.utils.text_files import read_json
 
 from ..errors import InferenceError
 from .calibration import Platt, choose_threshold, fit_platt
@@ -92,7 +93,7 @@ class Decision:
                 'mmsam_ext fit` writes it; for other weights give labelled images: inspect --calibrate DATASET'
             )
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+            content: dict[str, Any] = read_json(path)
             version = content.pop('version')
             lists = ('classes', 'names', 'scores', 'defective')
             fields: dict[str, Any] = {key: tuple(one) if key in lists else one for key, one in content.items()}
