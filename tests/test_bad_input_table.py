@@ -7,6 +7,7 @@ structure raises the type in its row and names the file or the field, and what c
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / 'complex.npy', np.zeros((32, 32), complex))
     (folder / 'words.json').write_text('{"mIoU/box": "high"}')
     (folder / 'good.json').write_text('{"mIoU/box": 50.0}')
+    (folder / 'pictures').mkdir()
+    cv2.imwrite(str(folder / 'pictures' / 'a.png'), image)
+    os.mkfifo(folder / 'pipe.png')
+    os.mkfifo(folder / 'pipe.pth')
+    for name in ('loop.png', 'loop.pth', 'loop.py'):
+        (folder / name).symlink_to(folder / name)
+    (folder / 'deep.json').write_text('[' * 100_000)
+    (folder / 'empty.json').write_text('')
+    (folder / 'latin.json').write_bytes('["Größe"]'.encode('latin-1'))
     (folder / 'run').mkdir()
     (folder / 'run/20260101_000000').mkdir()
     (folder / 'run/20260101_000000/x.json').write_text('{"lr": 1}')
@@ -239,6 +249,33 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('mini-sam-card --tables object', ('--tables', 'object', "'objects'")),
     ('mmseg analysis_tools/benchmrk.py', ('benchmrk.py', "'analysis_tools/benchmark.py'")),
     ('check-env --nonsense', ('--nonsense',)),
+    ('infer {}/pipe.png {}/small.py --weights {}/small.pth BOX', ('pipe.png',)),
+    ('infer {}/loop.png {}/small.py --weights {}/small.pth BOX', ('loop.png',)),
+    ('infer {}/a.png {}/small.py --weights {}/pipe.pth BOX', ('pipe.pth', 'named pipe')),
+    ('infer {}/a.png {}/small.py --weights {}/loop.pth BOX', ('loop.pth',)),
+    ('infer {}/a.png {}/small.py --weights ftp://localhost/a.pth BOX', ('ftp://localhost/a.pth', 'scheme')),
+    ('infer {}/a.png {}/small.py --weights file:///etc/passwd BOX', ('file:///etc/passwd', 'scheme')),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth BOX --device cpu --out /dev/null', ('/dev/null', 'folder')),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth BOX --device cpu --out {}/text.txt/below', ('text.txt/below',)),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth --device cpu --prompts {}/deep.json', ('deep.json', 'JSON')),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth --device cpu --prompts {}/empty.json', ('empty.json', 'JSON')),
+    ('infer {}/a.png {}/small.py --weights {}/small.pth --device cpu --prompts {}/latin.json', ('latin.json', 'line 1', '0xf6')),
+    ('everything {}/a.png {}/small.py --weights {}/small.pth --device cpu --out /dev/null', ('/dev/null',)),
+    ('compare-runs a={}/good.json --out {}/text.txt/below', ('text.txt',)),
+    ('compare-runs a={}/good.json --out /dev/null', ('/dev/null', '--overwrite')),
+    ('export-plain-sam {}/pipe.pth {}/out.pth', ('pipe.pth', 'named pipe')),
+    ('merge-peft {}/small.py {}/pipe.pth {}/out.pth', ('pipe.pth', 'named pipe')),
+    ('convert spt-official {}/small.pth {}/loop.pth {}/out.pth', ('loop.pth',)),
+    ('train {}/loop.py', ('loop.py',)),
+    ('fit {}/run --minutes nan', ('minutes', 'nan')),
+    ('fit {}/run --iterations 0', ('iterations', '0')),
+    ('fit {}/a.png', ('a.png', 'folder')),
+    ('annotate {}/pictures --out {}/labels --port 99999999', ('99999999', '65535')),
+    ('annotate {}/pictures --out {}/text.txt', ('text.txt',)),
+    ('inspect {}/a.png --weights {}/none.pth', ('none.pth',)),
+    ('inspect {}/a.png --weights {}/small.pth', ('small.decision.json', '--calibrate')),
+    ('import-labels {}/deep.json --images {}/run --out {}/none', ('deep.json', 'JSON')),
+    ('tiles-demo --size 1000000 1000000', ('--size', '1000000')),
 ]  # fmt: skip
 
 

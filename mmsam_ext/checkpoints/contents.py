@@ -38,6 +38,11 @@ def existing_file(filename: str) -> str:
         FileNotFoundError: nothing is there.
         CheckpointError: it is a folder, a device, a named pipe, or no path at all.
     """
+    scheme, separator, _ = str(filename).partition('://')
+    if separator and '/' not in scheme:
+        raise CheckpointError(
+            f'{shown(filename)}: {scheme}:// is not a known scheme; expected a path, http:// or https://'
+        )
     try:
         path = osp.expanduser(filename)
         mode = os.stat(path).st_mode

@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     models = {}
     try:
         results_folder = ResultFolder(args.out, args.overwrite)
-        results_folder.check(FILES)
+        results_folder.prepare(FILES)
         for name, path, *weights in args.model:
             config = load_config(path)
             loader = sweep_data(config, args.noise, args.points, args.draws, args.images)

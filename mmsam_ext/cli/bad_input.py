@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from mmsam_ext.utils.printable import printable
+
 #: Set this to see the traceback of bad input, too.
 TRACEBACK_VARIABLE = 'MMSAM_EXT_TRACEBACK'
 #: Packages whose deliberate errors are about what a user gave: ours, and mmengine's configs, registries and Runner.
@@ -33,6 +35,8 @@ def one_line_errors(command: str) -> Iterator[None]:
             raise
         # A KeyError shows its message in quotes.
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, OSError) and error.filename is not None and text.startswith('[Errno'):
+            text = printable(f'{os.fsdecode(error.filename)}: {error.strerror}')
         sys.exit(f'{command}: error: {text.strip() or type(error).__name__}')
 
 

@@ -60,7 +60,8 @@ def write(folder: ResultFolder, source: Source, image: np.ndarray, records: Sequ
 
 def names(source: Source) -> tuple[str, str]:
     """Return the files of an image: its picture, its records. Its suffix stays, since two images may differ in it."""
-    stem = Path(source.path or source.name).name.replace('.', '_')
+    path = Path(source.path or source.name)
+    stem = f'{path.stem}_{path.suffix[1:]}'
     return f'{stem}_everything.png', f'{stem}_everything.json'
 
 
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with messages_to_stderr():
             sources = list_sources(args.inputs)
             folder = ResultFolder(args.out, args.overwrite)
-            folder.check([name for source in sources for name in names(source)])
+            folder.prepare([name for source in sources for name in names(source)])
             config = in_dtype(load_config(args.model), args.dtype)
             inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained)
             everything = SegmentEverything(

@@ -21,7 +21,9 @@ def export_labels(args: argparse.Namespace) -> int:
     from mmsam_ext.apis.exchange import WRITERS, read_source
     from mmsam_ext.utils.result_files import ResultFolder
 
-    number = WRITERS[args.format](read_source(args.source), ResultFolder(args.out, args.overwrite))
+    results = ResultFolder(args.out, args.overwrite)
+    results.prepare()
+    number = WRITERS[args.format](read_source(args.source), results)
     print(f'{number} images are in {args.out}')
     return 0
 

@@ -52,7 +52,12 @@ class ResultFolder:
         Raises:
             FileExistsError: Some of them exist and belong to the user, and `overwrite` is not set; names them.
             IsADirectoryError: One of them is a folder.
+            ValueError: One of them is outside the folder.
         """
+        names = list(names)
+        for name in names:
+            if os.path.isabs(name) or os.path.normpath(name).startswith('..'):
+                raise ValueError(f'{printable(self.folder)}: file {printable(name)!r} would be outside this folder')
         existing = [name for name in names if os.path.lexists(self.folder / name)]
         for name in existing:
             if os.path.isdir(self.folder / name) and not os.path.islink(self.folder / name):
@@ -65,6 +70,20 @@ class ResultFolder:
             foreign = [name for name in foreign if not self.wrote(name)]
         if foreign:
             raise FileExistsError(would_overwrite(self.folder, foreign))
+
+    def prepare(self, names: Iterable[str] = ()) -> None:
+        """Check, before any work, that files can be written to the folder, and make it.
+
+        Raises:
+            FileExistsError, IsADirectoryError, ValueError: As :meth:`check`.
+            OSError: The folder cannot be made or written to; names it.
+        """
+        self.check(names)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.manifest.touch()
+        except OSError as error:
+            raise type(error)(f'{printable(self.folder)}: {error.strerror}; expected a folder to write to') from error
 
     def wrote(self, name: str) -> bool:
         """Return whether a file was written by a run of this package, and is as that run left it."""

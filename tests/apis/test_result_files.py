@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from mmsam_ext.apis import InferenceError, inference_pipeline
-from mmsam_ext.cli import infer
+from mmsam_ext.apis.exchange import read_labels, write_dataset
+from mmsam_ext.apis.image_inputs import Source
+from mmsam_ext.cli import everything, infer
 from mmsam_ext.utils import ResultFolder, check_output_file, replacing
 from tests.apis.conftest import visible
 from tests.naming import raises_naming
@@ -263,3 +265,40 @@ def test_manifest_records_what_was_written(tmp_path: Path) -> None:
         again.write('sub/c.txt', b'4')
     ResultFolder(tmp_path / 'out', overwrite=True).write('sub/c.txt', b'4')
     assert (tmp_path / 'out/sub/c.txt').read_bytes() == b'4'
+
+
+@pytest.mark.parametrize('name', ['../a.png', '/tmp/a.png', 'b/../../a.png'])
+def test_nothing_is_written_outside_the_folder(name: str, tmp_path: Path) -> None:
+    results = ResultFolder(tmp_path / 'out')
+    with raises_naming(ValueError, 'out', name, 'outside'):
+        results.write(name, b'x')
+    assert list(tmp_path.iterdir()) == []
+    results.write('b/../a.png', b'x')
+    assert (tmp_path / 'out/a.png').read_bytes() == b'x'
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    for name in ('file', 'file/below', 'loop'):
+        with raises_naming(OSError, tmp_path / name, 'folder'):
+            ResultFolder(tmp_path / name).prepare(['a.png'])
+    ResultFolder(tmp_path / 'new/below').prepare(['a.png'])
+    assert (tmp_path / 'new/below').is_dir()
+
+
+def test_pictures_of_everything_have_names_of_their_own() -> None:
+    sources = [Source(name, path=name) for name in ('x.y.png', 'x_y.png', 'x_y.jpg', 'x.y.jpg', 'x.png')]
+    files = [file for source in sources for file in everything.names(source)]
+    assert len(set(files)) == len(files) == 10 and 'x_png_everything.json' in files
+
+
+def test_labels_do_not_name_images_outside_their_folder(tmp_path: Path) -> None:
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(str(tmp_path / 'secret.png'), np.zeros((30, 40), np.uint8))
+    for name in ('../secret.png', str(tmp_path / 'secret.png')):
+        entry = dict(id=1, file_name=name, height=30, width=40)
+        coco = dict(images=[entry], annotations=[], categories=[dict(id=1, name='a')])
+        (tmp_path / 'coco.json').write_text(json.dumps(coco))
+        with raises_naming(InferenceError, 'coco.json', name, 'images'):
+            write_dataset(read_labels(tmp_path / 'coco.json', tmp_path / 'images'), tmp_path / 'out')

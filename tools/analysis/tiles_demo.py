@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 SETTINGS = ('whole', 'tiles')
+#: Pixels of an image that is drawn; a float of each is held.
+LARGEST = 2**29
 
 
 def draw(height: int, width: int, defects: int, diameter: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,6 +167,8 @@ def main() -> None:
             f'--size {args.size[0]} {args.size[1]} --defects {args.defects} --diameter {args.diameter}: expected 1 or '
             'more of each, and an image that is larger than a defect'
         )
+    if area > LARGEST:
+        parser.error(f'--size {args.size[0]} {args.size[1]}: {area} pixels, expected at most {LARGEST}')
     if args.defects * args.diameter**2 > area / 4:  # drawn at random places, they would not find room any more
         parser.error(f'--defects {args.defects}: expected at most {area // (4 * args.diameter**2)} of this diameter')
     if args.setting:

@@ -40,12 +40,22 @@ class PageServer(ThreadingHTTPServer):
         host: Address to listen on.
         port: 0 for any that is free.
         token: None for a new one.
+
+    Raises:
+        InferenceError: The address cannot be listened on: a port in use or out of range, an unknown host.
     """
 
     daemon_threads = True
 
     def __init__(self, service: Service, host: str = '127.0.0.1', port: int = 0, token: str | None = None) -> None:
-        super().__init__((host, port), _Handler)
+        try:
+            super().__init__((host, port), _Handler)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            raise InferenceError(
+                f'host {host}, port {port}: cannot be listened on ({reason}); expected an address of this computer '
+                'and a port of 0 to 65535 that is free, 0 for any'
+            ) from error
         self.service, self.token = service, token or secrets.token_urlsafe(24)
         self.hosts = {f'{name}:{self.server_port}' for name in {host, 'localhost', '127.0.0.1'}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,7 @@ def write_dataset(source: Labelled, folder: str | Path, overwrite: bool = False)
         InferenceError: There is no image.
     """
     results, number = ResultFolder(folder, overwrite), 0
+    results.prepare()
     for image in source.images:
         file = Path(image.path or '')
         results.write(f'images/{image.name}{file.suffix}', file.read_bytes())
@@ -90,7 +92,8 @@ def _coco(path: Path, folder: Path) -> Labelled:
     def images() -> Iterator[LabelledImage]:
         for entry in content['images']:
             file = folder / entry['file_name']
-            if not file.is_file():
+            outside = os.path.isabs(entry['file_name']) or os.path.normpath(entry['file_name']).startswith('..')
+            if outside or not file.is_file():
                 raise InferenceError(f'{path}: image {entry["file_name"]} is not in {folder}')
             height, width = _checked_size(file, entry['height'], entry['width'], path)
             instances = []

@@ -101,7 +101,7 @@ def export_model(
     results = ResultFolder(out, overwrite)
     parts = _parts(graph, size, keep_ratio, one_graph, frame)
     suffix = '.pt2' if kind == 'torch-export' else '.onnx'
-    results.check([f'{name}{suffix}' for name in parts])
+    results.prepare([f'{name}{suffix}' for name in parts])
     worst, torch_time, file_time = 1.0, 0.0, 0.0
     for name, (part, example) in parts.items():
         with results.writing(f'{name}{suffix}') as path, _explained(name, graph):

@@ -74,6 +74,10 @@ def fit(
     known('method', method, METHODS)
     if not minutes > 0:
         raise ValueError(f'minutes is {minutes}, expected a number above 0')
+    if iterations is not None and iterations < 1:
+        raise ValueError(
+            f'iterations is {iterations}, expected 1 or more, or None for what fits into {minutes} minutes'
+        )
     weights = checkpoint or recipe.checkpoint
     if not weights.startswith((PACKAGED, 'http://', 'https://')) and not Path(weights).is_file():
         raise FileNotFoundError(

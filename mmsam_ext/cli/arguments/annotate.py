@@ -32,6 +32,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     first.add_argument('--text', metavar='"A. B."', help='propose what these words find, each followed by a full stop')
     parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
-    parser.add_argument('--port', type=int, default=0, help='default: any that is free')
+    parser.add_argument('--port', type=int, default=0, help='0 to 65535; default: any that is free')
     parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
     return parser.parse_args(arguments)
