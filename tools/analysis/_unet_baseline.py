@@ -69,7 +69,7 @@ def train(settings: dict[str, Any]) -> Any:
 
     torch.manual_seed(0)
     rng, size = np.random.default_rng(0), settings['size']
-    # By name, because it is no dependency of this package.
+    # By name, because this package does not depend on it.
     network = importlib.import_module('segmentation_models_pytorch').Unet(ENCODER, encoder_weights=None, classes=1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     data = [read(*pair, size) for pair in settings['train']]
