@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .nearest import did_you_mean
@@ -43,12 +44,17 @@ def packaged_config(name: str) -> Path:
     raise FileNotFoundError(f'there is no config {name!r} in mmsam_ext; {suggestion(wanted)}')
 
 
-def suggestion(name: str) -> str:
-    """Return the end of an error message about an unknown config: the nearest names, and where all of them are."""
+def suggestion(name: str, others: Sequence[str] = ()) -> str:
+    """Return the end of an error message about an unknown config: the nearest names, and where all of them are.
+
+    Args:
+        name: The unknown name.
+        others: Names that could be meant as well, beside those of configs.
+    """
     folders = [folder for folder in CONFIG_FOLDERS if folder.is_dir()]
     names = [
         str(path.relative_to(folder).with_suffix('')) for folder in folders for path in sorted(folder.rglob('*.py'))
     ]
     if not names:
         return f'this installation has no configs of its own: there are none in {" or ".join(map(str, CONFIG_FOLDERS))}'
-    return f'{did_you_mean(name, names)} All of them are in {folders[0]}'
+    return f'{did_you_mean(name, [*others, *names])} All configs are in {folders[0]}'

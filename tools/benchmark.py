@@ -1,8 +1,8 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | families | peers | cache | compile | spt | stable_sam | plm | scan | emeasure |
-        everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20] [--stages encoder decoder end_to_end]
-        [--dtype fp32 bf16] [--device auto] [--json FILE]
+    python tools/benchmark.py [core | families | zoo | peers | cache | compile | spt | stable_sam | plm | scan |
+        emeasure | everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
+        [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
 
 core: the image encoder, the mask decoder and both together against ``segment_anything``, with the same random weights.
 peers: image to masks against ``segment_anything`` and Hugging Face's SamModel, and a LoRA training step against the
@@ -16,6 +16,7 @@ scan: the selective scan of 64 x 64 tokens in 8 directions against a sequential 
 emeasure: the E-measure of a map against its definition in NumPy, threshold by threshold.
 families: SAM 2.1, MobileSAM and HQ-SAM, image to masks, against their public implementations (--models), which are
 installed into a throw-away environment (--peers FOLDER keeps it); --save FILE keeps finished cases.
+zoo: the published models (--models) beside SAM-B, image to masks of one box.
 everything: segment everything with the mini SAM against ``segment_anything``'s generator (--size is that of the image).
 
 In `core`, `families`, `peers`, `cache`, `scan`, `emeasure` and `everything` the references and this package run in
@@ -50,8 +51,10 @@ from benchmarks import (
     spt,
     stable_sam,
     training_memory,
+    zoo,
 )
 
+from mmsam_ext.apis.model_names import NAMED_MODELS
 from mmsam_ext.cli.choices import one_of
 from mmsam_ext.cli.measuring import MEMORY_KIND, DeviceError, device_name, pick_device
 from mmsam_ext.utils import check_output_file, replacing
@@ -70,6 +73,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     'emeasure': emeasure,
     'everything': everything,
     'families': families,
+    'zoo': zoo,
 }
 #: Name -> module with ``contend(*arguments)``: what a separate process, started with --contender, does.
 CONTENDERS: dict[str, ModuleType] = {
@@ -80,6 +84,7 @@ CONTENDERS: dict[str, ModuleType] = {
     'emeasure': emeasure,
     'everything': everything,
     'families': families,
+    'zoo': zoo,
     'training_memory': training_memory,
 }
 
@@ -102,16 +107,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--stages', nargs='+', default=list(core.STAGES), type=one_of(core.STAGES), help='of core (default: all)'
     )
-    parser.add_argument(
-        '--models', nargs='+', default=list(families.MODEL_NAMES), type=one_of(families.MASKS), help='of families'
-    )
+    parser.add_argument('--models', nargs='+', type=one_of(NAMED_MODELS), help='of families and zoo')
     parser.add_argument('--dtype', nargs='+', type=one_of(['fp32', 'bf16']), help='fp32 (default), bf16; on a GPU both')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     parser.add_argument(
         '--peers', metavar='FOLDER', help='environment of the packages compared with, kept there (default: temporary)'
     )
     parser.add_argument(
-        '--save', metavar='FILE', help='of families: keep finished cases here, and measure only the others'
+        '--save', metavar='FILE', help='of families and zoo: keep finished cases here, and measure only the others'
     )
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')

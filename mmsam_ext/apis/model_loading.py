@@ -90,8 +90,10 @@ def config_path(model: str | Path) -> Path:
     if os.path.isfile(path):
         return path
     what = f'there is no config file {name!r}' if path.suffix == '.py' else f'unknown model name {name!r}'
-    short = f' Short names of models: {", ".join(NAMED_MODELS)}.' if path.suffix != '.py' else ''
-    raise InferenceError(f'{what}; {suggestion(path.stem)}{short}')
+    if path.suffix == '.py':
+        raise InferenceError(f'{what}; {suggestion(path.stem)}')
+    nearest = suggestion(name, list(NAMED_MODELS))
+    raise InferenceError(f'{what}; {nearest}. Short names of models: {", ".join(NAMED_MODELS)}')
 
 
 def load_model(
@@ -130,6 +132,11 @@ def load_model(
         )
     weights = base_file(model) if weights is None else str(weights)
     if weights is None:
+        if (named := config.get('named_model')) is not None:
+            raise InferenceError(
+                f'{named}: no weights; give its published file, such as {NAMED_MODELS[named].file}, by --weights FILE '
+                '(in Python weights=...)'
+            )
         raise InferenceError(
             f'{config.filename or "config"}: no weights; its model has no init_cfg of type Pretrained with a '
             'checkpoint, so give weights=<path of a checkpoint>'

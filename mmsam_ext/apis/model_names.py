@@ -26,6 +26,7 @@ class NamedModel:
             the first SAM, or the image is stretched to it, as for SAM 2.
         size: Side of the network input in pixels.
         weights: The weights that come with this package, None for models whose file must be given.
+        file: The name of its published file.
     """
 
     base: str
@@ -33,6 +34,7 @@ class NamedModel:
     keep_ratio: bool = True
     size: int = SIZE
     weights: str | None = None
+    file: str = ''
 
 
 def _hq(arch: str, stage: int, width: int) -> NamedModel:
@@ -41,17 +43,17 @@ def _hq(arch: str, stage: int, width: int) -> NamedModel:
         'model.backbone.out_indices': (stage,),
         'model.mask_decoder.early_dim': width,
     }
-    return NamedModel('hq_sam_vitl', changes)
+    return NamedModel('hq_sam_vitl', changes, file=f'sam_hq_vit_{arch[0]}.pth')
 
 
 def _hiera(arch: str) -> NamedModel:
-    return NamedModel('sam2_hiera_l', {'model.backbone.arch': arch}, keep_ratio=False)
+    return NamedModel('sam2_hiera_l', {'model.backbone.arch': arch}, keep_ratio=False, file=f'sam2.1_hiera_{arch}.pt')
 
 
 NAMED_MODELS: dict[str, NamedModel] = {
-    'sam_vit_b': NamedModel('sam_vitb'),
-    'sam_vit_l': NamedModel('sam_vitl'),
-    'sam_vit_h': NamedModel('sam_vith'),
+    'sam_vit_b': NamedModel('sam_vitb', file='sam_vit_b_01ec64.pth'),
+    'sam_vit_l': NamedModel('sam_vitl', file='sam_vit_l_0b3195.pth'),
+    'sam_vit_h': NamedModel('sam_vith', file='sam_vit_h_4b8939.pth'),
     'sam_hq_vit_b': _hq('base', 2, 768),
     'sam_hq_vit_l': _hq('large', 5, 1024),
     'sam_hq_vit_h': _hq('huge', 7, 1280),
@@ -61,12 +63,13 @@ NAMED_MODELS: dict[str, NamedModel] = {
             'model.backbone.out_indices': (2,),
             'model.mask_decoder': dict(_delete_=True, type='HQMaskDecoder', early_dim=160),
         },
+        file='sam_hq_vit_tiny.pth',
     ),
     'sam2.1_hiera_t': _hiera('tiny'),
     'sam2.1_hiera_s': _hiera('small'),
     'sam2.1_hiera_b+': _hiera('base_plus'),
     'sam2.1_hiera_l': _hiera('large'),
-    'mobile_sam': NamedModel('mobile_sam'),
+    'mobile_sam': NamedModel('mobile_sam', file='mobile_sam.pt'),
     'sam_tiny': NamedModel('sam_tiny', keep_ratio=False, size=256, weights='mmsam_ext://sam_tiny'),
 }
 
@@ -83,6 +86,7 @@ def named_config(name: str) -> Config:
     resize = dict(type='Resize', scale=(model.size, model.size), keep_ratio=model.keep_ratio, backend='pillow')
     config.merge_from_dict(
         dict(
+            named_model=name,
             model=dict(trainable=()),  # nothing was trained since, so scores are those of the published IoU head
             default_scope='mmseg',
             custom_imports=dict(imports=['mmsam_ext']),

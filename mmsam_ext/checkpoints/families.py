@@ -12,6 +12,18 @@ VIT = {192: 'tiny', 768: 'ViT-B', 1024: 'ViT-L', 1280: 'ViT-H'}
 #: Width and number of blocks of SAM 2's trunk -> size.
 HIERA = {(96, 12): 'Hiera-T', (96, 16): 'Hiera-S', (112, 24): 'Hiera-B+', (144, 48): 'Hiera-L'}
 
+#: Between the families of the image encoder and the decoder, where they differ.
+MIXED = 'with the mask decoder of'
+#: What :func:`family` returns -> the short name of a published model (``--model``).
+SHORT_NAMES = {
+    'SAM tiny': 'sam_tiny',
+    **{f'SAM ViT-{size}': f'sam_vit_{size.lower()}' for size in 'BLH'},
+    **{f'HQ-SAM ViT-{size}': f'sam_hq_vit_{size.lower()}' for size in 'BLH'},
+    **{f'SAM 2 {size}': f'sam2.1_{size.lower().replace("-", "_")}' for size in HIERA.values()},
+    'MobileSAM': 'mobile_sam',
+    'HQ-MobileSAM': 'sam_hq_vit_tiny',
+}
+
 
 def family(state_dict: Mapping[str, Tensor], prefix: str = '') -> str:
     """Return the family and the size of a SAM with our key names, such as 'HQ-SAM ViT-L'; '' for another model."""
@@ -26,7 +38,7 @@ def family(state_dict: Mapping[str, Tensor], prefix: str = '') -> str:
         return f'HQ-{name} {size}'.strip()
     if (name, decoder) == ('MobileSAM', 'SAM'):
         return name
-    return f'{name} {size}'.strip() + f' with the mask decoder of {decoder}'
+    return f'{name} {size}'.strip() + f' {MIXED} {decoder}'
 
 
 def _encoder(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:

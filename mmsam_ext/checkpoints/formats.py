@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from . import key_maps
@@ -65,6 +66,43 @@ def _any(pattern: str) -> Callable[[Collection[str]], bool]:
     """Recognise a format by one key that matches."""
     compiled = re.compile(pattern)
     return lambda keys: any(compiled.search(key) for key in keys)
+
+
+#: Names of parts that only one project has, by project; "shared" are Meta's, which this project has, too.
+SCHEMES = {
+    'Meta': r'^(image_encoder\.|sam_prompt_encoder\.|sam_mask_decoder\.|no_mem_embed$)',
+    'Hugging Face transformers': (
+        r'^(vision_encoder\.|shared_image_embedding\.|no_memory_embedding$'
+        r'|prompt_encoder\.(mask_embed|point_embed|shared_embedding)\.'
+        r'|mask_decoder\.(upscale_\w+|(output_hypernetworks_mlps\.\d|iou_prediction_head)\.proj_(in|out))\.)'
+    ),
+    'this project': r'^backbone\.',
+    'shared': r'^(prompt_encoder\.(pe_layer|point_embeddings|mask_downscaling)\.|mask_decoder\.output_upscaling\.)',
+}
+#: Pairs of them that no complete file has.
+MIXTURES = (
+    ('Hugging Face transformers', 'Meta'),
+    ('Hugging Face transformers', 'this project'),
+    ('Hugging Face transformers', 'shared'),
+    ('Meta', 'this project'),
+)
+
+
+def check_one_scheme(keys: Collection[str]) -> None:
+    """Check that all keys have the names of one project.
+
+    Raises:
+        ValueError: Some have names of another: the file was converted in part.
+    """
+    ordered = sorted(keys)
+    found = {name: next((key for key in ordered if re.search(pattern, key)), None) for name, pattern in SCHEMES.items()}
+    for first, second in MIXTURES:
+        if found[first] and found[second]:
+            other = 'Meta' if second == 'shared' else second
+            raise ValueError(
+                f'The file was converted in part: {found[first]} is a name of {first}, and {found[second]} is one of '
+                f'{other}. Give the file that it was made from, which needs no conversion'
+            )
 
 
 def is_plain_sam(keys: Collection[str]) -> bool:
@@ -158,6 +196,11 @@ FORMATS: tuple[Format, ...] = (
         'It is not a SAM: take the config that it was trained with',
     ),
     Format(
+        "a part of a SAM with Meta's names",
+        lambda keys: all(PLAIN_SAM.fullmatch(key) for key in keys),
+        'It lacks other parts: take the whole file, such as sam_vit_b_01ec64.pth',
+    ),
+    Format(
         'a classifier or a plain ViT',
         _any(
             r'^(backbone\.|model\.|encoder\.)?'
@@ -227,8 +270,13 @@ def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> Form
 
     Returns:
         The format of the file, None where it is unknown.
+
+    Raises:
+        ValueError: The keys are those of several projects, or two weights that are copies of each other differ.
     """
-    found = recognise({key[len(prefix) :] for key in state_dict if key.startswith(prefix)})
+    keys = {key[len(prefix) :] for key in state_dict if key.startswith(prefix)}
+    check_one_scheme(keys)
+    found = recognise(keys)
     if found is None or found.key_map is None:
         return found
     names: dict[str, str | None] = {}
@@ -240,10 +288,27 @@ def translate(state_dict: MutableMapping[str, Tensor], prefix: str = '') -> Form
         for pattern, ours in found.key_map.items():
             name = re.sub(pattern, ours, name)
         names[key] = prefix + name
+    _check_copies(state_dict, names, found.name)
     _rename(state_dict, names)
     if found.finish is not None:
         found.finish(state_dict, prefix)
     return found
+
+
+def _check_copies(state_dict: Mapping[str, Tensor], names: Mapping[str, str | None], kind: str) -> None:
+    """Check that keys which get the same name hold the same values.
+
+    Raises:
+        ValueError: They do not, so that the order of the keys would decide.
+    """
+    first: dict[str, str] = {}
+    for key, name in names.items():
+        other = first.setdefault(name, key) if name is not None else key
+        if other != key and not torch.equal(state_dict[other], state_dict[key]):
+            raise ValueError(
+                f'The file is {kind}, in which {other} and {key} must be equal, but they differ. transformers '
+                'initialises them separately in a model without pretrained weights: copy one to the other before saving'
+            )
 
 
 def _rename(state_dict: MutableMapping[str, Tensor], names: Mapping[str, str | None]) -> None:

@@ -11,6 +11,7 @@ from .errors import EXPECTED, CheckpointError, shown
 HUB = 'hf://'
 #: The weights of a folder: in one file, or an index that names the files of a large model.
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+OLD_WEIGHTS = 'pytorch_model.bin'
 
 
 def weight_files(folder: str) -> list[str]:
@@ -24,6 +25,9 @@ def weight_files(folder: str) -> list[str]:
     if osp.isfile(whole):
         return [whole]
     if not osp.isfile(index):
+        old = osp.join(folder, OLD_WEIGHTS)
+        if osp.isfile(old):
+            raise CheckpointError(f'{shown(folder)}: is a folder without {WEIGHTS}; give the file {shown(old)} in it')
         raise CheckpointError(
             f'{shown(folder)}: is a folder without {WEIGHTS} or {INDEX}; expected the folder of a model of Hugging '
             f'Face, or a file: {EXPECTED}'

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .families import family
+from .families import MIXED, SHORT_NAMES, family
 from .formats import COMPILED, Format, describe, strip_wrapping, translate
 
 #: Modules that have a part in training alone: a model without them takes a checkpoint that has them.
@@ -117,16 +117,23 @@ def check_state(
             plain = ' These are the weights of a plain SAM.' if len(fresh) == len(added_keys(model)) else ''
             print_log(f'The checkpoint has nothing for {_named(fresh)}: left at the initial values.{plain}', 'current')
         return tuple(fresh)
+    came, expected = family(given, prefix), family(wanted, prefix)
+    known = describe([key.removeprefix(prefix) for key in given] if source is None else source)
     lines = ['The checkpoint does not fit the model.']
+    if came and expected and came != expected:
+        lines.append(f'The file is {came}; the model is {expected}.')
+        if MIXED in expected:
+            known = (
+                'Such a model takes no published file: give model.backbone, model.prompt_encoder and '
+                'model.mask_decoder of one family.'
+            )
+        elif came in SHORT_NAMES:
+            known = f'Take --model {SHORT_NAMES[came]} or a config of {came} for this file, or a file of {expected}.'
+    if known or not set(given) & set(wanted):
+        lines.append(known or 'No key fits: this is not a checkpoint of a SAM, nor one of this project.')
     lines += _listing('of another shape (another architecture?)', shapes)
     lines += _listing('missing from the checkpoint', sorted(missing))
     lines += _listing('unknown to the model', unknown)
-    came, expected = family(given, prefix), family(wanted, prefix)
-    if came and expected and came != expected:
-        lines.append(f'The file is {came}; the model is {expected}.')
-    known = describe([key.removeprefix(prefix) for key in given] if source is None else source)
-    if known or not set(given) & set(wanted):
-        lines.append(known or 'No key fits: this is not a checkpoint of a SAM, nor one of this project.')
     raise ValueError('\n'.join(lines))
 
 

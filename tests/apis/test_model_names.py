@@ -88,3 +88,13 @@ def test_unknown_names() -> None:
         load_config('sam3_hiera_t')
     with pytest.raises(SystemExit):
         infer.parse(['part.png', 'sam_tiny_mtd', '--model', 'sam_vit_b'])
+
+
+def test_what_is_missing_or_misspelt_is_named() -> None:
+    """The published file of a model without weights, and the nearest short name."""
+    page = (Path(__file__).parents[2] / 'configs/model_zoo.md').read_text()
+    assert all(model.file in page for model in NAMED_MODELS.values())
+    with raises_naming(InferenceError, 'mobile_sam.pt', '--weights'):
+        PromptSegInferencer('mobile_sam', device='cpu')
+    with raises_naming(InferenceError, "'sam2.1_hiera_x'", "did you mean 'sam2.1_hiera_"):
+        load_config('sam2.1_hiera_x')

@@ -12,8 +12,9 @@ from mmseg.registry import MODELS
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
+from mmsam_ext.apis.model_names import NAMED_MODELS, named_config
 from mmsam_ext.checkpoints import CheckpointError
-from mmsam_ext.checkpoints.families import family
+from mmsam_ext.checkpoints.families import SHORT_NAMES, family
 from mmsam_ext.checkpoints.formats import is_plain_sam, recognise
 from mmsam_ext.checkpoints.plain_sam import plain_sam
 from mmsam_ext.checkpoints.spt_official import convert
@@ -147,6 +148,9 @@ def test_a_folder_of_hugging_face(tmp_path) -> None:
     (whole / 'model.safetensors').unlink()
     with raises_naming(CheckpointError, str(whole), 'model.safetensors'):
         load_checkpoint(models[0], str(whole))
+    torch.save(weights, whole / 'pytorch_model.bin')
+    with raises_naming(CheckpointError, str(whole / 'pytorch_model.bin')):
+        load_checkpoint(models[0], str(whole))
     (sharded / 'model.safetensors.index.json').write_text('{"weight_map": {"a": "../outside.safetensors"}}')
     with raises_naming(CheckpointError, 'weight_map', '../outside.safetensors'):
         load_checkpoint(models[0], str(sharded))
@@ -182,9 +186,32 @@ def test_another_family_is_named_both_ways() -> None:
         segmentor().load_state_dict(wider.state_dict())
     with raises_naming(ValueError, 'HQ-SAM (48 channels)', 'SAM (48 channels)'):
         segmentor().load_state_dict(dict(golden('hq_sam')[0]))
-    half = {key.replace('vision_encoder.', 'image_encoder.'): value for key, value in golden('sam_hf')[0].items()}
-    with raises_naming(ValueError, 'SAM of Hugging Face transformers', 'backbone.blocks.0.attn.proj.bias'):
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'other', 'named'),
+    [
+        ('vision_encoder.', 'image_encoder.', ('shared_image_embedding', 'transformers', 'image_encoder', 'Meta')),
+        ('vision_encoder.neck', 'backbone.neck', ('vision_encoder', 'transformers', 'backbone.neck', 'this project')),
+        ('mask_decoder.upscale_conv1', 'mask_decoder.output_upscaling.0', ('vision_encoder', 'output_upscaling')),
+    ],
+)
+def test_a_file_that_was_converted_in_part(theirs, other, named) -> None:
+    half = {key.replace(theirs, other): value for key, value in sorted(golden('sam_hf')[0].items(), reverse=True)}
+    with raises_naming(ValueError, 'converted in part', *named[1:]):
         segmentor().load_state_dict(half)
+
+
+def test_the_advice_names_the_model_of_the_file() -> None:
+    """The shapes of a published model's weights are given its short name, which all published models have."""
+    assert set(SHORT_NAMES.values()) == set(NAMED_MODELS)
+    for name in ('sam_hq_vit_b', 'sam2.1_hiera_b+', 'mobile_sam', 'sam_hq_vit_tiny', 'sam_tiny'):
+        with torch.device('meta'):
+            state = MODELS.build(named_config(name).model).state_dict()
+        assert SHORT_NAMES[family(state)] == name
+    sam = {key: value for key, value in stock_sam().state_dict().items() if key.startswith('image_encoder.')}
+    with raises_naming(ValueError, "a part of a SAM with Meta's names", 'sam_vit_b_01ec64.pth'):
+        segmentor().load_state_dict(sam)
 
 
 @pytest.mark.parametrize(
@@ -228,3 +255,12 @@ def test_written_back_under_the_names_of_the_authors(name, known) -> None:
         theirs = {key for key in golden('mobile_sam')[0] if not key.startswith(classifier)}
         ours = {key for key in plain if key.startswith('image_encoder.') and 'num_batches' not in key}
         assert {re.sub(r'\d+', '0', key) for key in ours} == {re.sub(r'\d+', '0', key) for key in theirs}
+
+
+def test_copies_that_differ() -> None:
+    """transformers saves the position code twice; a model of random weights holds two different ones."""
+    weights = dict(golden('sam_hf')[0])
+    code, copied = 'shared_image_embedding.positional_embedding', 'prompt_encoder.shared_embedding.positional_embedding'
+    segmentor().load_state_dict({**weights, copied: weights[code].clone()}, strict=True)
+    with raises_naming(ValueError, code, copied):
+        segmentor().load_state_dict({**weights, copied: weights[code] + 1}, strict=True)

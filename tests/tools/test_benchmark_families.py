@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from benchmarks import families
+from benchmarks import families, zoo
 from benchmarks.interleaved import Outcome
 
 from tests.naming import assert_names
@@ -68,6 +68,26 @@ def test_another_size_is_an_error() -> None:
     with pytest.raises(SystemExit) as stopped:
         families.run(Namespace(size=512), torch.device('cpu'), print)
     assert_names(str(stopped.value), '--size 512', '1024')
+
+
+def test_a_model_without_a_public_implementation_to_compare_with() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        families.run(Namespace(size=1024, models=['sam_tiny'], save=None), torch.device('cpu'), print)
+    assert_names(str(stopped.value), 'sam_tiny', 'sam2.1_hiera_t')
+
+
+def test_models_of_the_zoo_are_relative_to_sam_b(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the CPU time is half the speed; the mini SAM's work gives its masks."""
+    seconds = dict(sam_vit_b=4, sam_vit_l=8, sam_tiny=0.5)
+    monkeypatch.setattr(
+        zoo, 'interleave', lambda commands, *_: {n: Outcome([9], [seconds[n]], 100, torch.ones(1)) for n in commands}
+    )
+    args = Namespace(models=['sam_tiny', 'sam_vit_l'], dtype=['fp32'], repeats=1, save=None)
+    results = zoo.run(args, torch.device('cpu'), lambda line: None)
+    assert {name: one['speed'] for name, one in results.items()} == {
+        'sam_vit_b, fp32': 1, 'sam_tiny, fp32': 8, 'sam_vit_l, fp32': 0.5
+    }  # fmt: skip
+    assert zoo.prepare('sam_tiny', 'fp32', torch.device('cpu'))().shape == (1, 4, 64, 64)
 
 
 def test_boxes_lie_in_the_image() -> None:

@@ -84,7 +84,10 @@ def run(args: argparse.Namespace, device: torch.device, say: Callable[[str], Non
         sys.exit(f'benchmark: error: families: --size {args.size}, expected {SIZE}, for which the models are published')
     saved = Path(args.save) if args.save else None
     results = json.loads(saved.read_text()) if saved and saved.is_file() else {}
-    cases = [(name, prompts, dtype) for name in args.models for dtype in args.dtype for prompts in args.prompts]
+    names = args.models or MODEL_NAMES
+    if unknown := [name for name in names if name not in MASKS]:
+        sys.exit(f'benchmark: error: families: --models {unknown[0]}, expected some of {", ".join(MASKS)}')
+    cases = [(name, prompts, dtype) for name in names for dtype in args.dtype for prompts in args.prompts]
     with environment(args.peers, PACKAGES, say) as python, tempfile.TemporaryDirectory() as folder:
         for name, prompts, dtype in cases:
             title = f'{name}, {prompts} {"box" if prompts == 1 else "boxes"}, {dtype}'

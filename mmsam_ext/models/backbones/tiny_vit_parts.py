@@ -30,7 +30,8 @@ class _FoldedConvNorm(ConvNorm):
         conv, norm = self.conv, cast('Any', self.bn)
         if torch.is_grad_enabled() or norm.training:
             return super().forward(x)
-        scale = norm.weight.float() * (norm.running_var.float() + norm.eps).rsqrt()  # small: bf16 is not exact enough
+        exact = torch.promote_types(x.dtype, torch.float32)  # bf16 has too few bits for small factors
+        scale = norm.weight.to(exact) * (norm.running_var.to(exact) + norm.eps).rsqrt()
         weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
         if conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1:  # a product of matrices is faster

@@ -187,6 +187,8 @@ def test_the_decoder_of_sam2_on_the_encoder_of_sam() -> None:
     model = MODELS.build(config(mask_decoder=dict(type='SAM2MaskDecoder', transformer_dim=CHANNELS, **DECODER))).eval()
     with raises_naming(ValueError, 'SAM2MaskDecoder', 'SAM2ImageEncoder', 'SAMMaskDecoder'):
         predict(model, image(), 'box')
+    with raises_naming(ValueError, 'SAM (48 channels) with the mask decoder of SAM 2', 'model.mask_decoder'):
+        model.load_state_dict(dict(golden('sam2_hf')[0]))
 
 
 def meta_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
