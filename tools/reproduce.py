@@ -1,6 +1,6 @@
 """Reproduce a paper's comparison on the test bed: the mini SAM, magnetic tiles (data/mtd) and procedural images.
 
-    python tools/reproduce.py {spt,spt_options,stable_sam,stable_sam_more,ods_sam,plm} [--seeds 0 1 2]
+    python tools/reproduce.py {spt,spt_options,stable_sam,stable_sam_more,hq_stable,ods_sam,plm} [--seeds 0 1 2]
         [--iters N] [--data mtd synthetic] [--only VARIANT ...] [--jobs N]
         [--work-dir work_dirs/reproduce] [--dry-run | --table | --speed [train]]
 

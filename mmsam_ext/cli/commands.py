@@ -70,6 +70,9 @@ COMMANDS: dict[str, Command] = {
     'family-goldens': Command(
         'analysis/family_goldens.py', 'Keep what public implementations of other SAMs predict, for the tests.'
     ),
+    'family-rounding': Command(
+        'analysis/family_rounding.py', 'Tell rounding from real differences to public implementations of other SAMs.'
+    ),
     'offsets-by-width': Command(
         'analysis/offsets_by_width.py', 'Show what deformable sampling does to thin and to wide defects.'
     ),

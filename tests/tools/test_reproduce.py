@@ -278,3 +278,27 @@ def test_speed_is_relative_to_the_first(page: Path, monkeypatch: pytest.MonkeyPa
 
 def wide() -> base.Variant:
     return base.Variant('tuned, half', {'model.backbone.embed_dim': 384})
+
+
+def test_a_variant_that_starts_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the other's run of the same data and seed, loads its checkpoint, and is another run if that is."""
+    second = base.Variant('second', after='first')
+    study = replace(TOY, variants=(second, base.Variant('first')), claims=(), data=('mtd',))
+    runs = study.runs([3])
+    assert str(runs[0].parent) == str(runs[1]) and runs[1].parent is None
+    other = replace(study, variants=(second, base.Variant('first', {'optim_wrapper.optimizer.lr': 1.0})))
+    assert other.runs([3])[0].fingerprint != runs[0].fingerprint
+    order = []
+    running.run_all(runs, tmp_path, lambda run, folder: order.append(run.variant.name) or dict(seconds={}), jobs=2)
+    assert order == ['first', 'second']
+    monkeypatch.setattr(running, 'cost', lambda config: {})
+    folder = runs[0].folder(tmp_path)
+    with raises_naming(base.RunError, 'first', 'seed 3'):
+        running.execute(runs[0], folder)
+    start = runs[1].checkpoint(tmp_path)
+    start.parent.mkdir(parents=True)
+    start.touch()
+    monkeypatch.setattr(running, 'call', lambda log, tool, config, *rest: pytest.fail(config.read_text()))
+    with pytest.raises(pytest.fail.Exception) as started:
+        running.execute(runs[0], folder)
+    assert str(start) in str(started.value)

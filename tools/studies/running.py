@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import statistics
@@ -21,6 +22,8 @@ from .study import ROOT, TOOLS, Run, RunError
 
 #: (run, its empty folder) -> its result, see :meth:`Run.result`.
 Execute = Callable[[Run, Path], dict]
+#: How many folders lie between that of a run and that of all studies, see :meth:`Run.folder`.
+FOLDERS = 3
 
 
 def execute(run: Run, folder: Path) -> dict:
@@ -34,10 +37,17 @@ def execute(run: Run, folder: Path) -> dict:
         `metrics`, `cost` and `seconds`.
 
     Raises:
-        RunError: The model cannot be counted, or one of the tools failed.
+        RunError: The model cannot be counted, the run that this one starts from is not finished, or one of the tools
+            failed.
     """
     config, seconds, costs = folder / 'config.py', {}, cost(run.config)
-    run.config.dump(config)
+    settings = copy.deepcopy(run.config)
+    if run.parent is not None:
+        start = run.parent.checkpoint(folder.parents[FOLDERS])
+        if not start.is_file():
+            raise RunError(f'it starts from the run {run.parent}, which is not finished; run that variant first')
+        settings.model.init_cfg = dict(type='Pretrained', checkpoint=str(start))
+    settings.dump(config)
     weights = run.study.weights
     if run.variant.trained:
         seconds['train'] = call(folder / 'train.log', 'train.py', config, '--work-dir', folder / 'train')
@@ -112,7 +122,10 @@ def run_all(
     with ThreadPoolExecutor(jobs) as pool:
         while rest or under_way:
             while rest and len(under_way) < jobs:
-                run = rest.pop(0)
+                run = next((run for run in rest if run.parent not in (*rest, *under_way.values())), None)
+                if run is None:
+                    break  # the others start from runs under way
+                rest.remove(run)
                 progress(f'[{numbers[run]}/{len(runs)}] {run} ...')
                 under_way[pool.submit(run_one, run, run.folder(work_dir), execute)] = run
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:

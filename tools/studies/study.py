@@ -45,6 +45,8 @@ class Variant:
         share: Its number of training steps as a share of the study's.
         trained: Whether it is trained; if not, it is tested once with the study's weights, whatever the seed.
         data: Names of the data that it runs on; empty for all of the study's.
+        after: Name of the variant whose checkpoint, of the same data and seed, it starts from; empty for the weights
+            that the study's config names.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Variant:
     share: float = 1.0
     trained: bool = True
     data: Sequence[str] = ()
+    after: str = ''
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,14 @@ class Run:
         steps = f', seed {self.seed}, {self.iterations} steps' if self.variant.trained else ', not trained'
         return f'{self.data}: {self.variant.name}{steps}'
 
+    @property
+    def parent(self) -> Run | None:
+        """Return the run that this one starts from, None for one that starts from packaged weights."""
+        if not self.variant.after:
+            return None
+        variant = self.study.variant(self.variant.after)
+        return replace(self, variant=variant, iterations=round(variant.share / self.variant.share * self.iterations))
+
     @cached_property
     def config(self) -> Config:
         """Return the whole config, without a work_dir."""
@@ -193,8 +204,9 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the config and of the packaged weights that the run starts from."""
-        text = json.dumps([self.config.to_dict(), self.study.weights], sort_keys=True, default=str)
+        """Return the SHA-256 of the config, and of the packaged weights or the run that it starts from."""
+        parts = [self.config.to_dict(), self.study.weights, *([self.parent.fingerprint] if self.parent else [])]
+        text = json.dumps(parts, sort_keys=True, default=str)
         names = sorted(set(re.findall(rf'{PACKAGED}\w+', text)))
         return hashlib.sha256(''.join([text, *map(weights_hash, names)]).encode()).hexdigest()
 
@@ -211,6 +223,10 @@ class Run:
         """Return the folder of the run. Another config, for example with more steps, has another: results never mix."""
         variant = re.sub(r'[^\w%]+', '-', self.variant.name).strip('-').lower()
         return work_dir / self.study.name / self.data / variant / f'seed{self.seed}-{self.fingerprint[:10]}'
+
+    def checkpoint(self, work_dir: Path) -> Path:
+        """Return the file of the weights at the end of training."""
+        return self.folder(work_dir) / 'train' / f'iter_{self.iterations}.pth'
 
     def result(self, work_dir: Path) -> dict | None:
         """Return the result of a finished run (`metrics`, `cost`, `seconds`), None of an unfinished one."""
