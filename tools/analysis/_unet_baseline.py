@@ -22,7 +22,9 @@ import numpy as np
 
 #: The version that was compared; its other needs (torch, timm, ...) are in the environment that runs.
 PACKAGE = 'segmentation-models-pytorch==0.5.0'
-ENCODER, BATCH, RATE, VALIDATIONS = 'resnet18', 8, 1e-3, 4
+ENCODER, BATCH, RATE, VALIDATIONS = 'resnet18', 6, 1e-3, 4
+#: Half of the package's default widths: a step on a CPU takes a third of the time.
+DECODER = (128, 64, 32, 16, 16)
 
 
 def install(folder: Path) -> None:
@@ -69,8 +71,9 @@ def train(settings: dict[str, Any]) -> Any:
 
     torch.manual_seed(0)
     rng, size = np.random.default_rng(0), settings['size']
-    # By name, because this package does not depend on it.
-    network = importlib.import_module('segmentation_models_pytorch').Unet(ENCODER, encoder_weights=None, classes=1)
+    package = importlib.import_module('segmentation_models_pytorch')  # by name: this package does not depend on it
+    network = package.Unet(ENCODER, encoder_weights=None, decoder_channels=DECODER, classes=1)
+    network = network.to(memory_format=torch.channels_last)  # faster on a CPU
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     data = [read(*pair, size) for pair in settings['train']]
     val = [read(*pair, size) for pair in settings['val']]

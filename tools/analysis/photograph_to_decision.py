@@ -27,7 +27,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from mmsam_ext.apis import PromptSegInferencer
 from mmsam_ext.apis.annotation.server import PageServer
@@ -199,10 +198,11 @@ def unet(weights: Path, dataset: Path, images: dict[str, str], seconds: float, p
     files = {
         part: [[pairs[name][key] for key in ('img_path', 'seg_map_path')] for name in split[part]] for part in split
     }
-    size = Config.fromfile(weights.parent / 'config.py')
+    # At the size of the images, in steps of 32: a U-Net from scratch gains nothing from larger ones, and steps are few.
+    side = np.median([max(cv2.imread(path).shape[:2]) for path, _ in files['train']])
     settings = dict(
         **files, predict=[*(path for path, _ in files['val']), *images.values()], seconds=seconds,
-        packages=str(packages), size=(size.get('input_size') or size.tile_size)[0],
+        packages=str(packages), size=int(np.ceil(side / 32)) * 32,
     )  # fmt: skip
     folder = dataset.parent / 'unet'
     folder.mkdir()
