@@ -129,6 +129,7 @@ def checked_content(path: str, checkpoint: Any) -> dict[str, Any]:
     # mmengine's EMAHook and MMSeg's inferencer want both keys, which a plain state dict (Meta's files) does not have.
     # (RandomStateHook's tensor lies beside the state_dict of our own checkpoints.)
     if 'state_dict' not in checkpoint:
+        _check_metadata(path, checkpoint)
         if any(isinstance(value, torch.Tensor) for value in checkpoint.values()):
             checkpoint = dict(state_dict=checkpoint, meta=dataset_meta(checkpoint))
         elif (inner := unwrap(checkpoint)) is not None:  # of another training code, as {'model': state}

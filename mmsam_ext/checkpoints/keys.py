@@ -95,7 +95,8 @@ def check_state(
         The names of the modules that are missing.
 
     Raises:
-        ValueError: keys are missing, unknown or of another shape; the error lists them and guesses why.
+        ValueError: keys are missing, unknown or of another shape, or values are not finite or no floating-point
+            numbers; the error lists them and guesses why.
     """
     wanted = {prefix + key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     given = {key: value for key, value in state_dict.items() if key.startswith(prefix)}
@@ -113,6 +114,7 @@ def check_state(
             missing -= keys
     unknown = sorted(set(given) - set(wanted))
     if not (shapes or missing or unknown):
+        _check_values(model, wanted, given, prefix)
         if fresh:
             plain = ' These are the weights of a plain SAM.' if len(fresh) == len(added_keys(model)) else ''
             print_log(f'The checkpoint has nothing for {_named(fresh)}: left at the initial values.{plain}', 'current')
@@ -135,6 +137,29 @@ def check_state(
     lines += _listing('missing from the checkpoint', sorted(missing))
     lines += _listing('unknown to the model', unknown)
     raise ValueError('\n'.join(lines))
+
+
+def _check_values(model: nn.Module, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], prefix: str) -> None:
+    """Check that weights are numbers with which a model predicts anything.
+
+    Raises:
+        ValueError: Floating-point weights that are integers or complex numbers in the file, NaN, or infinite.
+    """
+    parameters = {prefix + name for name, _ in model.named_parameters()}
+    kinds, values = [], []
+    for key, value in wanted.items():
+        came = given.get(key)
+        if came is None or not value.is_floating_point() or came.is_meta:
+            continue
+        if not came.is_floating_point():
+            kinds.append(f'{key}: {came.dtype}')
+        elif not torch.isfinite(came.sum(dtype=torch.float64)) and (key in parameters or came.isnan().any()):
+            values.append(key)  # a buffer may be infinite, as masks of attention are
+    if kinds or values:
+        lines = ['The weights of the checkpoint cannot be used.']
+        lines += _listing('not floating-point numbers', kinds)
+        lines += _listing('NaN or infinite (a training that diverged?)', values)
+        raise ValueError('\n'.join(lines))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ def newest_checkpoint(work_dir: str) -> str | None:
     reasons: list[str] = []
     candidates = _candidates(work_dir, named, reasons)
     for path in candidates:
-        problem = None if osp.isdir(path) else resume_problem(path)  # DeepSpeed's checkpoints are folders
+        problem = folder_problem(path) if osp.isdir(path) else resume_problem(path)
         if problem is None:
             if reasons:
                 print_log(f'Resumes from {shown(path)}, because: {"; ".join(reasons)}', 'current', logging.WARNING)
@@ -78,10 +78,18 @@ def resume_problem(path: str) -> str | None:
     return None if 'message_hub' in checkpoint else f'{shown(path)}: no message_hub in it, so it holds weights alone'
 
 
+def folder_problem(path: str) -> str | None:
+    """Return why a folder is no checkpoint; None if it may be one of DeepSpeed."""
+    return None if os.listdir(path) else f'{shown(path)}: is an empty folder'
+
+
 def _named(work_dir: str) -> str | None:
     """Return what ``last_checkpoint`` says, None where it does not exist."""
+    path = osp.join(work_dir, POINTER)
+    if osp.exists(path) and not osp.isfile(path):
+        return ''  # a named pipe would never end
     try:
-        with open(osp.join(work_dir, POINTER), 'rb') as file:
+        with open(path, 'rb') as file:
             return file.read(LONGEST_POINTER).decode('utf-8', 'replace').strip()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -7,6 +7,7 @@ acts, and has no further effect when applied twice. The problems they solve:
 ``mmcv_lite``             ``import mmseg.models`` fails where mmcv was installed without its compiled operators;
                           ``sigmoid_focal_loss`` has no CPU kernel
 ``package_resources``     setuptools 82 removed ``pkg_resources``, which mmengine imports
+``collected_environment`` Python 3.12 has no ``distutils``, which mmengine imports before a training
 ``checkpoints``           since torch 2.6 only weights are loaded, which rejects every mmengine checkpoint; mmengine
                           executes ``meta['config']`` of a checkpoint
 ``cpu_distributed``       mmengine's distributed launchers and wrapper require a GPU
@@ -36,6 +37,7 @@ from . import (
     amp,
     atomic_checkpoints,
     checkpoints,
+    collected_environment,
     console,
     cpu_distributed,
     deferred,
@@ -78,6 +80,7 @@ def apply() -> None:
         )
         return
     checkpoints.apply()
+    collected_environment.apply()
     cpu_distributed.apply()
     amp.apply()
     resume.apply()

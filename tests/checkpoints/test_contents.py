@@ -241,6 +241,8 @@ def test_special_files(tmp_path) -> None:
         (dict(state_dict=dict(a=torch.zeros(1)), message_hub=3), 'message_hub'),
         (dict(state_dict=dict(a=torch.zeros(1)), ema_state_dict=[1]), 'ema_state_dict'),
         (dict(state_dict={5: torch.zeros(1)}), 'a key of state_dict'),
+        ({5: torch.zeros(1)}, 'a key of state_dict'),
+        (collections.OrderedDict({'a': torch.zeros(1), 5: torch.zeros(1)}), 'a key of state_dict'),
     ],
 )
 def test_wrong_types(content, field, tmp_file) -> None:

@@ -138,3 +138,26 @@ def test_inside_another_module():
     state = {f'module.{key}': value for key, value in sam.state_dict().items() if 'iou_token' not in key}
     with raises_naming(ValueError, 'module.mask_decoder.iou_token.weight'):
         copy.deepcopy(holder).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda value: value * float('nan'), 'NaN'),
+        (lambda value: value.masked_fill(torch.arange(value.numel()).view_as(value) == 0, float('inf')), 'infinite'),
+        (lambda value: value.half() / 0, 'infinite'),
+        (lambda value: value.long(), 'torch.int64'),
+        (lambda value: value.to(torch.complex64), 'torch.complex64'),
+    ],
+    ids=['nan', 'inf', 'half', 'int', 'complex'],
+)
+def test_weights_that_are_no_numbers(change, reason):
+    """They loaded, and every mask was empty: "area 0.00 %", as if the part were good."""
+    key = 'mask_decoder.iou_token.weight'
+    state = segmentor().state_dict()
+    with raises_naming(ValueError, key, reason):
+        segmentor().load_state_dict({**state, key: change(state[key])})
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):  # of other precisions, and buffers that mask
+        model = segmentor()
+        model.register_buffer('window_mask', torch.full((2,), float('-inf')))
+        model.load_state_dict({name: value.to(dtype) for name, value in model.state_dict().items()})

@@ -106,6 +106,15 @@ def test_binary_and_special_last_checkpoint(work) -> None:
     assert found(work) == 'iter_6.pth'
 
 
+def test_pipes_and_empty_folders(work) -> None:
+    (work / 'last_checkpoint').unlink(missing_ok=True)
+    os.mkfifo(work / 'last_checkpoint')
+    (work / 'iter_8.pth').mkdir()
+    os.mkfifo(work / 'iter_9.pth')
+    (work / 'iter_10.pth').touch()
+    assert found(work) == 'iter_6.pth'
+
+
 def test_newer_files_are_of_another_training(work) -> None:
     """Resume in a folder where a new training started at step 0 and lost its only checkpoint."""
     (work / 'last_checkpoint').write_text(str(work / 'iter_1.pth'))
