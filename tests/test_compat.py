@@ -319,7 +319,9 @@ def test_without_pkg_resources() -> None:
         assert config.default_scope == 'mmseg'
         assert 'pkg_resources' not in sys.modules
         from mmengine.runner import runner
+        before = set(sys.modules)
         assert runner.collect_env()['MMEngine'] == mmengine.__version__ and 'distutils' not in sys.modules
+        assert before < set(sys.modules)  # what was imported meanwhile stays
         try:
             get_installed_path('no_such_package')
         except Exception as error:

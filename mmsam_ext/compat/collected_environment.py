@@ -7,7 +7,6 @@ import sys
 import types
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 from ._patch import replace
 
@@ -29,7 +28,12 @@ def _without_distutils(stock: Callable) -> Callable:
         distutils, errors = types.ModuleType('distutils'), types.ModuleType('distutils.errors')
         errors.DistutilsPlatformError = type('DistutilsPlatformError', (Exception,), {})  # type: ignore[attr-defined]
         distutils.errors = errors  # type: ignore[attr-defined]
-        with patch.dict(sys.modules, {'distutils': distutils, 'distutils.errors': errors}):
+        modules = {'distutils': distutils, 'distutils.errors': errors}
+        sys.modules.update(modules)
+        try:
             return stock()
+        finally:  # these two alone: what was imported meanwhile stays
+            for name in modules:
+                sys.modules.pop(name, None)
 
     return collect_env

@@ -102,7 +102,7 @@ def test_masks_are_those_of_the_runner(small_files, tmp_path: Path, keep_ratio: 
             got = result['predictions'][0]
             assert_close(got['logits'], truth['mask_logits'][rows].numpy(), MODEL)
             assert_same_mask(got['masks'], truth['mask_logits'][rows].numpy() > 0)
-            assert_close(got['scores'], truth['iou_scores'][rows].numpy(), LAYER)
+            assert_close(got['scores'], truth['iou_scores'][rows].numpy(), MODEL)
             assert 0.02 < got['masks'].mean() < 0.98
         files.append(results['img_path'])
         given['boxes'].append(prompts.boxes[boxes])
