@@ -79,7 +79,7 @@ def resume_problem(path: str) -> str | None:
 
 
 def folder_problem(path: str) -> str | None:
-    """Return why a folder is no checkpoint; None if it may be one of DeepSpeed."""
+    """Return why a folder cannot be a checkpoint; None if it may be one of DeepSpeed."""
     return None if os.listdir(path) else f'{shown(path)}: is an empty folder'
 
 
