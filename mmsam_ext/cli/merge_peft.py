@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmsam_ext.apis import InferenceError
 from mmsam_ext.apis.model_loading import load_config
+from mmsam_ext.checkpoints.keys import rename_official_keys
 from mmsam_ext.checkpoints.plain_sam import PEFT, plain_sam
 from mmsam_ext.models.peft import merge_peft, unmerge_peft
 from mmsam_ext.utils import check_output_file, replacing
@@ -62,6 +63,8 @@ def undo(model: nn.Module, adapted: dict[str, Tensor], merged: dict[str, Tensor]
     added = {key: value for key, value in adapted.items() if key.endswith(PEFT)}
     if not added:
         raise ValueError('it has no weights of PEFT layers; expected the checkpoint whose layers were merged')
+    merged = dict(merged)
+    rename_official_keys(merged)  # to the names of `added`
     model.load_state_dict({**merged, **added})
     unmerge_peft(model)
     return {key: value for key, value in model.state_dict().items() if not key.endswith(PEFT)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -55,6 +56,11 @@ class TimedLoggerHook(LoggerHook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Show the first batch of a test."""
         self._last = None
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Log the results and write them to a file, on the first rank: mmengine lets all ranks write the same file."""
+        if is_main_process():
+            super().after_test_epoch(runner, metrics)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
         """Return whether a line is due after an iteration: every `n`-th, the first one, or after `seconds`."""

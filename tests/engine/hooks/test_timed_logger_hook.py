@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
@@ -79,3 +81,21 @@ def test_loggers_of_other_packages_are_left_alone() -> None:
     logging.getLogger('another').addHandler(handler)
     MMLogger.get_instance('screen_filter')
     assert not handler.filters
+
+
+@pytest.mark.parametrize(('first', 'files'), [(True, 1), (False, 0)])
+def test_the_first_rank_alone_writes_the_results(
+    first: bool, files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmsam_ext.engine.hooks.timed_logger_hook.is_main_process', lambda: first)
+    runner = SimpleNamespace(
+        log_dir=str(tmp_path),
+        logger=logging.getLogger('results'),
+        test_dataloader=[],
+        log_processor=SimpleNamespace(get_log_after_epoch=lambda *args, **kwargs: ({'mIoU': 50.0}, 'mIoU: 50')),
+    )
+    hook = TimedLoggerHook()
+    hook.json_log_path = 'results.json'
+    hook.after_test_epoch(runner)
+    written = list(tmp_path.glob('*.json'))
+    assert len(written) == files and all(json.loads(path.read_text()) == {'mIoU': 50.0} for path in written)
