@@ -289,16 +289,19 @@ def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
         A dict from the path in the folder (without suffix, with '/') to the full path.
 
     Raises:
-        ValueError: Two files differ only in their suffix.
+        ValueError: Two files differ only in their suffix, or a name is that of a pipe or a device, which may never end.
     """
     found: dict[str, str] = {}
     for base, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        here = os.path.realpath(base)
+        folders[:] = sorted(name for name in folders if not name.startswith('.') and not _leads_up(base, name, here))
         for name in sorted(names):
             path = os.path.join(base, name)
             stem, suffix = os.path.splitext(os.path.relpath(path, folder))
             if suffix.lower() not in SUFFIXES or name.startswith('.') or path in without:
                 continue
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ValueError(f'{path}: a pipe, a socket or a device; expected an image file')
             stem = stem.replace(os.sep, '/')
             if stem in found:
                 raise ValueError(
@@ -306,6 +309,12 @@ def image_files(folder: str, without: Iterable[str] = ()) -> dict[str, str]:
                 )
             found[stem] = path
     return found
+
+
+def _leads_up(base: str, name: str, here: str) -> bool:
+    """Whether a folder in `base`, whose real path is `here`, is a link to a folder above: its files come again."""
+    path = os.path.join(base, name)
+    return os.path.islink(path) and os.path.commonpath([here, real := os.path.realpath(path)]) == real
 
 
 def some(names: Sequence[str]) -> str:

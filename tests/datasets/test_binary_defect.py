@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -199,3 +200,20 @@ def test_procedural_datasets_skip_loaders() -> None:
     loaders = [dict(type='mmseg.LoadImageFromFile'), dict(type='LoadBinaryMask')]
     dataset = SyntheticDefectDataset(length=2, size=(64, 64), pipeline=loaders)
     assert not dataset.pipeline.transforms and dataset[1]['img'].shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize('folder', ['images', 'masks'])
+def test_a_pipe_does_not_hang(folder: str, root: Path) -> None:
+    os.mkfifo(root / folder / 'e.png')
+    with raises_naming(ValueError, f'{folder}/e.png', 'pipe'):
+        BinaryDefectDataset(data_root=str(root), pipeline=PIPELINE)
+
+
+def test_links_to_folders_above_do_not_repeat_the_samples(root: Path) -> None:
+    """os.walk followed such a link forty times; a link to another folder is followed."""
+    (root / 'images' / 'again').symlink_to(root / 'images')
+    (root / 'images' / 'crack' / 'up').symlink_to('..')
+    assert len(BinaryDefectDataset(data_root=str(root), pipeline=PIPELINE)) == 4
+    for name in ('images', 'masks'):
+        (root / name / 'linked').symlink_to(root / name / 'dent')
+    assert len(BinaryDefectDataset(data_root=str(root), pipeline=PIPELINE)) == 5
