@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import distributed
 
 from mmsam_ext.evaluation import CocoMaskAP
@@ -23,7 +24,9 @@ def in_processes(target: Callable, *arguments: object, number: int = 1, timeout:
     """Call ``target(index, queue, *arguments)`` in forked processes; returns what each puts into the queue."""
     context = multiprocessing.get_context('fork')
     queue = context.Queue()
-    processes = [context.Process(target=target, args=(index, queue, *arguments)) for index in range(number)]
+    processes = [
+        context.Process(target=_in_one_thread, args=(target, index, queue, *arguments)) for index in range(number)
+    ]
     for process in processes:
         process.start()
     results = dict(queue.get(timeout=timeout) for _ in processes)
@@ -31,6 +34,13 @@ def in_processes(target: Callable, *arguments: object, number: int = 1, timeout:
         process.join(timeout=60)
     assert [process.exitcode for process in processes] == [0] * number
     return [results[index] for index in range(number)]
+
+
+def _in_one_thread(target: Callable, *arguments: object) -> None:
+    torch.set_num_threads(
+        1
+    )  # OpenMP's threads do not survive a fork: with OMP_NUM_THREADS=4 the process waits for them
+    target(*arguments)
 
 
 def evaluate(images: list[int], found: dict, ann_file: Path, size: int) -> dict[str, float]:
