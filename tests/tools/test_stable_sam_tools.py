@@ -129,11 +129,11 @@ def test_the_sweep_replaces_the_configs_prompts(stable):
         (['--model', 'a', 'b', '--noise', '--points'], ('--noise', '--points', 'empty')),
     ],
 )
-def test_bad_arguments(arguments, names, capsys):
+def test_bad_arguments(arguments, names, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        analyze.main([*arguments, '--out', 'nowhere'])
+        analyze.main([*arguments, '--out', str(tmp_path)])
     assert_names(error_line(capsys), *names)
-    assert analyze.main(['--model', 'a', 'no_such_config', '--out', 'nowhere']) == 2
+    assert analyze.main(['--model', 'a', 'no_such_config', '--out', str(tmp_path)]) == 2
 
 
 def test_sampling_picture(stable, tmp_path, capsys):
