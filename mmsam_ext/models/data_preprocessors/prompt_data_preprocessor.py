@@ -111,9 +111,12 @@ class PromptDataPreprocessor(SegDataPreProcessor):
             pad_val=float(self.pad_val),
         )
 
-    def _normalise(self, image: Tensor) -> Tensor:
-        image = image[[2, 1, 0]] if _swaps_channels(self) and len(image) == 3 else image
-        return (image.float() - self.mean) / self.std
+    def _normalise(self, image: Tensor, out: Tensor | None = None) -> Tensor:
+        """Normalise an image (3 or 1, h, w) into `out` (3, h, w) float32, or into new memory."""
+        if out is None:
+            out = self.mean.new_empty(max(len(image), len(self.mean)), *image.shape[-2:])
+        out.copy_(image.flip(0) if _swaps_channels(self) and len(image) == 3 else image)
+        return out.sub_(self.mean).div_(self.std)
 
     def _normalised_batch(self, images: list[Tensor], samples: list[SegDataSample]) -> Tensor:
         """Normalise and pad images as MMSegmentation's `stack_batch` does, but each in the memory of the batch.
@@ -130,9 +133,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         batch = self.mean.new_full((len(images), channels, height, width), self.pad_val)
         for padded, image, sample in zip(batch, images, samples, strict=True):
             rows, columns = image.shape[-2:]
-            inside = padded[:, :rows, :columns]
-            inside.copy_(image.flip(0) if _swaps_channels(self) and len(image) == 3 else image)
-            inside.sub_(self.mean).div_(self.std)
+            self._normalise(image, padded[:, :rows, :columns])
             sample.set_metainfo(
                 dict(img_padding_size=(0, width - columns, 0, height - rows), pad_shape=padded.shape[-2:])
             )
