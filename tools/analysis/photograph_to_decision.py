@@ -1,7 +1,7 @@
 """Label, train and decide end to end, and print a table.
 
     python -m mmsam_ext photograph-to-decision --out work_dirs/decision --minutes 5
-    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --mtd data/mtd --minutes 20 --unet /tmp/unet
+    python -m mmsam_ext photograph-to-decision --out work_dirs/decision --mtd data/mtd --minutes 20 --unet work_dirs/net
 
 The images are procedural parts with cracks and without, or magnetic tiles (train.txt and normal.txt against val.txt and
 the rest of normal.txt). A simulated user labels the training images through the page's own calls: a box around each
