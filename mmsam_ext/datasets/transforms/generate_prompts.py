@@ -113,8 +113,8 @@ class GeneratePrompts(BaseTransform):
         training: True for training, False for evaluation. None: evaluation if there is a `seed`, else training.
         draw_size: (height, width) to which masks are resized (bilinear, more than half) before evaluation prompts are
             drawn from them; the prompts are then moved back to the frame of the image. The authors of SPT draw at
-            (1024, 1024). Only for one class, its whole, and parts that are united. None: masks are drawn from as they
-            are.
+            (1024, 1024). Only for one class, its whole, and parts that are united. A mask that is so thin that nothing
+            is left of it at this size is drawn from as it is, which is logged. None: so are all masks.
 
     Raises:
         ValueError: An argument does not fit the others, `gt_masks` reaches beyond the foreground, a target has fewer
@@ -176,12 +176,17 @@ class GeneratePrompts(BaseTransform):
             return self._nothing_to_draw(results, 'background')
         with_parts = any(mode.targets == 'parts' for mode in self.modes)
         name, seen, masks = sample_key(results), labels, results.get('gt_masks')
-        if self.draw_size is not None:
-            seen, masks = resized_mask(labels == 1, self.draw_size), None
-            if not seen.any():
-                return self._nothing_to_draw(results, 'foreground')
+        draw_size = self.draw_size
+        if draw_size is not None:
+            resized = resized_mask(labels == 1, draw_size)
+            if resized.any():
+                seen, masks = resized, None
+            else:
+                draw_size = None
+                lost = f'{name}: nothing is left of the mask at draw_size={self.draw_size}'
+                print_log(f'{lost}; prompts are drawn from it as it is', logger='current', level=logging.WARNING)
         targets = class_targets(seen, count, masks, self.min_area, with_parts, name)
-        rows = list(targets.wholes) if self.draw_size is None else [(labels == 1).astype(np.uint8)]
+        rows = list(targets.wholes) if draw_size is None else [(labels == 1).astype(np.uint8)]
         row_of: dict[int, int] = {}
         prompts: list[dict] = []
         for mode, key, draw in self._choose(cast('np.ndarray', targets.wholes.any((1, 2))), len(targets.parts)):
@@ -205,8 +210,8 @@ class GeneratePrompts(BaseTransform):
             label = 0 if self.num_classes is None else label + 1  # the class as in gt_seg_map
             prompts.append(dict(mode=mode, target=target, draw=draw, label=label) | drawn)
         results['prompts'] = self._assemble(prompts, name)
-        if self.draw_size is not None:
-            results['prompts'] = rescale(results['prompts'], self.draw_size, labels.shape, name)
+        if draw_size is not None:
+            results['prompts'] = rescale(results['prompts'], draw_size, labels.shape, name)
         results['gt_masks'] = np.stack(rows)
         self._freeze_frame(results)
         return results

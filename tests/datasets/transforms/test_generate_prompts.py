@@ -323,6 +323,17 @@ def test_prompts_of_a_resized_mask_equal_pytorch():
     assert len(out) == 1 + 3 and out.target_ids.tolist() == [0] * 4
 
 
+def test_a_mask_that_vanishes_at_draw_size_is_drawn_from_as_it_is():
+    """One pixel of 8 x 8 is at most a quarter of a pixel of 4 x 4, as a defect of one pixel of MTD at 384 x 384."""
+    seg = np.zeros((8, 8), np.uint8)
+    seg[3, 6] = 1
+    modes = dict(box=dict(), point=dict(kind='points'), each=dict(targets='parts', united=True))
+    out = build(modes, seed=0, draw_size=(4, 4))(results(seg))
+    assert out['prompts'].boxes[[0, 2]].tolist() == [[6, 3, 6, 3]] * 2
+    assert out['prompts'].points[1].tolist() == [[6, 3]]
+    assert out['gt_masks'].tolist() == [seg.tolist()]
+
+
 def test_draw_size_does_not_fit_training_or_single_parts():
     for options in (dict(training=True), dict(modes=dict(each=dict(targets='parts')))):
         with raises_naming(ValueError, 'draw_size', '(4, 4)'):
