@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmsam_ext.structures import PromptKind, Prompts
+from mmsam_ext.structures.prompts import holds_masked_values
 
 from .errors import InferenceError
 from .options import BOX_FORMATS, MASK_FORMATS
@@ -246,6 +247,8 @@ def _array(key: str, value: Any, name: str) -> np.ndarray:
     wanted, dimensions = SHAPES[key]
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
+    if holds_masked_values(value):
+        raise InferenceError(f'{name}: {key} is a masked array with masked values, expected all of them')
     try:
         array = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:

@@ -266,11 +266,16 @@ def main(arguments: list[str] | None = None) -> int:
     models = {}
     try:
         results_folder = ResultFolder(args.out, args.overwrite)
+        results_folder.check(FILES)
+        configs = {name: load_config(path) for name, path, *_ in args.model}
+        loaders = {
+            name: sweep_data(config, args.noise, args.points, args.draws, args.images)
+            for name, config in configs.items()
+        }
         results_folder.prepare(FILES)
-        for name, path, *weights in args.model:
-            config = load_config(path)
-            loader = sweep_data(config, args.noise, args.points, args.draws, args.images)
-            results = evaluate(config, weights[0] if weights else None, loader, args.device, args.untrained)
+        for name, _, *weights in args.model:
+            weight = weights[0] if weights else None
+            results = evaluate(configs[name], weight, loaders[name], args.device, args.untrained)
             models[name] = curves(results, args.noise, args.points)
     except (InferenceError, ValueError, OSError) as error:
         print(f'analyze-robustness: error: {error}', file=sys.stderr)

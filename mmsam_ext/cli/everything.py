@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with messages_to_stderr():
             sources = list_sources(args.inputs)
             folder = ResultFolder(args.out, args.overwrite)
-            folder.prepare([name for source in sources for name in names(source)])
+            files = [name for source in sources for name in names(source)]
+            folder.check(files)
             config = in_dtype(load_config(args.model), args.dtype)
             inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained)
             everything = SegmentEverything(
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 crop_n_layers=args.crop_layers,
                 min_mask_region_area=args.min_area,
             )
+            folder.prepare(files)
             for source in sources:
                 try:
                     image = inferencer.pipeline.load(source)['img']

@@ -302,7 +302,14 @@ def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: 
 def _tensor(name: str, value: Tensor | np.ndarray | Sequence, sample: str) -> Tensor:
     if name not in FIELDS:
         raise ValueError(f'{sample}: unknown field `{name}`; Prompts has exactly {sorted(FIELDS)}')
+    if holds_masked_values(value):
+        raise ValueError(f'{sample}: field `{name}` is a masked array with masked values, expected all of them')
     try:
         return torch.as_tensor(value).to(FIELDS[name][1])
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{sample}: field `{name}` cannot become a tensor: {error}') from error
+
+
+def holds_masked_values(value: Any) -> bool:
+    """Return whether a value is a NumPy masked array, or a list of them, that hides values (conversion would not)."""
+    return any(np.ma.is_masked(row) for row in (value if isinstance(value, (list, tuple)) else [value]))

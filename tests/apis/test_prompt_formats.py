@@ -55,6 +55,8 @@ def test_formats_of_boxes_mean_the_same(inferencer) -> None:
         (dict(masks=disc() * 2, mask_format='binary'), ('masks', '[0.0, 2.0]', "'binary'")),
         (dict(masks=disc() * 9.0 - 3, mask_format='probability'), ('masks', '-3 to 6', "'probability'")),
         (dict(masks=disc(), mask_format='bool'), ('mask_format', "'bool'", 'binary')),
+        (dict(boxes=np.ma.masked_equal([BOX, [1, 2, 3, 4]], 3)), ('boxes', 'masked')),
+        (dict(points=[np.ma.masked_equal([5, 6], 6)], point_labels=[1]), ('points', 'masked')),
         (dict(masks=disc(40, 60), mask_format='binary'), ('array 0', 'masks', '40, 60')),
     ],
 )

@@ -72,6 +72,8 @@ def test_analyze_robustness_checks_its_folder_first(tmp_path: Path, capsys) -> N
     (tmp_path / 'robustness.png').write_text('mine')
     said = run(analyze_robustness.main, ['--model', 'a', 'no_such_config', '--out', str(tmp_path)], capsys)
     assert 'robustness.png' in said and '--overwrite' in said and 'no_such_config' not in said
+    said = run(analyze_robustness.main, ['--model', 'a', 'no_such_config', '--out', str(tmp_path / 'new')], capsys)
+    assert 'no_such_config' in said and not (tmp_path / 'new').exists()
 
 
 def test_out_of_test(tmp_path: Path) -> None:

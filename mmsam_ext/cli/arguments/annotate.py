@@ -17,6 +17,8 @@ from mmsam_ext.apis.fitting.recipes import MODELS
 
 from .infer import DETECTOR
 
+LAST_PORT = 65535
+
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -32,6 +34,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     first.add_argument('--text', metavar='"A. B."', help='propose what these words find, each followed by a full stop')
     parser.add_argument('--detector', default=DETECTOR, help='of --text: a GroundingDINO by name or folder')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
-    parser.add_argument('--port', type=int, default=0, help='0 to 65535; default: any that is free')
+    parser.add_argument('--port', type=int, default=0, help=f'0 to {LAST_PORT}; default: any that is free')
     parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if not 0 <= args.port <= LAST_PORT:
+        parser.error(f'--port {args.port}: expected 0 to {LAST_PORT}')
+    return args

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .decoder import TIFF, decode_color
@@ -17,6 +20,10 @@ from .decoder import TIFF, decode_color
 MAX_PIXELS = 2**30
 #: The TIFF tag for how a value becomes a grey level, and its value where 0 is white.
 _PHOTOMETRIC, _ZERO_IS_WHITE = 262, 0
+#: The TIFF tag that says what a page is, and its bits for a smaller version and for the transparency of another page.
+_PAGE_KIND, _OF_ANOTHER_PAGE = 254, 0b101
+#: Pages of a TIFF that are looked at; a pyramid has about ten.
+_MOST_PAGES = 50
 #: Formats with an end marker, for which the decoder reports damage.
 _MARKED = ('JPEG', 'MPO', 'PNG')
 _FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP')
@@ -105,7 +112,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
 
     Returns:
         (H, W, 3) BGR of uint8, or of uint16 where the file has 16 bits a channel. Alpha is dropped, the EXIF
-        orientation applied.
+        orientation applied. Of a file with several pictures it is the first; for a TIFF this is logged.
 
     Raises:
         ValueError: The content cannot be decoded, or the decoder reports damage; says what it reports.
@@ -126,6 +133,8 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f'{name}: image with pixels of {image.dtype}, expected 8 or 16 bits a channel, without sign')
     if content.startswith(TIFF):
+        if has_more_pages(content, name):
+            _log_more_pages(name)
         if image.dtype == np.uint16 and zero_is_white(content, name):
             return 65535 - image
         if image.dtype == np.uint8:
@@ -156,6 +165,31 @@ def open_image(content: bytes, name: str) -> Image.Image:
 def open_error(error: Exception) -> str:
     """Return the reason why an image could not be opened, without the address of a buffer in it."""
     return 'no known image format' if isinstance(error, UnidentifiedImageError) else str(error)
+
+
+def has_more_pages(content: bytes, name: str) -> bool:
+    """Return whether a TIFF holds a second picture, as a scan of several pages or a stack does.
+
+    Smaller versions of the first (thumbnails, pyramids) and its transparency do not count.
+    """
+    if content[:2] not in (b'II', b'MM'):
+        return False
+    with open_image(content, name) as image:
+        try:
+            for page in range(1, _MOST_PAGES):
+                image.seek(page)
+                if not getattr(image, 'tag_v2', {}).get(_PAGE_KIND, 0) & _OF_ANOTHER_PAGE:
+                    return True
+        except EOFError:
+            pass
+    return False
+
+
+@lru_cache(maxsize=1000)
+def _log_more_pages(name: str) -> None:
+    """Log, once for each file, that only the first page is read."""
+    more = 'TIFF of several pages, of which the first is read; save the others as files of their own'
+    print_log(f'{name}: {more}', logger='current', level=logging.WARNING)
 
 
 def zero_is_white(content: bytes, name: str) -> bool:

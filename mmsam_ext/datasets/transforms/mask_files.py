@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .decoder import GIF, JPEG, PNG, TIFF, decode_color
-from .image_files import MAX_PIXELS, open_error, open_image, zero_is_white
+from .image_files import MAX_PIXELS, has_more_pages, open_error, open_image, zero_is_white
 
 #: Channels of a colour that differ by no more are grey: compression alone makes a little colour.
 NEAR = 16
@@ -32,8 +32,8 @@ def read_mask_values(content: bytes, name: str, by_number: bool = False) -> np.n
         (H, W) bool, uint8 or uint16, or another type of the file's.
 
     Raises:
-        ValueError: The file cannot be read, has colours, or means one thing by its palette or its transparency and
-            another by its numbers. The message names the mask, what came and what was expected.
+        ValueError: The file cannot be read, has several pages or colours, or means one thing by its palette or its
+            transparency and another by its numbers. The message names the mask, what came and what was expected.
     """
     try:
         with open_image(content, name) as image:
@@ -47,6 +47,8 @@ def read_mask_values(content: bytes, name: str, by_number: bool = False) -> np.n
             f'{name}: unreadable, truncated or damaged mask of {len(content)} bytes ({open_error(error)}), expected a '
             'complete image'
         ) from error
+    if has_more_pages(content, name):
+        raise ValueError(f'{name}: TIFF of several pages, expected one mask; save each page as a file of its own')
     shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content.startswith(b'BM') else None
     if shown is not None and np.ptp(shown, axis=2).max(initial=0) <= NEAR:
         return shown[..., 1]  # Pillow misreads an 8-bit BMP whose palette is black and white

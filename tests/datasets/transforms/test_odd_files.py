@@ -10,6 +10,7 @@ import pytest
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from mmsam_ext.datasets.transforms import image_files
 from mmsam_ext.datasets.transforms.image_files import decode_image
 from mmsam_ext.datasets.transforms.mask_files import is_lossy
 from mmsam_ext.datasets.transforms.mask_values import read_binary_mask
@@ -148,3 +149,22 @@ def test_the_reason_why_an_image_is_not_read(content: bytes, names: tuple[str, .
     path.write_bytes(content)
     with raises_naming(ValueError, 'a.tif', *names):
         TRANSFORMS.build(dict(type='LoadImageFromFile'))(dict(img_path=str(path)))
+
+
+def test_pages_of_a_tiff(monkeypatch) -> None:
+    """A second page of a mask is an error, of an image a warning for each file; a smaller version is neither."""
+    small = Image.fromarray(MASK[::2, ::2] * 255)
+    small.encoderinfo = dict(tiffinfo={254: 1})
+    pyramid = encode(MASK * 255, 'TIFF', save_all=True, append_images=[small])
+    with Image.open(BytesIO(pyramid)) as image:
+        image.seek(1)
+        assert image.size == (160, 120), 'the file has a second page'
+    pages = encode(MASK * 255, 'TIFF', save_all=True, append_images=[Image.fromarray(255 - MASK * 255)])
+    logged = []
+    monkeypatch.setattr(image_files, 'print_log', lambda message, **_: logged.append(message))
+    with raises_naming(ValueError, 'mask 7', 'pages'):
+        read_binary_mask(pages, 'mask 7')
+    for content, name in ((pyramid, 'b.tif'), (pages, 'c.tif'), (pages, 'c.tif')):
+        assert (decode_image(content, name)[..., 0] == MASK * 255).all()
+    assert len(logged) == 1 and 'c.tif' in logged[0]
+    assert (read_binary_mask(pyramid, 'mask 8') == MASK).all()
