@@ -12,6 +12,7 @@ model = dict(
     data_preprocessor=dict(size=(384, 384)),
     peft={{_base_.peft}},
     trainable={{_base_.trainable}},
+    test_cfg=dict(one_step_resize=True),
     losses=dict(_delete_=True, points=dict(type='PointSampledLoss', losses=pixel_losses, num_points=1764)),
     mask_decoder=dict(decoder=dict(plugins=[dict(type='VRAAdapter', dim=128, blocks=(0, 1), alpha=0.0, detach=False)])),
 )

@@ -11,6 +11,7 @@ pixel_losses = dict(bce=dict(type='MaskBCELoss'), dice=dict(type='MaskDiceLoss')
 model = dict(
     peft={{_base_.peft}},
     trainable={{_base_.trainable}},
+    test_cfg=dict(one_step_resize=True),
     losses=dict(_delete_=True, points=dict(type='PointSampledLoss', losses=pixel_losses, num_points=12544)),
     mask_decoder=dict(decoder=dict(plugins=[dict(type='VRAAdapter', blocks=(0, 1), alpha=0.0, detach=False)])),
 )

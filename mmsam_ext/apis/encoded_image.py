@@ -70,7 +70,7 @@ class EncodedImage(NamedTuple):
             logits, scores = model.predict_low_res(self.features, batch, [SegDataSample(metainfo=self.meta)], multimask)
         except ValueError as error:
             raise InferenceError(name_error(error, self.name)) from error
-        return LowResMasks(logits, self.input_size, self.meta), scores
+        return LowResMasks(logits, self.input_size, self.meta, model.one_step_resize), scores
 
     def as_prompts(self, logits: Tensor) -> Tensor:
         """Bring predicted logits (P, h, w) to the size of mask prompts, (P, 4h, 4w); those of a refiner are larger."""

@@ -23,11 +23,13 @@ class LowResMasks(NamedTuple):
         logits: (P, h, w), or the masks of a model that works on tiles.
         input_size: (H, W) of the padded network input.
         meta: Metainfo of the image's sample, see :func:`to_original`.
+        one_step: `one_step_resize` of the model's `test_cfg`.
     """
 
     logits: Tensor | TiledMasks
     input_size: tuple[int, int]
     meta: Mapping[str, Any]
+    one_step: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,7 +48,7 @@ class LowResMasks(NamedTuple):
         step = max(1, limit // (4 * (height * width + padded) + height * width))
         for start in range(0, number, step):
             part = slice(start, min(number, start + step))
-            yield part, to_original(self.logits[part], self.input_size, self.meta)
+            yield part, to_original(self.logits[part], self.input_size, self.meta, self.one_step)
 
     def full_logits(self, limit: int) -> np.ndarray:
         """Return all logits at the size of the image, (P, H0, W0) float32."""

@@ -192,7 +192,8 @@ class SegmentEverything(SamAutomaticMaskGenerator):
         prediction = model.decode(encoded.features, batch).masks(AMBIGUOUS)  # (N, 3, h, w), (N, 3)
         iou = prediction.iou.flatten()
         keep = iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
-        logits = to_original(prediction.logits.flatten(0, 1)[keep], encoded.input_size, encoded.meta)
+        logits = prediction.logits.flatten(0, 1)[keep]
+        logits = to_original(logits, encoded.input_size, encoded.meta, model.one_step_resize)
         return iou[keep], logits, keep.nonzero()[:, 0].cpu() // prediction.iou.shape[1]
 
 

@@ -138,7 +138,7 @@ def segment_packed(
     there = [None] * len(samples) if presence is None else batch.split(presence)
     parts = zip(batch.split(logits), batch.split(scores), samples, there, strict=True)
     return [
-        Segmented(LowResMasks(low_res, size, sample.metainfo), estimated, sample, own)
+        Segmented(LowResMasks(low_res, size, sample.metainfo, model.one_step_resize), estimated, sample, own)
         for low_res, estimated, sample, own in parts
     ]
 

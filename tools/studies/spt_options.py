@@ -2,7 +2,8 @@
 
 Losses on points drawn by uncertainty in place of all pixels, gradients through VRA's relation, large-scale jitter, and
 all of them; each against SPT with LoRA as in the study `spt`, from which schedule and learning rate are taken. Two
-untrained rows show what drawing evaluation prompts from the resized mask changes.
+untrained rows show what their evaluation changes: prompts from the resized mask, images resized without antialiasing,
+logits resized to the original size in one step.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def everything(config: Config) -> dict[str, Any]:
     return {**POINT_LOSS, **GRADIENTS, **jitter(config), **peft('lora')}
 
 
-def resized_mask(config: Config) -> dict[str, Any]:
-    """Prompts from the mask at the size of the input, an untrained model."""
-    return {**PLAIN, 'test_dataloader.dataset.pipeline': AUTHORS.test_dataloader.dataset.pipeline}
+def authors_evaluation(config: Config) -> dict[str, Any]:
+    """Prompts from the mask at the size of the input, images and logits resized as the authors do; not trained."""
+    evaluation = {'test_dataloader.dataset.pipeline': AUTHORS.test_dataloader.dataset.pipeline}
+    return {**PLAIN, **evaluation, 'model.test_cfg': AUTHORS.model.test_cfg}
 
 
 TRAINED = ('SPT + point loss', 'SPT + relation gradients', 'SPT + large-scale jitter', 'SPT + all three')
@@ -44,7 +46,7 @@ SPT_OPTIONS = Study(
     options=dict(mtd=BATCH),
     variants=(
         Variant('zero-shot', PLAIN, trained=False),
-        Variant('zero-shot, prompts from the resized mask', resized_mask, trained=False),
+        Variant('zero-shot, evaluated as by the authors', authors_evaluation, trained=False),
         Variant('SPT', peft('lora')),
         Variant(TRAINED[0], {**peft('lora'), **POINT_LOSS}),
         Variant(TRAINED[1], {**peft('lora'), **GRADIENTS}),

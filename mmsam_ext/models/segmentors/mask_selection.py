@@ -93,7 +93,7 @@ def united_logits(logits: Tensor, batch: PromptBatch, num_classes: int | None) -
 
 
 def select_by_truth(
-    prediction: MaskPrediction, batch: PromptBatch, samples: Sequence[SegDataSample]
+    prediction: MaskPrediction, batch: PromptBatch, samples: Sequence[SegDataSample], one_step: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Select the mask with the highest true IoU for prompts of one point, and the single-mask output for others.
 
@@ -105,6 +105,7 @@ def select_by_truth(
         prediction: logits (P, M, h, w), iou (P, M).
         batch: The P prompts.
         samples: One data sample per image, with `gt_masks` (T, H0, W0).
+        one_step: `one_step_resize` of `test_cfg`.
 
     Returns:
         Logits (P, h, w) and estimated IoU (P,).
@@ -120,7 +121,7 @@ def select_by_truth(
                 f"{sample_name(sample)}: no `gt_masks`, which test_cfg.multimask='oracle' needs; add "
                 'LoadAnnotations (or LoadBinaryMask) and GeneratePrompts to the test pipeline'
             )
-        masks = to_original(candidates.flatten(0, 1), batch.input_size, sample.metainfo) > 0
+        masks = to_original(candidates.flatten(0, 1), batch.input_size, sample.metainfo, one_step) > 0
         truth = target_masks(sample)[target_ids].to(masks.device)  # (P, H0, W0)
         best = mask_iou(masks.unflatten(0, candidates.shape[:2]), truth[:, None]).argmax(1).to(one_point.device)
         chosen.append(torch.where(one_point, best + 1, 0))
@@ -128,7 +129,11 @@ def select_by_truth(
 
 
 def select_by_config(
-    prediction: MaskPrediction, batch: PromptBatch, samples: Sequence[SegDataSample], multimask: bool | str
+    prediction: MaskPrediction,
+    batch: PromptBatch,
+    samples: Sequence[SegDataSample],
+    multimask: bool | str,
+    one_step: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Select one mask for each prompt, with ground truth where `multimask` is 'oracle'.
 
@@ -137,10 +142,11 @@ def select_by_config(
         batch: The P prompts.
         samples: One data sample per image; read for 'oracle' only.
         multimask: As in `test_cfg`.
+        one_step: `one_step_resize` of `test_cfg`; read for 'oracle' only.
 
     Returns:
         Logits (P, h, w) and estimated IoU (P,).
     """
     if multimask == 'oracle':
-        return select_by_truth(prediction, batch, samples)
+        return select_by_truth(prediction, batch, samples, one_step)
     return select_masks(prediction, batch, multimask)

@@ -77,7 +77,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             ``compute_dtype``: 'bf16', 'fp16' or 'auto' (bf16 where the processor has units for it) predicts with the
             image encoder and the decoder computed in that format; logits and scores are fp32 again.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
-            :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`.
+            :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`. ``one_step_resize``: True resizes logits to the
+            original size at once, as the code of SPT's authors does; SAM does so by way of the network input's size.
         data_preprocessor: Config of a :class:`PromptDataPreprocessor`; by default one that pads to multiples of 16.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads Meta's checkpoints as they are.
         pretrained: None, which MMSegmentation's tools set.
@@ -130,6 +131,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
         check_choice('test_cfg.compute_dtype', self.test_cfg.get('compute_dtype'), (None, *INFERENCE_DTYPES))
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
+        self.one_step_resize = bool(self.test_cfg.get('one_step_resize', False))
         check_heads(self.auxiliary_heads, self.train_cfg.get('multimask', False))
         self.compute_dtype = floating_dtype(self.train_cfg.get('compute_dtype'))
         self.register_load_state_dict_post_hook(forgive_missing)
@@ -270,7 +272,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         parts = {name: batch.split(value) for name, value in fields.items()}
         images = zip(samples, batch.split(logits), batch.split(iou), strict=True)
         for image, (sample, low_res, scores) in enumerate(images):
-            masks = to_original(low_res, batch.input_size, sample.metainfo)
+            masks = to_original(low_res, batch.input_size, sample.metainfo, self.one_step_resize)
             write_prediction(
                 sample, masks, scores, self.num_classes, **{name: values[image] for name, values in parts.items()}
             )
@@ -304,7 +306,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         self.check_trained()
         choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
         prediction = self.decode(features, batch)
-        logits, iou = select_by_config(prediction, batch, samples, choice)
+        logits, iou = select_by_config(prediction, batch, samples, choice, self.one_step_resize)
         if self.mask_refiner is not None:
             logits = self.mask_refiner(features, batch.image_index, logits, batch.input_size)
         logits = empty_absent(logits, prediction.presence, self.test_cfg.get('presence_threshold'))

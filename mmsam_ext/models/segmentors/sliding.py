@@ -61,8 +61,9 @@ class SlideSettings:
             raise ValueError(f"test_cfg.mode is {mode!r}, expected 'whole' or 'slide'")
         if mode == 'whole':
             return None
-        if test_cfg.get('multimask') == 'oracle':
-            raise ValueError("test_cfg.multimask is 'oracle', which is not available with test_cfg.mode='slide'")
+        for name, value in (('multimask', 'oracle'), ('one_step_resize', True)):
+            if test_cfg.get(name) == value:
+                raise ValueError(f"test_cfg.{name} is {value!r}, which is not available with test_cfg.mode='slide'")
         missing = [name for name in ('crop_size', 'stride') if name not in test_cfg]
         if missing:
             raise ValueError(

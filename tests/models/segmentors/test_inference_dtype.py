@@ -13,7 +13,7 @@ from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.cli.test import dtype_to_config
 from mmsam_ext.models.layers.bf16_units import avx512_is_hidden, cpu_has_bf16_units, has_bf16_units
-from mmsam_ext.models.segmentors import PromptableSegmentor, compute_dtype, original_size, to_original
+from mmsam_ext.models.segmentors import PromptableSegmentor, compute_dtype
 from mmsam_ext.models.segmentors.compute_dtype import inference_dtype
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, config, images, sample, segmentor
@@ -153,11 +153,3 @@ def test_option_of_test(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         dtype_to_config([str(tmp_path / 'unet.py'), '--dtype', 'bf16'])
     assert 'EncoderDecoder' in str(stopped.value)
-
-
-def test_resizing_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.randn(7, 16, 16, generator=torch.Generator().manual_seed(0))
-    meta = dict(img_shape=(60, 64), ori_shape=(90, 80), flip=True, flip_direction='horizontal')
-    expected = to_original(logits, (64, 64), meta)
-    monkeypatch.setattr(original_size, 'CHUNK_PIXELS', 2 * 64 * 64)
-    assert torch.equal(to_original(logits, (64, 64), meta), expected) and expected.shape == (7, 90, 80)
