@@ -22,6 +22,10 @@ from mmsam_ext.apis import InferenceError, PromptSegInferencer
 from mmsam_ext.apis.exporting import export_model
 from mmsam_ext.apis.exporting.graphs import DecoderGraph, EncoderGraph, WholeGraph, prepared
 from mmsam_ext.apis.exporting.onnx_files import encoder_example, run_onnx, to_fp16, to_int8
+from mmsam_ext.apis.image_inputs import Source
+from mmsam_ext.apis.inspection.decision import Decision
+from mmsam_ext.apis.inspection.inspector import whole_image_logits
+from mmsam_ext.checkpoints.base import file_hash
 from mmsam_ext.cli import export as command
 from tests.models.small import config
 from tests.naming import assert_names, raises_naming
@@ -69,6 +73,7 @@ VARIANTS = {
             _delete_=True, type='TinyViTImageEncoder', arch=OTHER_ARCHS['TinyViTImageEncoder'], out_channels=32
         )
     ),
+    'classes': dict(num_classes=3, prompt_stages=[dict(type='ClassEmbedding', dim=32)]),
     'stable': dict(
         mask_decoder=dict(
             plugins=[dict(type='DeformableSamplingPlugin', dim=32, router=dict(type='DynamicRouter', dim=32))]
@@ -187,6 +192,44 @@ def test_a_model_without_prompts_is_one_graph(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = WholeGraph(graph, (SIZE, SIZE), False)(*inputs.values())[0].numpy()
     assert found.shape == (1, 1, 50, 90) and np.abs(found - wanted).max() < 1e-3 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize('name', ['classes', 'sam2'])
+def test_one_graph_answers_as_inspect_does(name: str, tmp_path: Path) -> None:
+    """A map for each class of the whole image; the runtime decides and names the class of each pixel."""
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, weights = files(tmp_path, name)
+    if name == 'classes':
+        with raises_naming(InferenceError, '3 classes', 'one-graph'):
+            export_model(model, weights, tmp_path / 'out')
+    number = dict(classes=3, sam2=1)[name]
+    names = tuple('abc'[:number])
+    save_decision(weights, names)
+    export_model(model, weights, tmp_path / 'out', one_graph=True)
+    segmenter = runtime('onnx_runtime').Segmenter(tmp_path / 'out')
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8), (7, 7), 2)
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    wanted, _ = whole_image_logits(PromptSegInferencer(model, weights, 'cpu'), Source('a', array=image))
+    segmenter.set_image(rgb)
+    logits, iou = segmenter.segment()
+    assert logits.shape == wanted.shape == (number, 50, 90) and iou.shape == (number,)
+    assert np.abs(logits - wanted).max() < 1e-3 * np.abs(wanted).max()
+    if number > 1:
+        assert np.abs(wanted[0] - wanted[1]).max() > 0.02 * np.abs(wanted).max(), 'the classes differ'
+    middle = float(np.median(logits.max(0)))
+    segmenter.info |= dict(pixel_threshold=middle, threshold=float(logits.max()))
+    defective, probability, labels = segmenter.inspect(rgb)
+    assert defective and 0 < probability <= 1 and segmenter.info['classes'] == list(names)
+    assert 0.4 < (labels > 0).mean() < 0.6 and (labels[labels > 0] == logits.argmax(0)[labels > 0] + 1).all()
+    with raises_naming(ValueError, 'segment', 'one-graph'):
+        segmenter.predict(box=[1, 2, 30, 40])
+
+
+def save_decision(weights: str, classes: tuple[str, ...]) -> None:
+    """Thresholds of weights, as `fit` writes them."""
+    scores = dict(names=('x', 'y', 'z', 'w'), scores=(-2.0, -1.0, 0.5, 3.0), defective=(False, False, True, True))
+    Decision(file_hash(weights), 'config.py', classes, 0.0, **scores).save(weights)
 
 
 def test_smaller_files_and_their_metadata(tmp_path: Path) -> None:

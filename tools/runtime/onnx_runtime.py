@@ -4,7 +4,8 @@ from onnx_runtime import Segmenter
 segmenter = Segmenter('exported/')          # the folder that `python -m mmsam_ext export --format onnx` wrote
 segmenter.set_image(image)                  # (H, W, 3) uint8 RGB
 logits, iou = segmenter.predict(box=[40, 52, 130, 201])          # or points=[[80, 90]], labels=[1]
-defective, probability, mask = segmenter.inspect(image)         # without a prompt, with the stored thresholds
+logits, iou = segmenter.segment()                                # without a prompt, a map for each class
+defective, probability, labels = segmenter.inspect(image)        # likewise, with the stored thresholds
 
 python onnx_runtime.py exported/ image.npy
 """
@@ -92,11 +93,8 @@ class Segmenter:
         Returns:
             Logits (H, W), foreground above 0, and the estimated IoU.
         """
-        height, width = self.size
-        original = np.array([height, width], np.float32)
         if 'model' in self.sessions:
-            masks, iou, _ = self.sessions['model'].run(None, {'input_image': self.pixels, 'orig_im_size': original})
-            return masks[0, 0], float(iou[0, 0])
+            raise ValueError('model.onnx takes no prompts: use segment() or inspect(), or export without --one-graph')
         coords = [list(point) for point in points] + ([list(box[:2]), list(box[2:])] if box is not None else [[0, 0]])
         codes = list(labels) + ([2, 3] if box is not None else [-1])
         if box is not None and self.info.get('pad_boxes'):  # SAM 2 has a third token for a box
@@ -108,30 +106,46 @@ class Segmenter:
             'point_labels': np.array([codes], np.float32),
             'mask_input': np.zeros((1, 1, *grid), np.float32) if mask is None else mask.reshape(1, 1, *mask.shape[-2:]),
             'has_mask_input': np.array([mask is not None], np.float32),
-            'orig_im_size': original,
+            'orig_im_size': np.array(self.size, np.float32),
         }
         used = {one.name for one in self.sessions['decoder'].get_inputs()}
         found = self.sessions['decoder'].run(None, {name: value for name, value in inputs.items() if name in used})
         return found[0][0, 0], float(found[1][0, 0])
 
+    def segment(self) -> tuple[np.ndarray, np.ndarray]:
+        """Segment the image of :meth:`set_image` without a prompt, by a box around all of it where one is needed.
+
+        Returns:
+            Logits (K, H, W), foreground above 0, and the estimated IoU (K,), of each class of ``info['classes']``.
+        """
+        if 'model' in self.sessions:
+            given = {'input_image': self.pixels, 'orig_im_size': np.array(self.size, np.float32)}
+            used = {one.name for one in self.sessions['model'].get_inputs()}
+            masks, iou, _ = self.sessions['model'].run(None, {name: given[name] for name in given if name in used})
+            return masks[0], iou[0]
+        height, width = self.size
+        logits, iou = self.predict(box=[0, 0, width - 1, height - 1])
+        return logits[None], np.array([iou], np.float32)
+
     def inspect(self, image: np.ndarray) -> tuple[bool, float, np.ndarray]:
         """Decide whether an image has a defect, by the thresholds that `fit` chose.
 
         Returns:
-            Whether it has one, the probability of it, and the mask (H, W) bool of pixels above the pixel threshold.
+            Whether it has one, the probability of it, and a label map (H, W) uint8 of the pixels above the pixel
+            threshold: 0 for no defect, else the place of its class in ``info['classes']``, counted from 1.
         """
         if 'threshold' not in self.info:
             raise ValueError('the exported weights came without thresholds; export the best.pth of `fit`')
         self.set_image(image)
-        height, width = self.size
-        logits, _ = self.predict(box=[0, 0, width - 1, height - 1])
+        logits, _ = self.segment()
         slope, offset = self.info['platt'] or (1.0, 0.0)
         peak = float(logits.max())
         value = min(max(slope * peak + offset, -500.0), 500.0)
         low = min(self.info['pixel_threshold'], self.info['threshold'])
-        return peak >= self.info['threshold'], 1 / (1 + math.exp(-value)), logits >= low
+        labels = np.where(logits.max(0) >= low, logits.argmax(0) + 1, 0).astype(np.uint8)
+        return peak >= self.info['threshold'], 1 / (1 + math.exp(-value)), labels
 
 
 if __name__ == '__main__':
-    defective, probability, mask = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
-    print(f'{"defect" if defective else "no defect"}, score {probability:.3f}, {int(mask.sum())} pixels')
+    defective, probability, labels = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
+    print(f'{"defect" if defective else "no defect"}, score {probability:.3f}, {np.count_nonzero(labels)} pixels')

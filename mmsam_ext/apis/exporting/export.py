@@ -69,7 +69,8 @@ def export_model(
         out: Folder to write to.
         kind: 'onnx', 'x-anylabeling' (ONNX and the yaml of that tool) or 'torch-export'.
         precision: 'fp32', 'fp16' or 'int8', of ONNX files.
-        one_graph: Write a single graph from image to masks, for models without prompts.
+        one_graph: Write a single graph from image to masks, one mask for each class. Models that need a prompt get a
+            box around the whole image.
         dynamo: Export ONNX by torch.export instead of tracing.
         overwrite: Whether files of the user may be replaced.
         untrained: Take weights that lack parts which training brings.
@@ -85,11 +86,11 @@ def export_model(
     inferencer = PromptSegInferencer(model, weights, 'cpu', untrained)
     size = input_size(inferencer)
     keep_ratio = kind == 'x-anylabeling' or keeps_ratio(inferencer)
-    check_one_class(inferencer.model)
     graph = prepared(inferencer.model)
     if one_graph and kind == 'x-anylabeling':
         raise InferenceError('x-anylabeling needs an encoder and a decoder; leave out --one-graph')
     if not one_graph:
+        check_one_class(graph)
         check_splittable(graph)
     if kind == 'x-anylabeling':
         check_inputs_of_meta(graph)
@@ -193,7 +194,7 @@ def describe(
         keep_ratio=keep_ratio,
         channels='RGB',
         resize='bilinear, antialiased',
-        classes=['defect'],
+        classes=class_names(inferencer.model),
     )
     if weights is not None and decision_path(weights).is_file():
         decision = Decision.load(weights)
@@ -202,6 +203,16 @@ def describe(
             platt=None if decision.platt is None else list(decision.platt),
         )  # fmt: skip
     return metadata
+
+
+def class_names(model: PromptableSegmentor) -> list[str]:
+    """Return the names of the classes of defects: those of the training data, or 'class 1' and so on."""
+    number = model.num_classes or 1
+    meta: dict[str, Any] = getattr(model, 'dataset_meta', None) or {}
+    known: list[str] = list(meta.get('classes') or ())[1:]
+    if number == 1:
+        return ['defect']
+    return known if len(known) == number else [f'class {label}' for label in range(1, number + 1)]
 
 
 def tool_yaml(name: str) -> str:

@@ -50,7 +50,7 @@ def check_one_class(model: PromptableSegmentor) -> None:
     if (model.num_classes or 1) > 1:
         raise InferenceError(
             f"the model tells {model.num_classes} classes apart, which the inputs of Meta's decoder cannot ask for; "
-            'train it on masks of one class to export it'
+            'export it with --format onnx as one graph (--one-graph), which segments all of them'
         )
 
 
@@ -187,10 +187,7 @@ class DecoderGraph(nn.Module):
         codes = labels.long()  # (1, N)
         if self.scale != 1:
             coords = (coords + 0.5) * self.scale - 0.5
-        table = torch.cat([encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings)])
-        scale = coords.new_tensor([self.size[1], self.size[0]])
-        position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
-        sparse = position * (codes != PAD)[..., None] + table[codes + 1]
+        sparse = point_tokens(encoder, coords, codes, self.size)
         height, width = features.embedding.shape[-2:]
         mask_input = F.interpolate(mask_input, (4 * height, 4 * width), mode='bilinear', align_corners=False)
         none = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
@@ -202,8 +199,30 @@ class DecoderGraph(nn.Module):
         return self.model.mask_decoder(features, prompts, encoder)
 
 
+def point_tokens(encoder: Any, coords: Tensor, codes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the tokens (1, N, C) of points.
+
+    Args:
+        encoder: The prompt encoder of SAM or SAM 2.
+        coords: (1, N, 2) x, y in pixels of the network input.
+        codes: (1, N) as `point_labels` of :class:`DecoderGraph`.
+        size: (H, W) of the network input.
+    """
+    table = torch.cat([encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings)])
+    scale = coords.new_tensor([size[1], size[0]])
+    position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
+    return position * (codes != PAD)[..., None] + table[codes + 1]
+
+
+def creates_prompts(model: PromptableSegmentor) -> bool:
+    """Return whether a prompt stage makes prompts from the image."""
+    return any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
+
+
 class WholeGraph(nn.Module):
-    """A model without prompts in one graph: image in, masks out.
+    """A model in one graph, image in, masks out: one mask for each class.
+
+    Models whose prompt stages make no prompts get a box around the whole image, as `inspect` gives them.
 
     Args:
         model: A :func:`prepared` model.
@@ -218,23 +237,46 @@ class WholeGraph(nn.Module):
     def forward(self, input_image: Tensor, orig_im_size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Segment an image (h, w, 3), RGB from 0 to 255, resized to the network input.
 
+        Args:
+            input_image: (h, w, 3).
+            orig_im_size: (2,) height and width of the image before it was resized.
+
         Returns:
-            As :class:`DecoderGraph`.
+            masks (1, K, height, width) logits, iou_predictions (1, K), low_res_masks (1, K, 4h, 4w) of K classes.
         """
         part, model, size = self.encoder, self.encoder.model, self.encoder.size
         image = (input_image.permute(2, 0, 1)[None] - part.mean) / part.std
         image = F.pad(image, (0, size[1] - image.shape[3], 0, size[0] - image.shape[2]))
         features = model.extract_feat(image)
         height, width = features.embedding.shape[-2:]
-        encoder, first = model.prompt_encoder, torch.zeros(1, dtype=torch.long)
-        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, height, width)
+        encoder, classes = model.prompt_encoder, model.num_classes or 1
+        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(classes, -1, height, width)
+        sparse, padding = self._tokens(dense, input_image, orig_im_size)
+        rows = torch.arange(classes)
         prompts = PromptEmbedding(
-            sparse=dense.new_zeros(1, 0, dense.shape[1]), dense=dense, image_index=first,
-            image_pe=encoder.pe_layer((height, width))[None], order=first,
+            sparse, dense, torch.zeros(classes, dtype=torch.long), encoder.pe_layer((height, width))[None], rows,
+            padding=padding, class_ids=None if model.num_classes is None else rows + 1,
         )  # fmt: skip
         prediction = model.mask_decoder(features, apply_stages(model.prompt_stages, features, prompts), encoder)
-        low_res = prediction.logits[:, :1]
-        return to_image(low_res, size, orig_im_size, self.keep_ratio), prediction.iou[:, :1], low_res
+        low_res = prediction.logits[:, :1].transpose(0, 1)
+        iou = prediction.iou[:, :1].transpose(0, 1)
+        return to_image(low_res, size, orig_im_size, self.keep_ratio), iou, low_res
+
+    def _tokens(self, dense: Tensor, input_image: Tensor, orig_im_size: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens (K, N, C) of each class and which are padding (K, N): none, or a box around the image."""
+        model, classes = self.encoder.model, len(dense)
+        if creates_prompts(model):
+            return dense.new_zeros(classes, 0, dense.shape[1]), None
+        height, width = input_image.shape[:2]  # the last pixel of the image, moved as prompts are
+        last = torch.stack(
+            [(orig_im_size[1] - 1) * width / orig_im_size[1], (orig_im_size[0] - 1) * height / orig_im_size[0]]
+        )
+        points, codes = [torch.zeros_like(last), last], [2, 3]
+        if pads_boxes(model):
+            points, codes = [*points, torch.zeros_like(last)], [*codes, PAD]
+        labels = torch.tensor([codes])
+        tokens = point_tokens(model.prompt_encoder, torch.stack(points)[None], labels, self.encoder.size)
+        return tokens.expand(classes, -1, -1), (labels == PAD).expand(classes, -1)
 
 
 def resized(image: Tensor, scale: float) -> Tensor:

@@ -4,9 +4,9 @@
     python -m mmsam_ext export --format coco RESULTS_OR_DATASET --out DIR
 
 Models: `onnx` writes encoder.onnx and decoder.onnx with the inputs and outputs of Meta's decoder (--one-graph: a
-single model.onnx, for methods without prompts); `x-anylabeling` writes the pair and the yaml of that tool;
-`torch-export` writes .pt2 files. LoRA and DoRA are merged. Input size, classes and thresholds are stored inside. The
-masks are compared with those of PyTorch.
+single model.onnx, for methods without prompts and for several classes); `x-anylabeling` writes the pair and the yaml of
+that tool; `torch-export` writes .pt2 files. LoRA and DoRA are merged. Input size, classes and thresholds are stored
+inside. The masks are compared with those of PyTorch.
 
 Results of `inspect`, or a labelled folder: `coco` (RLE with holes), `labelme`, `yolo`, `csv`, `masks`.
 """
@@ -31,7 +31,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--weights', help='checkpoint of the model')
     parser.add_argument('--model', metavar='CONFIG', help='name or path of the config; default: that of the weights')
     parser.add_argument('--precision', default='fp32', help='of ONNX files: fp32, fp16 or int8')
-    parser.add_argument('--one-graph', action='store_true', help='one graph from image to masks')
+    parser.add_argument('--one-graph', action='store_true', help='one graph from the image to a mask for each class')
     parser.add_argument('--dynamo', action='store_true', help='export ONNX by torch.export instead of tracing')
     parser.add_argument('--untrained', action='store_true', help='go on if the weights lack parts that training brings')
     parser.add_argument('--overwrite', action='store_true', help='replace files that no earlier run wrote')
