@@ -208,8 +208,8 @@ def describe(
 def class_names(model: PromptableSegmentor) -> list[str]:
     """Return the names of the classes of defects: those of the training data, or 'class 1' and so on."""
     number = model.num_classes or 1
-    meta: dict[str, Any] = getattr(model, 'dataset_meta', None) or {}
-    known: list[str] = list(meta.get('classes') or ())[1:]
+    meta: Any = getattr(model, 'dataset_meta', None)
+    known = [str(name) for name in (meta or {}).get('classes') or ()][1:]
     if number == 1:
         return ['defect']
     return known if len(known) == number else [f'class {label}' for label in range(1, number + 1)]
