@@ -114,7 +114,10 @@ class LoRA(PEFTLinear):
             F.linear(part, weight)
             for part, weight in zip(down.split(self.rank, -1), self.lora_b.split(self.width), strict=True)
         ]
-        return self._add_slices(out, up)
+        if torch.compiler.is_compiling():  # which fuses the sums, and does not know functions that work in place
+            return self._add_slices(out, up)
+        starts = [self.width * index for index in self.slices]
+        return _AddToSlices.apply(out, starts, *up)  # pyright: ignore[reportReturnType]
 
     def _add_slices(self, out: Tensor, updates: list[Tensor]) -> Tensor:
         """Add an update (..., width) to each adapted slice of `out` (..., out_features)."""
@@ -151,6 +154,25 @@ class LoRA(PEFTLinear):
     def unmerged_weight(self) -> Tensor:
         """Return W, (out_features, in_features), computed from W + scale B A."""
         return self.weight - self.delta()
+
+
+class _AddToSlices(torch.autograd.Function):
+    """Add updates to slices of a tensor in place: no second tensor of its size, and no copy of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, starts: Sequence[int], *updates: Tensor) -> Tensor:
+        """Add update i (..., width) to out[..., starts[i] : starts[i] + width]; returns `out`."""
+        ctx.mark_dirty(out)
+        ctx.slices = [slice(start, start + update.shape[-1]) for start, update in zip(starts, updates, strict=True)]
+        for where, update in zip(ctx.slices, updates, strict=True):
+            out[..., where] += update
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `out`, of `starts` (None) and of each update, as views."""
+        (gradient,) = gradients
+        return gradient, None, *(gradient[..., where] for where in ctx.slices)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -42,6 +42,24 @@ def test_lora_is_its_equation_on_the_chosen_slices():
     assert_close(layer(x), expected, LAYER)
 
 
+@pytest.mark.parametrize('slices', [(0, 2), (2, 0, 1), (1,), None])
+@pytest.mark.parametrize('of_images', [False, True])
+def test_lora_in_place_is_the_sum_of_tensors(slices, of_images, monkeypatch):
+    """Values and gradients bit for bit, with an input that needs a gradient and with one that does not."""
+    layer = randomised(LoRA(nn.Linear(6, 9), rank=2, num_slices=3, slices=slices))
+    layer.weight.requires_grad_(False)
+    layer.bias.requires_grad_(False)
+    inputs, weights, found = torch.randn(2, 5, 6), torch.randn(2, 5, 9), []
+    for compiling in (False, True):  # when compiling, the slices are put together and added as a whole
+        monkeypatch.setattr(torch.compiler, 'is_compiling', lambda answer=compiling: answer)
+        layer.zero_grad()
+        x = inputs.clone().requires_grad_(not of_images)
+        out = layer(x)
+        (out * weights).sum().backward()
+        found.append([out.detach(), layer.lora_a.grad, layer.lora_b.grad, *([] if of_images else [x.grad])])
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
 def test_lora_counts_are_those_of_the_paper():
     layer = LoRA(nn.Linear(768, 2304), rank=8, num_slices=3, slices=(0, 2))
     assert layer.lora_a.numel() + layer.lora_b.numel() == 294_912 // 12  # SPT, ViT-B: in each of 12 blocks
