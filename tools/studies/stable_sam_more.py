@@ -35,7 +35,7 @@ def changed(title: str, row: Variant, options: Options) -> Variant:
     return replace(row, name=title, options=both)
 
 
-#: Without occlusion an image has three forms, by its flips, and the encoder is frozen: each is encoded once for all runs.
+#: Without occlusion an image has three forms, by its flips, and the encoder is frozen: each is encoded once in all.
 CACHE = {'default_hooks.embedding_cache': dict(type='EmbeddingCacheHook', path='work_dirs/embeddings')}
 SAMPLING = ('DSP', 'DSP + DRP')
 ALONE = {method: f'{unoccluded(method)}, amplitudes of 1' for method in SAMPLING}
