@@ -60,6 +60,16 @@ def test_lora_in_place_is_the_sum_of_tensors(slices, of_images, monkeypatch):
     assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
 
 
+def test_lora_can_be_traced_and_transformed():
+    """torch.jit.trace, MMEngine's counter of operations and torch.func see the sums, and get the same gradient."""
+    layer, x = randomised(LoRA(nn.Linear(6, 9), rank=2, num_slices=3, slices=(0, 2))), torch.randn(4, 6)
+    assert_close(torch.jit.trace(layer, x, check_trace=False)(x), layer(x), OPERATION)
+    each = torch.func.vmap(torch.func.grad(lambda row: layer(row).square().sum()))(x)  # a gradient for each row
+    moving = x.clone().requires_grad_()
+    layer(moving).square().sum().backward()
+    assert_close(each, moving.grad, OPERATION)
+
+
 def test_lora_counts_are_those_of_the_paper():
     layer = LoRA(nn.Linear(768, 2304), rank=8, num_slices=3, slices=(0, 2))
     assert layer.lora_a.numel() + layer.lora_b.numel() == 294_912 // 12  # SPT, ViT-B: in each of 12 blocks
