@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 
 from ..layers import replace_gelus
+from ..layers.checkpointing import checkpointed
 
 #: Arguments of timm's ``HieraDet`` by size, as in Meta's configs of SAM 2 and 2.1.
 ARCHS: dict[str, dict] = {
@@ -107,7 +107,7 @@ class SAM2ImageEncoder(PartOfSAM, BaseModule):
         levels = []
         for index, block in enumerate(self.trunk.blocks):
             again = self.with_cp and self.training
-            x = cast('Tensor', checkpoint(block, x, use_reentrant=False) if again else block(x))
+            x = cast('Tensor', checkpointed(block, block, x) if again else block(x))
             if index in self.trunk.stage_ends:
                 levels.append(x.permute(0, 3, 1, 2))
         return levels

@@ -11,11 +11,11 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 
 from ..layers import ConvStem, FusedAttention, fuse_layer_norms
+from ..layers.checkpointing import checkpointed
 
 #: Arguments of ``ImageEncoderViT`` by architecture; base, large and huge are those of ``segment_anything``.
 ARCHS: dict[str, dict] = {
@@ -126,7 +126,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         stages = []
         for index, block in enumerate(self.blocks):
             again = self.training and (self.with_cp if isinstance(self.with_cp, bool) else index in self.with_cp)
-            x = cast('Tensor', checkpoint(block, x, use_reentrant=False) if again else block(x))
+            x = cast('Tensor', checkpointed(block, block, x) if again else block(x))
             if index in self.out_indices:
                 stages.append(x.permute(0, 3, 1, 2))
         return (*stages, self.neck(x.permute(0, 3, 1, 2)))

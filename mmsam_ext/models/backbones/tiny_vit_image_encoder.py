@@ -10,11 +10,11 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 
 from ..layers import fuse_layer_norms, replace_gelus
+from ..layers.checkpointing import checkpointed
 
 #: The TinyViT of MobileSAM, TinySAM and HQ-SAM's tiny model.
 MOBILE_SAM: dict[str, Any] = dict(
@@ -108,6 +108,6 @@ class TinyViTImageEncoder(PartOfSAM, BaseModule):
                 outputs.append(x)
             x = x.permute(0, 2, 3, 1)  # (B, C, h, w) -> (B, h, w, C)
             again = self.with_cp and self.training
-            x = cast('Tensor', checkpoint(stage.blocks, x, use_reentrant=False) if again else stage.blocks(x))
+            x = cast('Tensor', checkpointed(stage.blocks, stage.blocks, x) if again else stage.blocks(x))
             x = x.permute(0, 3, 1, 2)
         return (*outputs, self.neck(x))

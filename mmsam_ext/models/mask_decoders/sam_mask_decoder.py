@@ -11,12 +11,12 @@ from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmsam_ext.checkpoints.part_of_sam import PartOfSAM
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
 from ..layers import fuse_layer_norms
+from ..layers.checkpointing import checkpointed
 from .plugins import DecoderContext, install_plugins
 from .sharing_transformer import SharedTokens, SharingTransformer
 
@@ -112,7 +112,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             upscaled (P, C/8, 4h, 4w) if `need_upscaled`.
         """
         if self.with_cp and self.training and torch.is_grad_enabled():
-            parts = [checkpoint(self._decode, features, prompts, need_upscaled, use_reentrant=False)]
+            parts = [checkpointed(self, self._decode, features, prompts, need_upscaled)]
         else:
             size = self._chunk_size(prompts)
             shared = None if torch.is_grad_enabled() else self._shared_tokens(features, prompts)

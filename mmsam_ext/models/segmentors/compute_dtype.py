@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from torch import nn
-from torch.func import functional_call
 
 from ..layers.bf16_units import has_bf16_units
+from ..layers.checkpointing import call_with_cast
 
 #: What ``test_cfg.compute_dtype`` and ``--dtype`` may be.
 INFERENCE_DTYPES = {
@@ -48,7 +48,7 @@ def call_in(module: nn.Module, dtype: torch.dtype | None, *args: Any) -> Any:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     cast = {name: tensor.to(dtype) for name, tensor in tensors if tensor.is_floating_point() and tensor.dtype != dtype}
     # Without anything to cast it is called as it is, which threads that share a module can do, too.
-    return functional_call(module, cast, args) if cast else module(*args)
+    return call_with_cast(module, cast, args) if cast else module(*args)
 
 
 @lru_cache

@@ -10,15 +10,19 @@ from tests.models.small import CHANNELS, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
 
 
-def losses_and_gradients(dtype: str | None) -> tuple[float, dict[str, torch.Tensor]]:
-    model = segmentor(train_cfg=dict(compute_dtype=dtype)).train()
+def losses_and_gradients(dtype: str | None, with_cp: bool = False) -> tuple[float, dict[str, torch.Tensor]]:
+    parts = {name: dict(config()[name], with_cp=with_cp) for name in ('backbone', 'mask_decoder')}
+    model = segmentor(train_cfg=dict(compute_dtype=dtype), **parts).train()
     seen = []
     for part in (model.backbone.blocks[0].mlp, model.mask_decoder.transformer):
         part.register_forward_hook(lambda _, args, out: seen.append((out if torch.is_tensor(out) else out[0]).dtype))
     item = sample(Prompts.create(boxes=[[25, 45, 75, 95]], points=[[[50, 70]]], point_labels=[[1]]), disc()[None])
     loss = sum(model.loss(images(), [item]).values())
-    loss.backward()
-    assert seen == [torch.float32 if dtype is None else torch.bfloat16] * 2
+    loss.backward(retain_graph=with_cp)
+    assert len(seen) >= 2 and set(seen) == {torch.float32 if dtype is None else torch.bfloat16}
+    if with_cp:  # a second backward pass computes the activations once more
+        model.zero_grad()
+        loss.backward()
     return float(loss.detach()), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -30,6 +34,13 @@ def test_close_to_fp32_with_fp32_gradients():
     assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
     ours, theirs = (torch.cat([part[name].flatten() for name in sorted(part)]) for part in (gradients, expected))
     assert torch.cosine_similarity(ours, theirs, dim=0) > 0.98
+
+
+def test_gradient_checkpointing_computes_with_the_cast_weights_again():
+    _, gradients = losses_and_gradients('bfloat16', with_cp=True)
+    _, expected = losses_and_gradients('bfloat16')
+    assert gradients.keys() == expected.keys()
+    assert all(torch.equal(gradients[name], expected[name]) for name in expected)
 
 
 def test_inference_stays_fp32():
