@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmsam_ext.evaluation.functional import mask_iou
-from mmsam_ext.evaluation.metrics import PromptIoUMetric
+from mmsam_ext.evaluation.metrics import LabelMapWriter, PromptIoUMetric
 from mmsam_ext.structures import Prompts
 from tests.naming import raises_naming
 
@@ -100,6 +100,30 @@ def test_two_images_of_one_name_are_an_error_and_paths_stay_inside(tmp_path: Pat
     metric.process(None, [sample('../../up', '/abs/../../x', 'c.png', rows), sample('d', '', '/data/e.png', rows)])
     assert set(files(tmp_path / 'out')) == {'d/box/s.png', 'up/box/abs/x.png', 'd/box/data/e.png'}
     assert {path.name for path in tmp_path.iterdir()} == {'out'}
+
+
+def test_two_masks_of_an_image_and_modes_of_one_file_are_errors(tmp_path: Path) -> None:
+    """An image that two datasets of one name have, with a mask each; and names of modes that are one path."""
+    metric = PromptIoUMetric(output_dir=str(tmp_path / 'out'), boundary=False)
+    scratch, dent = (sample('d', 's', 'images/s.png', [(0, 0, 0)]) | dict(seg_map_path=f'{one}/s.png') for one in 'xy')
+    metric.process(None, [scratch, scratch])
+    with raises_naming(ValueError, 'images/s.png', 'x/s.png', 'y/s.png', 'd/box/s.png', 'dataset_name'):
+        metric.process(None, [dent])
+    both = sample('d', 't', 't.png', [(0, 0, 0), (1, 0, 0)])
+    both['prompts']['modes'] = ('a/box', '/a/box')
+    with raises_naming(ValueError, 't.png', 'a/box', '/a/box'):
+        metric.process(None, [both])
+
+
+def test_label_maps_replace_those_of_an_earlier_test_only(tmp_path: Path) -> None:
+    folder, one = tmp_path / 'labels', sample('d', 's', 's.png', [(0, 0, 0)]) | dict(sample_idx=3)
+    for _ in range(2):
+        LabelMapWriter(folder).process(None, [one])
+    assert [path.name for path in folder.iterdir()] == ['000003.png']  # MMSegmentation's tool reads all files in it
+    assert (cv2.imread(str(folder / '000003.png'), -1) == one['pred_sem_seg']['data'][0].numpy()).all()
+    (folder / '000004.png').write_text('mine')  # a mask of the user may have such a name, too
+    with raises_naming(FileExistsError, 'labels', '000004.png'):
+        LabelMapWriter(folder)
 
 
 def test_files_of_the_user_stay(tmp_path: Path) -> None:

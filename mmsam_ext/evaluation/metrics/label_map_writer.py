@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
 from mmsam_ext.structures.samples import sample_name
-
-FILE = re.compile(r'\d{6,}\.png')
+from mmsam_ext.utils import ResultFolder
 
 
 @METRICS.register_module()
@@ -25,12 +24,12 @@ class LabelMapWriter(BaseMetric):
     order, so the names of images, which may repeat in class folders, do not matter. It returns no metric.
 
     Args:
-        folder: Where to write; made if it is missing. None writes nothing.
+        folder: Where to write; made if it is missing. Files of an earlier test are replaced. None writes nothing.
         collect_device: See BaseMetric.
         prefix: See BaseMetric.
 
     Raises:
-        FileExistsError: `folder` holds other files.
+        FileExistsError: `folder` holds files that no earlier test wrote.
         ValueError: A sample has no `pred_sem_seg` or no `sample_idx`; names the sample.
     """
 
@@ -38,13 +37,16 @@ class LabelMapWriter(BaseMetric):
         self, folder: str | Path | None = None, collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder).resolve()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(path.name for path in self.folder.iterdir() if not FILE.fullmatch(path.name))
+            # The manifest is put beside the folder, as MMSegmentation's tool takes all files in it for label maps.
+            self.results_beside = ResultFolder(self.folder.parent, rank=get_rank())
+            names = sorted(f'{self.folder.name}/{path.name}' for path in self.folder.iterdir())
+            foreign = [name for name in names if not self.results_beside.wrote(name)]
             if foreign:
                 raise FileExistsError(
-                    f'{self.folder}: holds {foreign[0]} ({len(foreign)} files that are not label maps); give '
+                    f'{self.folder}: holds {foreign[0]} ({len(foreign)} files that no earlier test wrote); give '
                     'LabelMapWriter a folder of its own'
                 )
 
@@ -58,9 +60,8 @@ class LabelMapWriter(BaseMetric):
                 if field not in sample:
                     raise ValueError(f'{sample_name(sample)}: no `{field}`, expected that of {source}')
             labels = sample['pred_sem_seg']['data'][0].cpu().numpy().astype(np.uint8)
-            path = self.folder / f'{sample["sample_idx"]:06d}.png'
-            if not cv2.imwrite(str(path), labels):
-                raise OSError(f'{path}: cannot be written')
+            file = f'{self.folder.name}/{sample["sample_idx"]:06d}.png'
+            self.results_beside.write(file, cv2.imencode('.png', labels)[1].tobytes())
 
     def compute_metrics(self, results: Sequence[None]) -> dict[str, float]:
         """Return no metric."""

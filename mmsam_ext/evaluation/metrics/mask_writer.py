@@ -56,7 +56,8 @@ class MaskWriter:
             Name of each file -> the image that it belongs to, for :func:`check_owners`.
 
         Raises:
-            ValueError: A mode in `modes` is unknown, or two images have the same dataset and name; says which.
+            ValueError: A mode in `modes` is unknown, or two images, two masks of an image or two modes have the same
+                file; says which.
         """
         modes = tuple(sample['prompts']['modes']) if 'prompts' in sample else ('none',)
         unknown = [mode for mode in self.modes or () if mode not in modes]
@@ -64,13 +65,18 @@ class MaskWriter:
             raise ValueError(f'output_modes names the prompt modes {unknown}, expected some of {list(modes)}')
         groups = [group for group in prompt_groups(sample) if self.modes is None or group.mode in self.modes]
         targets = Counter(group.mode for group in groups)
-        image = str(sample.get('img_path') or sample.get('sample_id'))
+        image = _owner(sample)
         written: dict[str, str] = {}
         for group in groups:
             for draw, mask in enumerate(group.masks[: self.draws].cpu().numpy()):
                 name = '/'.join((_safe(sample_labels(sample)[0]), _safe(group.mode), _file_name(sample)))
                 name += f'_target{group.target}' if targets[group.mode] > 1 else ''
                 name += f'_draw{draw}' if self.draws > 1 else ''
+                if f'{name}.png' in written:
+                    raise ValueError(
+                        f'{image}: two of the prompt modes {list(modes)} have the file {name}.png; give them names '
+                        'that differ in more than slashes, dots and drive letters'
+                    )
                 written[f'{name}.png'] = image
                 check_owners([self._written, written])
                 self._written |= written
@@ -98,6 +104,12 @@ def check_owners(files: Iterable[Mapping[str, str]]) -> None:
                     f'{image}: its predictions go to {name}, as those of {other}. Give the datasets different names '
                     '(dataset_name=...)'
                 )
+
+
+def _owner(sample: Mapping[str, Any]) -> str:
+    """Return what predictions belong to: an image and its mask, as a further dataset may have others of its own."""
+    image, mask = str(sample.get('img_path') or sample.get('sample_id')), sample.get('seg_map_path')
+    return f'{image} with the mask {mask}' if mask else image
 
 
 def _file_name(sample: Mapping[str, Any]) -> str:
