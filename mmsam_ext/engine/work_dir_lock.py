@@ -8,14 +8,16 @@ import logging
 import os
 import os.path as osp
 import socket
+import stat
 import time
 from typing import IO
 
 from mmengine.logging import print_log
 
 LOCK_NAME = '.training.lock'
-#: Lock files that this process holds, by path: closing a second descriptor of one would give up its lock.
-_HELD: dict[str, IO[str]] = {}
+#: Lock files that a process holds, by its id (a forked process has none of them) and their path: closing a second
+#: descriptor of one would give up its lock.
+_HELD: dict[tuple[int, str], IO[str]] = {}
 
 
 class WorkDirLock:
@@ -34,20 +36,43 @@ class WorkDirLock:
     def __init__(self, work_dir: str) -> None:
         self.path = osp.join(osp.realpath(work_dir), LOCK_NAME)
 
+    @property
+    def _key(self) -> tuple[int, str]:
+        return os.getpid(), self.path
+
+    def _open(self) -> IO[str]:
+        """Open the lock file, which is made if it does not exist; a link is not followed, as its file is the user's."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if not osp.lexists(self.path):
+                raise
+            reason = f'{error.strerror}; its owner has the user id {os.lstat(self.path).st_uid}'
+        else:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.fdopen(descriptor, 'r+')
+            os.close(descriptor)
+            reason = 'it is no regular file'
+        raise RuntimeError(
+            f'{self.path}: the lock of this work_dir cannot be used ({reason}). Remove it if no training is running '
+            'there, or choose another --work-dir'
+        )
+
     def acquire(self) -> None:
         """Take the lock; has no effect if this process holds it already.
 
         Raises:
-            RuntimeError: Another process trains in the folder. The message names its process id and host.
+            RuntimeError: Another process trains in the folder (the message names its process id and host), or the lock
+                is no regular file or belongs to another user.
         """
         try:
             import fcntl
         except ImportError:  # not on Windows
             return
-        if self.path in _HELD:
+        if self._key in _HELD:
             return
         os.makedirs(osp.dirname(self.path), exist_ok=True)
-        file = open(self.path, 'a+')  # noqa: SIM115 (open as long as the lock is held)
+        file = self._open()
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -64,14 +89,14 @@ class WorkDirLock:
         file.truncate()
         json.dump(dict(pid=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')), file)
         file.flush()
-        _HELD[self.path] = file
+        _HELD[self._key] = file
 
     def other_owner(self) -> str | None:
         """Return a description of the other process that holds the lock, or None if no other process does."""
         try:
             import fcntl
 
-            if self.path in _HELD:  # opening and closing it would give up the lock
+            if self._key in _HELD:  # opening and closing it would give up the lock
                 return None
             with open(self.path, 'r+') as file:
                 try:
@@ -84,7 +109,7 @@ class WorkDirLock:
 
     def release(self) -> None:
         """Release the lock."""
-        file = _HELD.pop(self.path, None)
+        file = _HELD.pop(self._key, None)
         if file is not None:
             file.close()
 

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmsam_ext.engine.hooks.atomic_checkpoint_hook import PARTIAL, write_atomically
 from mmsam_ext.engine.work_dir_lock import LOCK_NAME, WorkDirLock
 from tests.naming import raises_naming
-from tests.toy import toy_runner
+from tests.toy import ToyModel, toy_runner
 
 REPO = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -108,6 +108,53 @@ def test_damaged_lock_file_and_a_path_with_a_link(tmp_path) -> None:
         WorkDirLock(str(tmp_path / 'link')).acquire()
     child.kill()
     child.wait()
+
+
+def test_a_lock_that_is_a_link_or_no_file_is_an_error(tmp_path) -> None:
+    """The file behind a link is the user's, and would have been overwritten with the process id."""
+    (tmp_path / 'notes').write_text('mine')
+    for name, make in dict(
+        link=lambda path: path.symlink_to(tmp_path / 'notes'), folder=Path.mkdir, pipe=os.mkfifo
+    ).items():
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / LOCK_NAME)
+        with raises_naming(RuntimeError, tmp_path / name / LOCK_NAME, '--work-dir'):
+            WorkDirLock(str(tmp_path / name)).acquire()
+    assert (tmp_path / 'notes').read_text() == 'mine'
+
+
+def locked_in_a_fork(folder: Path) -> bool:
+    """Whether a forked process finds the folder locked."""
+    child = os.fork()
+    if child == 0:
+        try:
+            WorkDirLock(str(folder)).acquire()
+        except RuntimeError:
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_forked_process_does_not_hold_the_lock_of_its_parent(tmp_path) -> None:
+    lock = WorkDirLock(str(tmp_path))
+    lock.acquire()
+    assert locked_in_a_fork(tmp_path)
+    lock.release()
+    assert not locked_in_a_fork(tmp_path)
+
+
+def test_work_folders_of_one_name_do_not_share_an_out_dir_at_once(tmp_path, capfd, monkeypatch) -> None:
+    shared, seen = tmp_path / 'all' / 'run', []
+    hooks = dict(checkpoint=dict(HOOKS['checkpoint'], out_dir=str(tmp_path / 'all')))
+    stock = ToyModel.forward
+    monkeypatch.setattr(
+        ToyModel, 'forward', lambda *args, **kwargs: seen.append(locked_in_a_fork(shared)) or stock(*args, **kwargs)
+    )
+    for name in ('first', 'second'):
+        toy_runner(tmp_path / name / 'run', 2, default_hooks=hooks, experiment_name=f'out_dir_{name}').train()
+        said = capfd.readouterr()
+        assert ('iter_2.pth' in said.out + said.err) == (name == 'second')  # its files are overwritten with a warning
+    assert len(seen) == 4 and all(seen) and not locked_in_a_fork(shared)
 
 
 def test_names_of_partial_files_are_unique_and_removed(tmp_path, monkeypatch) -> None:

@@ -20,6 +20,8 @@ from mmseg.registry import HOOKS
 
 from mmsam_ext.checkpoints.latest import numbered_checkpoints
 
+from ..work_dir_lock import WorkDirLock
+
 #: How the name of a file ends while it is written.
 PARTIAL = '.partial'
 
@@ -139,6 +141,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.max_minutes = max_minutes
         self._saved_at = time.monotonic()
         self._progress: dict[str, int] = {}
+        self._out_lock: WorkDirLock | None = None
 
     def before_train(self, runner: Runner) -> None:
         """On the first rank, remove the partial files of a killed training; the Runner has locked the work folder.
@@ -148,18 +151,30 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         check_whole_checkpoints(runner)
         if is_main_process():
-            remove_partial_files(runner.work_dir)
-            found = numbered_checkpoints(runner.work_dir)
-            if found and not runner._resume:  # noqa: SLF001 (the Runner has no public one)
-                runner.logger.warning(
-                    f'{runner.work_dir} holds checkpoints of an earlier training (the newest '
-                    f'is {osp.basename(found[0][1])}). This one starts at iteration 0 and overwrites them. To continue '
-                    'the earlier training instead, use --resume'
-                )
+            self._take_over(runner, runner.work_dir)
         super().before_train(runner)
-        if is_main_process() and self.out_dir != runner.work_dir and osp.isdir(self.out_dir):
-            remove_partial_files(self.out_dir)
+        elsewhere = osp.realpath(self.out_dir) != osp.realpath(runner.work_dir)
+        if is_main_process() and elsewhere and isinstance(self.file_backend, LocalBackend):
+            self._out_lock = WorkDirLock(self.out_dir)  # other work folders of this name write there, too
+            self._out_lock.acquire()
+            self._take_over(runner, self.out_dir)
         self._saved_at = time.monotonic()
+
+    def after_train(self, runner: Runner) -> None:
+        """Unlock `out_dir`."""
+        super().after_train(runner)
+        if self._out_lock is not None:
+            self._out_lock.release()
+
+    def _take_over(self, runner: Runner, folder: str) -> None:
+        """Remove what a killed training left in a locked folder, and warn if its checkpoints will be replaced."""
+        remove_partial_files(folder)
+        found = numbered_checkpoints(folder)
+        if found and not runner._resume:  # noqa: SLF001 (the Runner has no public one)
+            runner.logger.warning(
+                f'{folder} holds checkpoints of an earlier training (the newest is {osp.basename(found[0][1])}). This '
+                'one starts at iteration 0 and overwrites them. To continue the earlier training instead, use --resume'
+            )
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save as ``CheckpointHook`` does, or because `max_minutes` have passed (the first rank decides alone)."""
