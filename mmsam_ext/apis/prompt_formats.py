@@ -90,20 +90,23 @@ def mask_logits(masks: np.ndarray, mask_format: str | None, name: str) -> np.nda
     if mask_format in (None, 'logits'):
         return masks
     if mask_format == 'binary':
-        values = np.unique(masks)
-        if not (set(values.tolist()) <= {0, 1} or set(values.tolist()) <= {0, 255}):
+        largest = max(mask.max() for mask in masks)
+        if not all(((mask == 0) | (mask == (255 if largest == 255 else 1))).all() for mask in masks):
             raise InferenceError(
-                f'{name}: field `masks` holds {values[:8].tolist()}, expected 0 and 1, or 0 and 255, with '
-                "mask_format='binary'"
+                f'{name}: field `masks` holds {np.unique(masks)[:8].astype(float).tolist()}, expected 0 and 1, or 0 '
+                "and 255, with mask_format='binary'"
             )
-        masks = np.where(masks > 0, CERTAIN, 1 - CERTAIN)
     elif masks.min() < 0 or masks.max() > 1:
         raise InferenceError(
             f'{name}: field `masks` holds {masks.min():g} to {masks.max():g}, expected values between 0 and 1 with '
             "mask_format='probability'"
         )
-    clipped = np.clip(masks, 1 - CERTAIN, CERTAIN)
-    return np.log(clipped / (1 - clipped)).astype(np.float32)
+    logits = np.empty(masks.shape, np.float32)
+    for mask, result in zip(masks, logits, strict=True):  # masks may have the size of their image, and be many
+        share = mask > 0 if mask_format == 'binary' else mask
+        clipped = np.clip(share, 1 - CERTAIN, CERTAIN, dtype=np.float64 if mask_format == 'binary' else np.float32)
+        result[:] = np.log(clipped / (1 - clipped))
+    return logits
 
 
 def fit_masks(masks: Tensor, size: tuple[int, int], input_size: tuple[int, int], meta: dict) -> Tensor:
@@ -162,7 +165,7 @@ def _check_boxes(boxes: np.ndarray, width: int, height: int, name: str) -> None:
 
 def _check_masks(masks: np.ndarray, name: str) -> None:
     for row, mask in enumerate(masks):
-        low, high = mask.min(), mask.max()
+        low, high = float(mask.min()), float(mask.max())
         if low < 0 or low == high:
             continue
         likely = None

@@ -35,7 +35,8 @@ class PromptSet:
         boxes: (P, 4) x1 y1 x2 y2 in pixels of the original image, or None.
         points: (P, N, 2) x y, likewise.
         point_labels: (P, N) 1 foreground, 0 background, -1 padding. A row of padding alone is a prompt without points.
-        masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them, or of another `mask_format`.
+        masks: (P, 4h, 4w) logits, as :meth:`PromptSegInferencer.predict` returns them, or of another `mask_format`;
+            float32, bool or uint8.
         box_format: Format of `boxes`, see :func:`boxes_in_pixels`.
         mask_format: Format of `masks`, see :func:`mask_logits`.
         kinds: (P,) :class:`PromptKind`, which fields a row uses; None: all that are given.
@@ -249,8 +250,9 @@ def _array(key: str, value: Any, name: str) -> np.ndarray:
         value = value.detach().cpu().numpy()
     if holds_masked_values(value):
         raise InferenceError(f'{name}: {key} is a masked array with masked values, expected all of them')
+    small = key == 'masks' and isinstance(value, np.ndarray) and value.dtype in (np.bool_, np.uint8)
     try:
-        array = np.asarray(value, dtype=np.float32)
+        array = value if small else np.asarray(value, dtype=np.float32)  # as many bytes as the user's own
     except (TypeError, ValueError) as error:
         hint = '; fill up shorter rows with points of label -1' if key.startswith('point') else ''
         raise InferenceError(
