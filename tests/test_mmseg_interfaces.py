@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData, PixelData
 from mmseg.apis import inference_model, init_model, show_result_pyplot
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, METRICS, MODELS
+from mmseg.structures import SegDataSample
 
 from mmsam_ext.cli.mmseg_tool import main as mmseg_command
 from tests.naming import raises_naming
@@ -225,6 +228,32 @@ def test_iou_metric_beside_ours(trained, tmp_path) -> None:
     assert {'mIoU', 'mIoU/box', 'IoUMetric/mIoU', 'aAcc'} <= set(one) and one['mIoU'] == one['mIoU/box']
     with raises_naming(ValueError, 'IoUMetric', 'exp_0.jpg', 'box', '5 points', 'PromptIoUMetric'):
         results(['box', '5 points'])
+
+
+@pytest.mark.parametrize(
+    ('classes', 'channels', 'truth', 'names'),
+    [
+        (('background', 'scratch', 'dent'), 1, 1, ('3 classes', 'dent', 'predicts 2', 'num_classes')),
+        (('background', 'scratch'), 4, 1, ('2 classes', 'predicts 4')),
+        (('defect',), 1, 1, ('1 classes', 'predicts 2')),
+        (('background', 'scratch'), 1, 2, ('gt_sem_seg', 'label 2', 'at most 1')),
+        (('background', 'scratch'), 1, 255, None),
+        (('background', 'scratch', 'dent'), 3, 2, None),
+    ],
+)
+def test_iou_metric_has_the_classes_of_model_and_truth(classes, channels, truth, names) -> None:
+    """IoUMetric leaves out labels beyond its classes, and scored those that a model does not know as 0."""
+    one = SegDataSample(metainfo=dict(img_path='a.png'))
+    one.seg_logits, one.pred_instances = PixelData(data=torch.zeros(channels, 4, 4)), InstanceData()
+    one.pred_sem_seg = PixelData(data=torch.zeros(1, 4, 4, dtype=torch.long))
+    one.gt_sem_seg = PixelData(data=torch.full((1, 4, 4), truth))
+    evaluator = Evaluator(METRICS.build(dict(type='IoUMetric')))
+    evaluator.dataset_meta = dict(classes=classes)
+    if names is None:
+        evaluator.process([one])
+    else:
+        with raises_naming(ValueError, 'IoUMetric', 'a.png', *names):
+            evaluator.process([one])
 
 
 # ------------------------------------------------------------------------------------------------- while training

@@ -16,7 +16,8 @@ acts, and has no further effect when applied twice. The problems they solve:
                           missing, in a folder with checkpoints
 ``one_training``          two trainings in one work folder overwrite each other's files
 ``atomic_checkpoints``    sharded trainings, and stock checkpoint hooks, write checkpoints in place
-``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes
+``evaluators``            two metrics with a result of one name are an error; IoUMetric unites all prompt modes, and
+                          leaves out labels beyond its classes
 ``pack_seg_inputs``       ``PackSegInputs`` silently drops the prompts of a sample
 ``package_configs``       mmengine finds configs by ``package::name`` in OpenMMLab's own packages only
 ``console``               mmengine fills the screen with its environment and warnings that nobody can act on

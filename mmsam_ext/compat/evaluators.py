@@ -10,7 +10,7 @@ from ._patch import replace
 
 
 def apply() -> None:
-    """Let two metrics have results of one name, and keep IoUMetric from uniting the masks of several prompt modes."""
+    """Let two metrics have results of one name, and keep IoUMetric from scoring what it has no numbers for."""
     from mmengine.evaluator import Evaluator
 
     replace(Evaluator, 'evaluate', _with_the_metric_in_the_name)
@@ -39,10 +39,11 @@ def _with_the_metric_in_the_name(stock: Callable) -> Callable:
 
 def _one_mode_for_semantic_metrics(stock: Callable) -> Callable:
     def process(self: Any, data_samples: Sequence[Any], data_batch: Any = None) -> None:
-        semantic = [type(metric).__name__ for metric in self.metrics if type(metric).__module__.startswith('mmseg.')]
-        if semantic:
-            for sample in data_samples:
-                _check_one_mode(sample, semantic[0])
+        semantic = [metric for metric in self.metrics if type(metric).__module__.startswith('mmseg.')]
+        for sample in data_samples if semantic else ():
+            _check_one_mode(sample, type(semantic[0]).__name__)
+            for metric in semantic:
+                _check_classes(sample, metric)
         stock(self, data_samples, data_batch)
 
     return process
@@ -68,3 +69,33 @@ def _check_one_mode(sample: Any, metric: str) -> None:
             'would score the union of all their masks. Keep one mode in GeneratePrompts.modes of the pipeline, or use '
             'PromptIoUMetric, which scores each mode'
         )
+
+
+def _check_classes(sample: Any, metric: Any) -> None:
+    """Check that a metric, the model and the ground truth have the same classes.
+
+    IoUMetric leaves out labels beyond its classes, and gives classes that the model does not know an IoU of 0.
+
+    Raises:
+        ValueError: They differ.
+    """
+    classes = (metric.dataset_meta or {}).get('classes')
+    if classes is None or 'pred_instances' not in sample or 'seg_logits' not in sample:
+        return
+    kind, name = type(metric).__name__, sample.metainfo.get('img_path')
+    channels = len(sample.seg_logits.data)
+    predicted = 2 if channels == 1 else channels
+    if len(classes) != predicted:
+        raise ValueError(
+            f'{kind}: the dataset has the {len(classes)} classes {list(classes)} and the model predicts {predicted}, '
+            f'background included (sample {name!r}). Expected the same: set metainfo.classes of the dataset, or '
+            'num_classes of the model and of GeneratePrompts'
+        )
+    if 'gt_sem_seg' in sample:
+        truth = sample.gt_sem_seg.data
+        wrong = truth[(truth >= predicted) & (truth != getattr(metric, 'ignore_index', 255))]
+        if len(wrong):
+            raise ValueError(
+                f'{kind}: sample {name!r}: field `gt_sem_seg` holds the label {int(wrong[0])}, expected at most '
+                f'{predicted - 1} for the classes {list(classes)}'
+            )
