@@ -28,6 +28,7 @@ class ImageEncoding(nn.Module):
     backbone: nn.Module
     neck: nn.Module
     mask_decoder: nn.Module
+    prompt_encoder: Any
     data_preprocessor: Any
     with_neck: bool
 
@@ -48,11 +49,21 @@ class ImageEncoding(nn.Module):
 
         Returns:
             Features with embedding (B, C, h, w).
+
+        Raises:
+            ValueError: The embedding has other channels than the prompt encoder expects.
         """
         dtype = dtype or self.active_dtype(inputs.device)
         outputs = call_in(self.backbone, dtype, inputs if dtype is None else inputs.to(dtype))
         outputs = call_in(self.neck, dtype, outputs) if self.with_neck else outputs
         *stages, embedding = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        expected = getattr(self.prompt_encoder, 'embed_dim', embedding.shape[1])
+        if embedding.shape[1] != expected:
+            last = type(self.neck if self.with_neck else self.backbone).__name__
+            raise ValueError(
+                f'{last} ends in {embedding.shape[1]} channels, expected {expected}, the `embed_dim` of the prompt '
+                'encoder. Set `neck` of the model to one that ends in them'
+            )
         return SAMFeatures(embedding, tuple(stages), inputs)
 
     def cache_embeddings(self, cache: EmbeddingCache | None) -> None:

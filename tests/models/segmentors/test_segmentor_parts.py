@@ -129,3 +129,10 @@ def test_loss_under_autocast():
         assert value.dtype == torch.float32 and float(value) == pytest.approx(float(plain[name]), rel=0.05)
     sum(cast.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_an_embedding_of_other_channels_names_the_part_and_the_neck() -> None:
+    """A classifier's backbone without a neck was an error about the sizes of two tensors."""
+    model = segmentor(backbone=dict(type='ResNet', depth=18, base_channels=8))
+    with raises_naming(ValueError, 'ResNet', '64 channels', str(CHANNELS), 'neck'):
+        model._forward(images(), [sample()])
