@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import mmengine
@@ -19,6 +21,7 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmsam_ext import compat
+from mmsam_ext.compat import mmpretrain_backbones
 from mmsam_ext.compat.checkpoints import getattr_of_history_buffer
 from mmsam_ext.compat.mmcv_lite import torch_sigmoid_focal_loss
 from tests.conftest import free_port
@@ -336,6 +339,22 @@ def test_amp_without_a_gpu_says_what_to_do(tmp_path: Path) -> None:
     optimizer = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
     with raises_naming(RuntimeError, 'GPU', '--amp', 'OptimWrapper'):
         toy_runner(tmp_path, optim_wrapper=optimizer).train()
+
+
+@pytest.mark.parametrize(('version', 'kept'), [('4.46.0', True), ('5.0.0', False), ('5.24.0', False), (None, True)])
+def test_mmpretrain_does_without_models_that_transformers_5_breaks(version: str | None, kept: bool, monkeypatch):
+    """Seen with transformers 5.24 and pycocotools: `import mmpretrain.models` ended in a TypeError."""
+
+    def installed(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, 'version', installed)
+    module = ModuleType('mmpretrain.utils.dependency')
+    module.WITH_MULTIMODAL = True
+    mmpretrain_backbones._leave_out_multimodal(module)
+    assert module.WITH_MULTIMODAL is kept
 
 
 def test_mmpretrain_backbones_return_themselves() -> None:
