@@ -29,7 +29,7 @@ from .outside_prompts import outside_prompts
 from .prompt_formats import notice_ambiguous_boxes
 from .prompt_sets import PromptSet, prompt_sets
 from .result_writer import ResultWriter
-from .score_origin import score_origin
+from .score_origin import same_weights, score_origin
 from .segmented import Item, Segmented, nothing_segmented, segment_each
 from .tiled_image import TiledImage, encode_image
 
@@ -76,7 +76,8 @@ class PromptSegInferencer:
         self._noticed_boxes = False
         self.config = load_config(model)
         self.model = load_model(self.config, weights, device, untrained)
-        self.score_from = score_origin(self.model, str(weights or base_file(self.model)) != base_file(self.model))
+        base = base_file(self.model)
+        self.score_from = score_origin(self.model, weights is not None and not same_weights(weights, base))
         loaded = cast('Any', self.model)  # `dataset_meta` is set when it is loaded
         self.pipeline = InferencePipeline(self.config, loaded.data_preprocessor, loaded.dataset_meta)
         self.encoded: EncodedImage | TiledImage | None = None

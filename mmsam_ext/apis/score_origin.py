@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+from mmsam_ext.checkpoints.base import file_hash, local_path
+from mmsam_ext.checkpoints.loaders import PACKAGED
 from mmsam_ext.models.losses import IoUPredictionLoss
 from mmsam_ext.models.segmentors import PromptableSegmentor
 
@@ -28,5 +32,18 @@ def score_origin(model: PromptableSegmentor, adapted: bool = True) -> str:
     if not (trained and adapted):
         return PRETRAINED
     head = any('iou_prediction_head' in name for name in trained)
-    judged = any(isinstance(loss, IoUPredictionLoss) for loss in model.losses.values())
+    judged = any(isinstance(loss, IoUPredictionLoss) and loss.loss_weight for loss in model.losses.values())
     return TRAINED if head and judged else UNTRAINED
+
+
+def same_weights(weights: str | os.PathLike, base: str | None) -> bool:
+    """Return whether a checkpoint is the one that training starts from, also as a copy or by another path to it."""
+    first, second = str(weights), str(base)
+    if base is None or first == second:
+        return first == second
+    if any('://' in name and not name.startswith(PACKAGED) for name in (first, second)):
+        return False  # not downloaded for this
+    first, second = local_path(first), local_path(second)
+    if not (os.path.isfile(first) and os.path.isfile(second)):
+        return False
+    return os.path.getsize(first) == os.path.getsize(second) and file_hash(first) == file_hash(second)
