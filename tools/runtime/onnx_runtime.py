@@ -61,7 +61,8 @@ class Segmenter:
 
     def set_image(self, image: np.ndarray) -> None:
         """Encode an image (H, W, 3) uint8 RGB, for any number of prompts."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f'image: {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3) RGB')
         self.size = image.shape[:2]
         height, width = self.info['input_size']
@@ -92,14 +93,18 @@ class Segmenter:
 
         Returns:
             Logits (H, W), foreground above 0, and the estimated IoU.
+
+        Raises:
+            ValueError: There is no image, or a prompt is malformed or outside of it.
         """
         if 'model' in self.sessions:
             raise ValueError('model.onnx takes no prompts: use segment() or inspect(), or export without --one-graph')
+        self._check(box, points, labels, mask)
         coords = [list(point) for point in points] + ([list(box[:2]), list(box[2:])] if box is not None else [[0, 0]])
         codes = list(labels) + ([2, 3] if box is not None else [-1])
         if box is not None and self.info.get('pad_boxes'):  # SAM 2 has a third token for a box
             coords, codes = [*coords, [0, 0]], [*codes, -1]
-        grid = [4 * side for side in self.encoded['image_embeddings'].shape[2:]]
+        grid = self._mask_size()
         inputs = {
             **self.encoded,
             'point_coords': (np.array([coords], np.float32) * self.scale).astype(np.float32),
@@ -112,12 +117,34 @@ class Segmenter:
         found = self.sessions['decoder'].run(None, {name: value for name, value in inputs.items() if name in used})
         return found[0][0, 0], float(found[1][0, 0])
 
+    def _mask_size(self) -> list[int]:
+        return [4 * side for side in self.encoded['image_embeddings'].shape[2:]]
+
+    def _check(self, box: Sequence | None, points: Sequence, labels: Sequence, mask: np.ndarray | None) -> None:
+        if self.size is None:
+            raise ValueError('no image is set: call set_image first')
+        if len(points) != len(labels) or not set(labels) <= {0, 1}:
+            raise ValueError(
+                f'{len(points)} points with the labels {list(labels)}, expected a label of 0 or 1 for each'
+            )
+        if any(np.shape(point) != (2,) for point in points) or (box is not None and np.shape(box) != (4,)):
+            raise ValueError(f'points {points} and box {box}, expected a list of x y, and x1 y1 x2 y2')
+        for x, y in [*points, *([] if box is None else [box[:2], box[2:]])]:
+            if not (-0.5 <= x <= self.size[1] and -0.5 <= y <= self.size[0]):
+                raise ValueError(f'x y of {x}, {y}: outside the image of {self.size[1]} x {self.size[0]} pixels')
+        if box is not None and (box[2] < box[0] or box[3] < box[1]):
+            raise ValueError(f'box {list(box)}, expected x1 y1 x2 y2 with x1 <= x2 and y1 <= y2')
+        if mask is not None and list(mask.shape[-2:]) != self._mask_size():
+            raise ValueError(f'mask of shape {mask.shape}, expected {self._mask_size()}, that of low-resolution logits')
+
     def segment(self) -> tuple[np.ndarray, np.ndarray]:
         """Segment the image of :meth:`set_image` without a prompt, by a box around all of it where one is needed.
 
         Returns:
             Logits (K, H, W), foreground above 0, and the estimated IoU (K,), of each class of ``info['classes']``.
         """
+        if self.size is None:
+            raise ValueError('no image is set: call set_image first')
         if 'model' in self.sessions:
             given = {'input_image': self.pixels, 'orig_im_size': np.array(self.size, np.float32)}
             used = {one.name for one in self.sessions['model'].get_inputs()}
@@ -147,5 +174,7 @@ class Segmenter:
 
 
 if __name__ == '__main__':
+    if len(sys.argv) != 3:
+        sys.exit('usage: python onnx_runtime.py FOLDER_OF_THE_EXPORT IMAGE.npy')
     defective, probability, labels = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
     print(f'{"defect" if defective else "no defect"}, score {probability:.3f}, {np.count_nonzero(labels)} pixels')
