@@ -152,7 +152,7 @@ class GeneratePrompts(BaseTransform):
             raise ValueError(f'GeneratePrompts: weight of all modes {list(modes)} is 0, expected one above 0')
         self.seed, self.num_prompts, self.min_area = seed, num_prompts, min_area
         self.replace = self.training if replace is None else replace
-        self.draw_size = None if draw_size is None else (int(draw_size[0]), int(draw_size[1]))
+        self.draw_size = _checked_size(draw_size)
         own = [mode.name for mode in self.modes if mode.targets != 'whole' and not mode.united]
         if draw_size is not None and (self.training or own or num_classes is not None):
             raise ValueError(
@@ -325,6 +325,13 @@ class GeneratePrompts(BaseTransform):
             raise ValueError(f'{name}: the mask has no {what}, so no prompt can be drawn; {advice[what]}')
         print_log(f'{name}: the mask has no {what}; another sample is taken', logger='current', level=logging.WARNING)
         return
+
+
+def _checked_size(size: Sequence[int] | None) -> tuple[int, int] | None:
+    whole = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+    if size is not None and not whole:
+        raise ValueError(f'GeneratePrompts: draw_size={size!r}, expected (height, width), two whole numbers above 0')
+    return None if size is None else (size[0], size[1])
 
 
 def resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

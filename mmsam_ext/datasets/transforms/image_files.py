@@ -182,6 +182,8 @@ def has_more_pages(content: bytes, name: str) -> bool:
                     return True
         except EOFError:
             pass
+        except Exception:  # Pillow raises what it likes of a page that is damaged, or beyond the end of the file
+            return True
     return False
 
 

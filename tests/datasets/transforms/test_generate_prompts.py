@@ -338,3 +338,9 @@ def test_draw_size_does_not_fit_training_or_single_parts():
     for options in (dict(training=True), dict(modes=dict(each=dict(targets='parts')))):
         with raises_naming(ValueError, 'draw_size', '(4, 4)'):
             build(**{**dict(modes=dict(box=dict()), seed=0, draw_size=(4, 4)), **options})
+
+
+@pytest.mark.parametrize('size', [1024, (1024,), (64, 64, 3), (0, 64), (-1, 64), (64.5, 64), '64'])
+def test_draw_size_is_two_whole_numbers(size):
+    with raises_naming(ValueError, 'GeneratePrompts', 'draw_size', repr(size), 'height, width'):
+        build(dict(box=dict()), seed=0, draw_size=size)

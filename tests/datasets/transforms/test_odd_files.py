@@ -167,4 +167,10 @@ def test_pages_of_a_tiff(monkeypatch) -> None:
     for content, name in ((pyramid, 'b.tif'), (pages, 'c.tif'), (pages, 'c.tif')):
         assert (decode_image(content, name)[..., 0] == MASK * 255).all()
     assert len(logged) == 1 and 'c.tif' in logged[0]
+    single = bytearray(encode(MASK * 255, 'TIFF'))
+    first = int.from_bytes(single[4:8], 'little')  # where the list of the first page begins; the next one's comes last
+    last = first + 2 + 12 * int.from_bytes(single[first : first + 2], 'little')
+    single[last : last + 4] = (2**31).to_bytes(4, 'little')  # cut off: the second page is beyond the end of the file
+    with raises_naming(ValueError, 'mask 9', 'pages'):
+        read_binary_mask(bytes(single), 'mask 9')
     assert (read_binary_mask(pyramid, 'mask 8') == MASK).all()
