@@ -322,9 +322,12 @@ def test_without_pkg_resources() -> None:
         assert config.default_scope == 'mmseg'
         assert 'pkg_resources' not in sys.modules
         from mmengine.runner import runner
-        before = set(sys.modules)
         assert runner.collect_env()['MMEngine'] == mmengine.__version__ and 'distutils' not in sys.modules
-        assert before < set(sys.modules)  # what was imported meanwhile stays
+        from mmsam_ext.compat.collected_environment import _without_distutils
+        import xmlrpc.client
+        del sys.modules['xmlrpc.client']
+        _without_distutils(lambda: __import__('xmlrpc.client'))()
+        assert 'xmlrpc.client' in sys.modules, 'what was imported meanwhile stays'
         try:
             get_installed_path('no_such_package')
         except Exception as error:
