@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.stateless import _reparametrize_module
@@ -42,7 +43,7 @@ def checkpointed(module: nn.Module, function: Callable, *args: Any) -> Any:
         function: The module itself, or a method of it.
         args: Arguments of `function`.
     """
-    if not _CAST.get():
+    if torch.compiler.is_compiling() or not _CAST.get():  # the compiler cannot trace the latter, and knows no casts
         return checkpoint(function, *args, use_reentrant=False)
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     return checkpoint(

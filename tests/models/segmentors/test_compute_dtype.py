@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmsam_ext.models.layers.checkpointing import checkpointed
 from mmsam_ext.structures import Prompts
 from tests.models.small import CHANNELS, config, disc, images, sample, segmentor
 from tests.naming import raises_naming
@@ -41,6 +42,12 @@ def test_gradient_checkpointing_computes_with_the_cast_weights_again():
     _, expected = losses_and_gradients('bfloat16')
     assert gradients.keys() == expected.keys()
     assert all(torch.equal(gradients[name], expected[name]) for name in expected)
+
+
+def test_checkpointed_modules_compile_to_one_graph():
+    layer, x = torch.nn.Linear(3, 3), torch.randn(2, 3)
+    compiled = torch.compile(lambda x: checkpointed(layer, layer, x), backend='eager', fullgraph=True)
+    assert torch.equal(compiled(x), layer(x))
 
 
 def test_inference_stays_fp32():
