@@ -165,9 +165,15 @@ def _new_folder(root: Path, out: str | Path | None) -> Path:
     """
     if out is not None:
         folder = Path(out).expanduser()
-        if folder.is_dir() and any(folder.iterdir()):
-            raise FileExistsError(f'{folder}: the folder holds files already; give another --out')
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            empty = not any(folder.iterdir())
+            if empty:
+                (folder / TRAIN).touch(exist_ok=False)  # of two that found it empty, the second fails here
+        except FileExistsError:
+            empty = False
+        if not empty:
+            raise FileExistsError(f'{folder}: the folder holds files already; give another --out')
         return folder
     number = 1
     while True:

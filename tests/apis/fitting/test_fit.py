@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsam_ext.apis.fitting import fit
+from mmsam_ext.apis.fitting.run import _new_folder
 from mmsam_ext.apis.inspection import Decision
 from mmsam_ext.cli import inspect_images
 from mmsam_ext.datasets.synthetic.cracked_parts import write_cracked_parts
@@ -81,3 +82,19 @@ def test_bad_input(arguments: dict, error: type, named: tuple, parts: Path, tmp_
     with raises_naming(error, *named):
         fit(parts, **arguments)
     assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_one_of_two_that_start_at_once_gets_the_folder(tmp_path: Path, monkeypatch) -> None:
+    """Both found it empty; the second wrote its config over the first one's, and 'failed' into its progress."""
+    stock = Path.iterdir
+
+    def other_is_as_fast(self: Path):
+        found = list(stock(self))
+        if self.name == 'out' and not found:
+            monkeypatch.undo()
+            _new_folder(tmp_path, tmp_path / 'out')
+        return iter(found)
+
+    monkeypatch.setattr(Path, 'iterdir', other_is_as_fast)
+    with raises_naming(FileExistsError, 'out', '--out'):
+        _new_folder(tmp_path, tmp_path / 'out')
