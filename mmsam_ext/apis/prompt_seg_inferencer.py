@@ -283,6 +283,9 @@ class PromptSegInferencer:
     def set_image(self, image: str | os.PathLike | np.ndarray) -> None:
         """Encode an image, for :meth:`predict` to be called any number of times.
 
+        All threads that share an inferencer share this image. Threads with an image each call the inferencer, or take
+        ``copy.copy(inferencer)``, which shares the model.
+
         Args:
             image: A path or an array (H, W, 3) uint8 BGR (unlike SamPredictor's RGB).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,20 @@ def test_threads_prompt_one_encoded_image(inferencer: PromptSegInferencer) -> No
     for want, got in zip(wanted, found, strict=True):
         for one, other in zip(got, want, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_threads_with_an_image_each_take_a_copy(inferencer: PromptSegInferencer) -> None:
+    """Copies share the model, and none sees the image of another."""
+    images = [np.roll(picture(), 9 * index, 1) for index in range(THREADS)]
+
+    def answer(image: np.ndarray) -> np.ndarray:
+        own = copy.copy(inferencer)
+        assert own.model is inferencer.model
+        own.set_image(image)
+        return own.predict(boxes=[[20, 10, 70, 50]], return_logits=True)[0]
+
+    wanted = [answer(image) for image in images]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(answer, images))
+    assert all(np.array_equal(one, other) for one, other in zip(found, wanted, strict=True))
+    assert len({one.tobytes() for one in wanted}) == THREADS and inferencer.encoded is None
