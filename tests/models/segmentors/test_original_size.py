@@ -55,6 +55,8 @@ def test_a_model_that_resizes_in_one_step(multimask: bool | str) -> None:
     assert torch.equal(found.mask_logits, expected)
     with raises_naming(ValueError, 'one_step_resize', 'slide'):
         segmentor(test_cfg=dict(one_step_resize=True, mode='slide', crop_size=(64, 64), stride=(32, 32)))
+    with raises_naming(ValueError, 'one_step_resize', "'no'", 'False'):  # which Python takes for True
+        segmentor(test_cfg=dict(one_step_resize='no'))
 
 
 def test_the_inferencer_resizes_as_its_model_does(tmp_path: Path) -> None:
