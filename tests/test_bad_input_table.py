@@ -396,6 +396,8 @@ ROWS: dict[str, tuple[Callable[[Path], object], type[Exception], tuple[object, .
     'transform modes': (build(TRANSFORMS, type='GeneratePrompts', modes={}), ValueError, ('modes',)),
     'model arch': (build(MODELS, type='SAMImageEncoder', arch='vit_b'), ValueError, ('arch', 'vit_b')),
     'model trainable': (lambda folder: MODELS.build(config(trainable=['x_y_z'])), ValueError, ('trainable', 'x_y_z')),
+    'model test_cfg': (lambda folder: MODELS.build(config(test_cfg=dict(presense_threshold=0.5))), ValueError, ('test_cfg', 'presense_threshold', 'presence_threshold')),
+    'model train_cfg': (lambda folder: MODELS.build(config(train_cfg=dict(crop_size=(8, 8)))), ValueError, ('train_cfg', 'crop_size')),
     'model losses': (lambda folder: MODELS.build(config(train_cfg=dict(multimask='yes'))), ValueError, ('multimask', 'yes')),
     'model peft': (lambda folder: MODELS.build(config(peft=[dict(type='LoRA', modules='x_y_z')])), ValueError, ('modules', 'x_y_z')),
 }  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.evaluation.functional import mask_iou
+from mmsam_ext.nearest import unknown_names
 from mmsam_ext.structures import AMBIGUOUS, MaskPrediction, PromptBatch
 from mmsam_ext.structures.samples import OUTSIDE, class_logits, sample_name, target_masks
 
@@ -17,6 +19,9 @@ from .original_size import to_original
 #: Values of ``train_cfg.multimask`` and ``test_cfg.multimask``.
 TRAIN_CHOICES = (False, True, 'both')
 TEST_CHOICES = (False, True, 'ambiguous', 'oracle')
+#: Names in `train_cfg`, and in `test_cfg` beside those of tiles.
+TRAIN_SETTINGS = ('multimask', 'compute_dtype')
+TEST_SETTINGS = (*TRAIN_SETTINGS, 'untrained', 'presence_threshold', 'one_step_resize', 'mode')
 
 
 def check_choice(name: str, value: bool | str | None, choices: Sequence[bool | str | None]) -> None:
@@ -27,6 +32,17 @@ def check_choice(name: str, value: bool | str | None, choices: Sequence[bool | s
     """
     if value not in choices:
         raise ValueError(f'PromptableSegmentor: {name} is {value!r}, expected one of {tuple(choices)}')
+
+
+def check_settings(name: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Check the names in `train_cfg` or `test_cfg`; a misspelt one would have no effect.
+
+    Raises:
+        ValueError: One of them is unknown; suggests the nearest.
+    """
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise ValueError(f'PromptableSegmentor: {name}: {unknown_names(unknown, known)} Known: {", ".join(known)}')
 
 
 def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool | str) -> tuple[Tensor, Tensor]:

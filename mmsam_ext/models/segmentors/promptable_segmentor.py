@@ -29,8 +29,11 @@ from .image_encoding import ImageEncoding
 from .losses_of_parts import losses_of_parts
 from .mask_selection import (
     TEST_CHOICES,
+    TEST_SETTINGS,
     TRAIN_CHOICES,
+    TRAIN_SETTINGS,
     check_choice,
+    check_settings,
     empty_absent,
     select_by_config,
     select_masks,
@@ -38,7 +41,7 @@ from .mask_selection import (
 )
 from .original_size import to_original
 from .prompt_targets import prompt_targets
-from .sliding import SlideSettings, predict_tiles
+from .sliding import TILE_SETTINGS, SlideSettings, predict_tiles
 
 
 @MODELS.register_module()
@@ -85,8 +88,9 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         torch_compile: Compile encoder and decoder at their first call: True, or arguments of ``torch.compile``.
 
     Raises:
-        ValueError: A `trainable` pattern matches nothing, a checkpoint does not fit, a prompt stage changes what it
-            must not, an auxiliary head learns from a mask that is not trained, or there is no target to learn from.
+        ValueError: A name in `train_cfg` or `test_cfg` is unknown, a `trainable` pattern matches nothing, a checkpoint
+            does not fit, a prompt stage changes what it must not, an auxiliary head learns from a mask that is not
+            trained, or there is no target to learn from.
     """
 
     def __init__(
@@ -127,6 +131,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         self.mask_refiner = None if mask_refiner is None else MODELS.build(mask_refiner)
         self.losses = ModuleDict({name: MODELS.build(loss) for name, loss in (losses or {}).items()})
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
+        check_settings('train_cfg', self.train_cfg, TRAIN_SETTINGS)
+        check_settings('test_cfg', self.test_cfg, (*TEST_SETTINGS, *TILE_SETTINGS))
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
         check_choice('test_cfg.compute_dtype', self.test_cfg.get('compute_dtype'), (None, *INFERENCE_DTYPES))

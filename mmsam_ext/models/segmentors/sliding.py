@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .promptable_segmentor import PromptableSegmentor
 
 
+#: Names in `test_cfg`, which are the fields below.
+TILE_SETTINGS = ('crop_size', 'stride', 'overview', 'tiles_per_batch', 'cache_mb')
+
+
 @dataclass(frozen=True)
 class SlideSettings:
     """The options of ``test_cfg=dict(mode='slide', ...)``; `mode`, `crop_size` and `stride` are MMSegmentation's.
@@ -69,8 +73,7 @@ class SlideSettings:
             raise ValueError(
                 f"test_cfg.mode is 'slide', which needs test_cfg.{missing[0]} as (height, width) in pixels"
             )
-        names = ('crop_size', 'stride', 'overview', 'tiles_per_batch', 'cache_mb')
-        values = {name: test_cfg[name] for name in names if name in test_cfg}
+        values = {name: test_cfg[name] for name in TILE_SETTINGS if name in test_cfg}
         values.update({name: tuple(values[name]) for name in ('crop_size', 'stride')})
         return cls(**values)
 
