@@ -52,7 +52,7 @@ class WorkDirLock:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return os.fdopen(descriptor, 'r+')
             os.close(descriptor)
-            reason = 'it is no regular file'
+            reason = 'it is a pipe or a device'
         raise RuntimeError(
             f'{self.path}: the lock of this work_dir cannot be used ({reason}). Remove it if no training is running '
             'there, or choose another --work-dir'
@@ -63,7 +63,7 @@ class WorkDirLock:
 
         Raises:
             RuntimeError: Another process trains in the folder (the message names its process id and host), or the lock
-                is no regular file or belongs to another user.
+                is a link, a folder, a pipe or a device, or belongs to another user.
         """
         try:
             import fcntl
