@@ -11,14 +11,18 @@ from .errors import InferenceError
 from .prompt_sets import PromptSet
 
 
+def creates_prompts(model: PromptableSegmentor) -> bool:
+    """Return whether a prompt stage makes prompts from the image, so that a user does not need to give any."""
+    return any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
+
+
 def check_given(model: PromptableSegmentor, prompts: PromptSet, name: str) -> None:
     """Check that an image has a prompt, which only models with a stage that creates prompts can do without.
 
     Raises:
         InferenceError: There is none; names the image.
     """
-    creates = any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
-    if not prompts and not creates:
+    if not prompts and not creates_prompts(model):
         raise InferenceError(f'{name}: no prompt given; give boxes, points with point_labels, or masks')
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmsam_ext.structures import Prompts
 
+from ..checks import creates_prompts
 from ..encoded_image import EncodedImage
 from ..errors import InferenceError
 from ..exchange.labelled import Instance
@@ -72,10 +73,9 @@ class Assistant:
         decision = Decision.load(weights)
         inferencer = PromptSegInferencer(config, weights, self.device)
         inspector = Inspector(inferencer, Criteria.of(decision), decision.classes)
-        creates = any(getattr(stage, 'creates_prompt', False) for stage in inferencer.model.prompt_stages)
         with self._lock:
             self.proposer, self.trained = inspector, str(weights)
-            if not creates and inferencer.model.slide_settings is None:
+            if not creates_prompts(inferencer.model) and inferencer.model.slide_settings is None:
                 self.clicks = inferencer
             self._encoded.clear()
 

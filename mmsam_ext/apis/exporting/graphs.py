@@ -16,6 +16,7 @@ from mmsam_ext.models.prompt_stages import apply_stages
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import MaskPrediction, PromptEmbedding, SAMFeatures
 
+from ..checks import creates_prompts
 from ..errors import InferenceError
 
 PAD = -1
@@ -212,11 +213,6 @@ def point_tokens(encoder: Any, coords: Tensor, codes: Tensor, size: tuple[int, i
     scale = coords.new_tensor([size[1], size[0]])
     position = encoder.pe_layer._pe_encoding((coords + 0.5) / scale)  # noqa: SLF001 (as Meta's own export does)
     return position * (codes != PAD)[..., None] + table[codes + 1]
-
-
-def creates_prompts(model: PromptableSegmentor) -> bool:
-    """Return whether a prompt stage makes prompts from the image."""
-    return any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
 
 
 class WholeGraph(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmsam_ext.datasets.transforms.whole_image_prompt import whole_image_prompt
 
+from ..checks import creates_prompts
 from ..errors import InferenceError
 from ..failures import failure
 from ..image_inputs import Source, list_sources
@@ -137,8 +138,7 @@ class Inspector:
 def prompt_kind(inferencer: PromptSegInferencer) -> str:
     """Return the kind of :class:`WholeImagePrompt` that a model takes: 'none' if it makes prompts or works on tiles."""
     model = inferencer.model
-    creates = any(getattr(stage, 'creates_prompt', False) for stage in model.prompt_stages)
-    return 'none' if creates or model.slide_settings is not None else 'box'
+    return 'none' if creates_prompts(model) or model.slide_settings is not None else 'box'
 
 
 def whole_image_logits(
