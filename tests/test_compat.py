@@ -397,6 +397,29 @@ TWO_RANKS = """
     assert not torch.distributed.is_initialized()
 """
 
+END_OF_A_RANK = """
+    import atexit, sys, threading
+    import mmsam_ext, torch
+    from mmengine.dist import init_dist
+    init_dist('pytorch', backend='gloo', init_method='tcp://127.0.0.1:{port}', rank=0, world_size=1)
+    group = torch.distributed.distributed_c10d._get_default_group()  # as DistributedDataParallel keeps it
+    last_collective, released = threading.Event(), []
+    thread = threading.Thread(target=lambda: (last_collective.wait(), released.append(True)), daemon=True)
+    thread.start()
+    sys.setswitchinterval(100)  # the thread goes on only where this one lets it
+    last_collective.set()
+    assert not released
+    atexit._run_exitfuncs()
+    assert released and not torch.distributed.is_initialized()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='says what happens without a GPU')
+def test_threads_release_their_tensors_before_the_end() -> None:
+    """A thread that waits for Python's lock gets it before the interpreter ends."""
+    done = run_python(END_OF_A_RANK.format(port=free_port()), RANK='0', LOCAL_RANK='0')
+    assert done.returncode == 0, done.stderr
+
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='says what happens without a GPU')
 def test_two_ranks_without_a_gpu(tmp_path: Path) -> None:

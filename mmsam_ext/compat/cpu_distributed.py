@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -58,18 +59,23 @@ def _launch_without_gpu(stock: Callable) -> Callable:
         # mmengine selects a CUDA device for any backend; without a GPU that call fails.
         with patch.object(torch.cuda, 'set_device', lambda device: None):
             stock(backend, *args, **kwargs)
-        # gloo's threads must end before the interpreter does: a thread that is still running then aborts the process
-        # ("terminate called without an active exception", exit code -6), and the launcher reports a failed training.
         atexit.register(_leave_process_group)
 
     return init_dist
 
 
 def _leave_process_group() -> None:
+    """Leave the process group, and give gloo's threads the time to release the tensors of their last collective.
+
+    A thread needs Python's lock for that. If the interpreter is ending by then, Python ends the thread, C++ aborts the
+    process ("terminate called without an active exception", exit code -6), and the launcher reports a failed run. A
+    group without references ends its threads by itself, but torch's DistributedDataParallel keeps one for ever.
+    """
     from torch import distributed
 
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        time.sleep(0.2)  # which releases the lock; the threads wait for nothing else
 
 
 def _wrap_without_gpu(stock: Callable) -> Callable:
