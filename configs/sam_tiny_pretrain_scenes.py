@@ -1,6 +1,6 @@
-# The third stage of the mini SAM's pretraining: scenes with photographs at 256 and 384 px, at a constant rate, by
-# `tools/dist_train.sh configs/sam_tiny_pretrain_scenes.py 2`. First `python tools/fetch_photographs.py data/photographs`.
-# End with sam_tiny_pretrain_decay.py at any time.
+# The third stage of the mini SAM's pretraining: scenes with photographs at 256 and 384 px, at a constant rate. Run
+# `python tools/fetch_photographs.py data/photographs`, then `tools/dist_train.sh` with this config and 2 processes. End
+# with sam_tiny_pretrain_decay.py at any time.
 _base_ = ['./sam_tiny_pretrain.py', '_base_/prompts/train_scenes.py']
 
 model = dict(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmsam_ext.models.segmentors.original_size import to_original
-from mmsam_ext.models.segmentors.sliding import TiledMasks
+from mmsam_ext.models.segmentors.tiled_masks import TiledMasks
 
 from .rle import decode_rle, encode_rle
 

@@ -116,20 +116,23 @@ def segment_packed(
     Raises:
         ValueError: A prompt does not fit the model.
     """
-    data = model.data_preprocessor(pseudo_collate(packed), False)
-    inputs, samples = data['inputs'], data['data_samples']
-    size = tuple(inputs.shape[-2:])
     if model.slide_settings is not None:
         model.check_trained()
+        images, samples = model.data_preprocessor.uncut(pseudo_collate(packed))
         choice = model.test_cfg.get('multimask', False) if multimask is None else multimask
-        batch = model.prompt_batch(samples, inputs)
-        tiled = slide_images(model, inputs, batch, model.slide_settings, choice)
+        size = images[0].size
+        # A tensor of the batch's shape that takes no memory: prompts need to know the size and the device.
+        batch = model.prompt_batch(samples, torch.zeros(1, device=images[0].device).expand(len(images), 3, *size))
+        tiled = slide_images(model, images, batch, model.slide_settings, choice)
         threshold = model.test_cfg.get('presence_threshold')
         masks = [replace(one, presence_threshold=threshold) for _, one in tiled]
         return [
             Segmented(LowResMasks(one, size, sample.metainfo), one.iou, sample, one.presence)
             for sample, one in zip(samples, masks, strict=True)
         ]
+    data = model.data_preprocessor(pseudo_collate(packed), False)
+    inputs, samples = data['inputs'], data['data_samples']
+    size = tuple(inputs.shape[-2:])
     features = model.extract_feat(inputs)
     for sample in samples:
         sample.prompts = with_fitted_masks(sample.prompts, features, size, sample.metainfo)

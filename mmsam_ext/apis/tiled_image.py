@@ -11,9 +11,10 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from mmsam_ext.models.segmentors import PromptableSegmentor
-from mmsam_ext.models.segmentors.sliding import SlideSettings, TiledMasks, slide
+from mmsam_ext.models.segmentors.sliding import SlideSettings, slide
 from mmsam_ext.models.segmentors.tile_cache import TileCache
-from mmsam_ext.structures import PromptBatch
+from mmsam_ext.models.segmentors.tiled_masks import TiledMasks
+from mmsam_ext.structures import PromptBatch, UncutImage
 from mmsam_ext.structures.prompts import rescale
 
 from .encoded_image import EncodedImage
@@ -28,21 +29,21 @@ class TiledImage(NamedTuple):
 
     Attributes:
         name: Name of the image in error messages.
-        image: (1, 3, H, W), normalised and padded.
+        image: The image, of which tiles are cut.
         cache: Features of tiles.
         meta: Metainfo of the image's sample; `ori_shape` and `img_shape` are (height, width) before and after the
             pipeline.
     """
 
     name: str
-    image: Tensor
+    image: UncutImage
     cache: TileCache
     meta: dict[str, Any]
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the padded network input."""
-        return int(self.image.shape[-2]), int(self.image.shape[-1])
+        return self.image.size
 
     @torch.no_grad()
     def decode(
@@ -96,5 +97,5 @@ def encode_image(model: PromptableSegmentor, packed: dict[str, Any], name: str) 
     """
     if model.slide_settings is None:
         return EncodedImage.encode(model, packed, name)
-    data = model.data_preprocessor(pseudo_collate([packed]), False)
-    return TiledImage(name, data['inputs'], TileCache(model.slide_settings.cache_mb), data['data_samples'][0].metainfo)
+    images, samples = model.data_preprocessor.uncut(pseudo_collate([packed]))
+    return TiledImage(name, images[0], TileCache(model.slide_settings.cache_mb), samples[0].metainfo)

@@ -2,6 +2,7 @@ from .features import AMBIGUOUS, SINGLE, MaskPrediction, PromptEmbedding, SAMFea
 from .prompt_batch import PromptBatch
 from .prompt_groups import PromptGroup, prompt_groups
 from .prompts import PromptKind, Prompts
+from .uncut_image import UncutImage
 
 __all__ = [
     'AMBIGUOUS',
@@ -13,5 +14,6 @@ __all__ = [
     'PromptKind',
     'Prompts',
     'SAMFeatures',
+    'UncutImage',
     'prompt_groups',
 ]

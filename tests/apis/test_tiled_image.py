@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmsam_ext.apis import InferenceError, PromptSegInferencer, SegmentEverything
 from mmsam_ext.models.segmentors.sliding import SlideSettings, slide
 from mmsam_ext.models.segmentors.tile_cache import TileCache
-from mmsam_ext.structures import PromptBatch, Prompts
+from mmsam_ext.structures import PromptBatch, Prompts, UncutImage
 from tests.models.small import CHANNELS, SIZE, config, images, segmentor
 from tests.naming import raises_naming
 
@@ -97,12 +97,12 @@ def test_presence_and_refinement_on_tiles() -> None:
     )
     model = segmentor(**parts)
     batch = PromptBatch.from_prompts([Prompts.create(boxes=[[10.0, 20, 60, 70]])], (SIZE, SIZE))
-    tiled = slide(model, images(), batch, SlideSettings((SIZE, SIZE), (64, 64)))
+    tiled = slide(model, UncutImage.of(images()), batch, SlideSettings((SIZE, SIZE), (64, 64)))
     logits, _, presence = model.select_low_res(model.extract_feat(images()), batch, [], None)
     assert torch.allclose(tiled.logits(0), logits[0], atol=1e-4) and torch.allclose(tiled.presence, presence)
     image = images(1, SIZE, 2 * SIZE)
     free = PromptBatch.from_prompts([Prompts.empty()], (SIZE, 2 * SIZE))
-    tiled = slide(model, image, free, SlideSettings((SIZE, SIZE), (SIZE, SIZE), overview=False))
+    tiled = slide(model, UncutImage.of(image), free, SlideSettings((SIZE, SIZE), (SIZE, SIZE), overview=False))
     own = PromptBatch.from_prompts([Prompts.empty()], (SIZE, SIZE))
     halves = [model.decode(model.extract_feat(half), own).presence for half in image.split(SIZE, 3)]
     assert torch.allclose(tiled.presence, torch.maximum(*halves), atol=1e-5)
@@ -117,4 +117,4 @@ def test_prompts_that_do_not_fit(tmp_path: Path) -> None:
         inferencer.predict(masks=np.zeros((1, 20, 30)))
     batch = PromptBatch.from_prompts([Prompts.create(boxes=[[300.0, 20, 360, 70]])], (128, 256), ['a.png'])
     with raises_naming(ValueError, 'a.png', 'prompt 0', '256 x 128', '[300.0, 20.0, 360.0, 70.0]'):
-        slide(inferencer.model, images(1, 128, 256), batch, inferencer.model.slide_settings)
+        slide(inferencer.model, UncutImage.of(images(1, 128, 256)), batch, inferencer.model.slide_settings)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -59,8 +58,11 @@ def forget_peak() -> float:
 def run_inferencer(setting: str, args: argparse.Namespace) -> None:
     """Segment everything, or without a prompt, in one setting and print a row of the table."""
     from mmsam_ext.apis import PromptSegInferencer, SegmentEverything
+    from mmsam_ext.apis.image_inputs import Source
     from mmsam_ext.apis.model_loading import load_config
     from mmsam_ext.apis.rle import decode_rle
+    from mmsam_ext.apis.segmented import segment_packed
+    from mmsam_ext.structures import Prompts
 
     image, labels, _ = draw(*args.size, args.defects, args.diameter)
     config = load_config('sam_tiny_synthetic')
@@ -83,21 +85,10 @@ def run_inferencer(setting: str, args: argparse.Namespace) -> None:
             iou = both / np.maximum(1, areas + record['area'] - both)
             scores = np.maximum(scores, iou[1:])
     else:
-        inferencer.model.predict(*free_prompt(inferencer, image))
+        pipeline = inferencer.pipeline  # a call of the inferencer rejects the empty prompt
+        packed = pipeline.pack(pipeline.load(Source('image', array=image)), Prompts.empty())
+        segment_packed(inferencer.model, [packed], None)[0].prediction(inferencer.chunk_bytes)
     row(setting, scores, time.process_time() - start, before, args)
-
-
-def free_prompt(inferencer: Any, image: np.ndarray) -> tuple[Any, list[Any]]:
-    """Return the network input and the sample of an image with the empty prompt."""
-    from mmsam_ext.apis.image_inputs import Source
-    from mmsam_ext.structures import Prompts
-
-    pipeline = inferencer.pipeline
-    packed = pipeline.pack(pipeline.load(Source('image', array=image)), Prompts.empty())
-    data = inferencer.model.data_preprocessor(
-        dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False
-    )
-    return data['inputs'], data['data_samples']
 
 
 def row(setting: str, scores: np.ndarray, seconds: float, before: float, args: argparse.Namespace) -> None:
@@ -134,13 +125,12 @@ def run(setting: str, args: argparse.Namespace) -> None:
     factors = (tensor.shape[2] / args.size[1], tensor.shape[1] / args.size[0])
     sample = SegDataSample(metainfo=dict(img_shape=tuple(tensor.shape[1:]), ori_shape=tuple(args.size)))
     sample.prompts = Prompts.create(boxes=boxes).scaled(*factors)
-    data = model.data_preprocessor(dict(inputs=[tensor], data_samples=[sample]))
-    inputs = data['inputs']
-    batch = PromptBatch.from_samples(data['data_samples'], inputs)
-    side = 256 if setting == 'tiles' else max(inputs.shape[-2:])
+    (uncut,), (sample,) = model.data_preprocessor.uncut(dict(inputs=[tensor], data_samples=[sample]))
+    batch = PromptBatch.from_prompts([sample.prompts], uncut.size)
+    side = 256 if setting == 'tiles' else max(uncut.size)
     settings = SlideSettings((side, side), (side * 3 // 4 // 16 * 16,) * 2, overview=False)
     with torch.no_grad():
-        masks = slide(model, inputs, batch, settings)
+        masks = slide(model, uncut, batch, settings)
         scores = []
         for index in range(len(boxes)):
             logits = masks.logits(index)[: tensor.shape[1], : tensor.shape[2]]

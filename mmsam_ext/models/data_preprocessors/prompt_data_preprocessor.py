@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import stack_batch
 from torch import Tensor
 
-from mmsam_ext.structures import Prompts
+from mmsam_ext.structures import Prompts, UncutImage
 from mmsam_ext.structures.samples import pixel_data, sample_name, sample_prompts
 
 from ..caching.fingerprint import image_digest
@@ -77,17 +77,7 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         Returns:
             'inputs' (B, 3, H, W) float and 'data_samples', each with `prompts`.
         """
-        # Checked before they are moved: on a GPU every check would wait for the device.
-        samples = data.get('data_samples') or [SegDataSample() for _ in data['inputs']]
-        for image, sample in zip(data['inputs'], samples, strict=True):
-            self._check(image, sample, training)
-            if self.digest_images:
-                sample.set_metainfo(dict(image_digest=image_digest(image)))
-        moved: Any = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
-        images, samples = moved['inputs'], moved['data_samples']
-        for sample in samples:
-            if 'prompts' not in sample or len(sample_prompts(sample)) == 0:
-                sample.prompts = Prompts.empty().to(images[0].device)
+        images, samples = self._received(data, training)
         if not training:
             return dict(inputs=self._normalised_batch(images, samples), data_samples=samples)
         paddings: dict[str, Any] = dict(pad_val=self.pad_val, seg_pad_val=self.seg_pad_val)
@@ -101,6 +91,35 @@ class PromptDataPreprocessor(SegDataPreProcessor):
         for sample in samples:
             self._pad_masks(sample, (inputs.shape[-2], inputs.shape[-1]))
         return dict(inputs=inputs, data_samples=samples)
+
+    def uncut(self, data: dict) -> tuple[list[UncutImage], list[SegDataSample]]:
+        """Prepare a batch for prediction as :meth:`forward` does, but normalise only the tiles that are cut from it.
+
+        Args:
+            data: As for :meth:`forward`.
+
+        Returns:
+            The images, all with the network input's size, and the samples, each with `prompts`.
+        """
+        images, samples = self._received(data, training=False)
+        size = self._padded_size(images, samples)
+        whole = [UncutImage(image, size, self._normalise, self.pad_val) for image in images]
+        return whole, samples
+
+    def _received(self, data: dict, training: bool) -> tuple[list[Tensor], list[SegDataSample]]:
+        """Check a batch, move it to the device, and give each sample prompts."""
+        # Checked before they are moved: on a GPU every check would wait for the device.
+        samples = data.get('data_samples') or [SegDataSample() for _ in data['inputs']]
+        for image, sample in zip(data['inputs'], samples, strict=True):
+            self._check(image, sample, training)
+            if self.digest_images:
+                sample.set_metainfo(dict(image_digest=image_digest(image)))
+        moved: Any = self.cast_data(dict(inputs=data['inputs'], data_samples=samples))
+        images, samples = moved['inputs'], moved['data_samples']
+        for sample in samples:
+            if 'prompts' not in sample or len(sample_prompts(sample)) == 0:
+                sample.prompts = Prompts.empty().to(images[0].device)
+        return images, samples
 
     def normalisation(self) -> dict[str, float | bool | list[float]]:
         """Return everything that decides what becomes of an image's pixels, but for the padded size."""
@@ -123,21 +142,24 @@ class PromptDataPreprocessor(SegDataPreProcessor):
 
         A copy of a photograph of 24 megapixels takes 288 MB.
         """
-        sizes = torch.tensor([image.shape[-2:] for image in images])
-        height, width = sizes.amax(0).tolist()
+        channels = max(len(images[0]), len(self.mean))
+        batch = self.mean.new_full((len(images), channels, *self._padded_size(images, samples)), self.pad_val)
+        for padded, image in zip(batch, images, strict=True):
+            self._normalise(image, padded[:, : image.shape[-2], : image.shape[-1]])
+        return batch
+
+    def _padded_size(self, images: list[Tensor], samples: list[SegDataSample]) -> tuple[int, int]:
+        """Return the size (H, W) of the network input, and write the padding into the samples' metainfo."""
+        height, width = torch.tensor([image.shape[-2:] for image in images]).amax(0).tolist()
         if self.size is not None:
             height, width = self.size
         elif self.size_divisor is not None:
             height, width = (-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
-        channels = max(len(images[0]), len(self.mean))
-        batch = self.mean.new_full((len(images), channels, height, width), self.pad_val)
-        for padded, image, sample in zip(batch, images, samples, strict=True):
+        for image, sample in zip(images, samples, strict=True):
             rows, columns = image.shape[-2:]
-            self._normalise(image, padded[:, :rows, :columns])
-            sample.set_metainfo(
-                dict(img_padding_size=(0, width - columns, 0, height - rows), pad_shape=padded.shape[-2:])
-            )
-        return batch
+            padding = (0, width - columns, 0, height - rows)
+            sample.set_metainfo(dict(img_padding_size=padding, pad_shape=torch.Size((height, width))))
+        return height, width
 
     def _check(self, image: Tensor, sample: SegDataSample, training: bool) -> None:
         height, width = image.shape[-2:]

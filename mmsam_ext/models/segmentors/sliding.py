@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsam_ext.structures import PromptBatch, PromptKind
+from mmsam_ext.structures import PromptBatch, PromptKind, UncutImage
 from mmsam_ext.structures.samples import OUTSIDE, write_prediction
 from mmsam_ext.structures.tiles import ALIGNMENT, Tile, TileGrid, crop_prompts, extents, join_tiles, prompts_of_image
 
 from .mask_selection import empty_absent, select_masks
 from .original_size import to_original
 from .tile_cache import TileCache
+from .tiled_masks import TiledMasks
 
 if TYPE_CHECKING:
     from .promptable_segmentor import PromptableSegmentor
@@ -78,55 +79,6 @@ class SlideSettings:
         return cls(**values)
 
 
-@dataclass
-class TiledMasks:
-    """The masks of P prompts of one image, as logits of the tiles that answered them.
-
-    They are put together when they are read, a few prompts at a time, so that memory does not grow with prompts times
-    pixels: ``masks[2:5]`` are the (3, H, W) logits of three prompts.
-
-    Attributes:
-        grid: The tiles.
-        pieces: For each prompt its tiles and their logits, (h / 4, w / 4) each.
-        overview: For each prompt the logits of the whole image, at low resolution, or None.
-        iou: (P,) estimated IoU: the mean over a prompt's tiles, weighted by the predicted area.
-        presence: (P,) logits of the presence head, the highest of a prompt's tiles; None without one.
-        presence_threshold: Masks that are read together are empty below this probability; None keeps all.
-    """
-
-    grid: TileGrid
-    pieces: list[list[tuple[Tile, Tensor]]]
-    overview: list[Tensor | None]
-    iou: Tensor
-    presence: Tensor | None = None
-    presence_threshold: float | None = None
-
-    def __len__(self) -> int:
-        return len(self.pieces)
-
-    def __getitem__(self, rows: slice) -> Tensor:
-        """Return the (n, H, W) logits of n prompts, without those whose object is absent."""
-        logits = torch.stack([self.logits(row) for row in range(*rows.indices(len(self)))])
-        return logits if self.presence is None else empty_absent(logits, self.presence[rows], self.presence_threshold)
-
-    def logits(self, prompt: int) -> Tensor:
-        """Return the (H, W) logits of one prompt, tiles blended by :meth:`TileGrid.weights`."""
-        height, width = self.grid.size
-        device = self.iou.device
-        total = torch.zeros(height, width, device=device)
-        weight = torch.zeros(height, width, device=device)
-        for tile, logits in self.pieces[prompt]:
-            weights = self.grid.weights(tile).to(device)
-            total[tile.rows, tile.columns] += weights * _resize(logits, (tile.height, tile.width))
-            weight[tile.rows, tile.columns] += weights
-        outside = weight == 0  # in place from here on: each copy of a map takes 4 bytes a pixel of the image
-        blended = total.div_(weight.clamp_min_(1e-6)).masked_fill_(outside, OUTSIDE)
-        overview = self.overview[prompt]
-        if overview is not None:
-            torch.maximum(blended, _resize(overview, self.grid.size), out=blended)
-        return blended
-
-
 def predict_tiles(
     model: PromptableSegmentor,
     inputs: Tensor,
@@ -148,7 +100,8 @@ def predict_tiles(
     Returns:
         The samples, completed as :meth:`PromptableSegmentor.predict_from_features` says.
     """
-    for sample, (prompts, tiled) in zip(samples, slide_images(model, inputs, batch, settings, multimask), strict=True):
+    images = [UncutImage.of(image[None]) for image in inputs]
+    for sample, (prompts, tiled) in zip(samples, slide_images(model, images, batch, settings, multimask), strict=True):
         masks = torch.cat(
             [to_original(tiled.logits(row)[None], batch.input_size, sample.metainfo) for row in range(len(prompts))]
         )
@@ -162,20 +115,20 @@ def predict_tiles(
 
 def slide_images(
     model: PromptableSegmentor,
-    inputs: Tensor,
+    images: Sequence[UncutImage],
     batch: PromptBatch,
     settings: SlideSettings,
     multimask: bool | str = False,
 ) -> Iterator[tuple[PromptBatch, TiledMasks]]:
     """Yield the prompts of each image and their masks; arguments as for :func:`predict_tiles`."""
-    for index in range(len(inputs)):
+    for index, image in enumerate(images):
         prompts = prompts_of_image(batch, index)
-        yield prompts, slide(model, inputs[index : index + 1], prompts, settings, multimask)
+        yield prompts, slide(model, image, prompts, settings, multimask)
 
 
 def slide(
     model: PromptableSegmentor,
-    image: Tensor,
+    image: UncutImage,
     batch: PromptBatch,
     settings: SlideSettings,
     multimask: bool | str = False,
@@ -185,7 +138,7 @@ def slide(
 
     Args:
         model: A segmentor.
-        image: (1, 3, H, W), normalised and padded to multiples of 16.
+        image: The image, whose network input has sides that are multiples of 16.
         batch: P prompts, in pixels of the image.
         settings: Of the tiles.
         multimask: Which mask each tile selects, as in `test_cfg`; not 'oracle'.
@@ -197,7 +150,7 @@ def slide(
     Raises:
         ValueError: A prompt lies outside the image, or mask prompts have another size than a quarter of the image's.
     """
-    grid = TileGrid(image.shape[-2:], settings.crop_size, settings.stride)
+    grid = TileGrid(image.size, settings.crop_size, settings.stride)
     count = len(batch)
     pieces: list[list[tuple[Tile, Tensor]]] = [[] for _ in range(count)]
     overview: list[Tensor | None] = [None] * count
@@ -220,7 +173,7 @@ def slide(
     step = settings.tiles_per_batch if cache is None else 1
     for start in range(0, len(jobs), step):
         part = jobs[start : start + step]
-        crops = torch.cat([image[..., tile.rows, tile.columns] for tile, _ in part])
+        crops = torch.cat([image.crop(tile.rows, tile.columns) for tile, _ in part])
         features = model.extract_feat(crops) if cache is None else cache.features(model, part[0][0], crops)
         prompts = join_tiles([crop_prompts(batch, tile, rows) for tile, rows in part])
         prediction = model.decode(features, prompts)
@@ -263,16 +216,16 @@ def _check_prompts(batch: PromptBatch, grid: TileGrid, assigned: Tensor) -> None
 
 def _look_at_whole(
     model: PromptableSegmentor,
-    image: Tensor,
+    image: UncutImage,
     batch: PromptBatch,
     settings: SlideSettings,
     multimask: bool | str,
     cache: TileCache | None,
 ) -> Tensor:
     """Return (P, h, w) low-resolution logits of the whole image, shrunk to the size of a tile; batch: P prompts."""
-    height, width = image.shape[-2:]
+    height, width = image.size
     scale = min(1.0, settings.crop_size[0] / height, settings.crop_size[1] / width)
-    size = tuple(max(ALIGNMENT, round(side * scale / ALIGNMENT) * ALIGNMENT) for side in (height, width))
+    size = _aligned(height * scale), _aligned(width * scale)
     factors = batch.points.new_tensor([size[1] / width, size[0] / height])
     masks = batch.masks
     if masks.numel():
@@ -280,7 +233,7 @@ def _look_at_whole(
     small = replace(
         batch, points=batch.points * factors, boxes=batch.boxes * factors.repeat(2), masks=masks, input_size=size
     )
-    shrunk = F.interpolate(image, size, mode='bilinear', antialias=True, align_corners=False)
+    shrunk = image.shrunk(size)
     features = model.extract_feat(shrunk) if cache is None else cache.features(model, 'whole', shrunk)
     return select_masks(model.decode(features, small), small, multimask)[0]
 
@@ -302,7 +255,7 @@ def _with_overview(
     for row in large.nonzero()[:, 0].tolist():
         mask = overview[row]
         assert mask is not None
-        masks[row, 0] = _resize(mask, size)
+        masks[row, 0] = F.interpolate(mask[None, None].float(), size, mode='bilinear', align_corners=False)[0, 0]
         kinds[row] |= int(PromptKind.MASK)
         for index, tile in enumerate(grid.tiles):
             rows, columns = (slice(part.start // 4, part.stop // 4) for part in (tile.rows, tile.columns))
@@ -316,6 +269,6 @@ def _larger_than(batch: PromptBatch, crop_size: tuple[int, int]) -> Tensor:
     return (x2 - x1 > crop_size[1]) | (y2 - y1 > crop_size[0])
 
 
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (h, w) logits."""
-    return F.interpolate(logits[None, None].float(), size, mode='bilinear', align_corners=False)[0, 0]
+def _aligned(side: float) -> int:
+    """Round to a multiple of 16 pixels, at least 16."""
+    return max(ALIGNMENT, round(side / ALIGNMENT) * ALIGNMENT)

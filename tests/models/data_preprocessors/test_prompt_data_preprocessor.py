@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -41,6 +42,27 @@ def test_normalises_and_pads_to_the_largest(training):
     else:  # at the original size
         assert masks.shape == (2, 50, 33)
         assert second.pad_shape == (64, 64) and second.img_padding_size == (0, 31, 0, 14)
+
+
+@pytest.mark.parametrize('channels', [3, 1])
+def test_what_is_cut_from_an_image_is_a_part_of_the_normalised_one(channels):
+    pictures = [image(300, 60)[:channels], image(50, 33)[:channels]]
+    preprocessor = build(size_divisor=16, pad_val=0.5)
+    whole = preprocessor(dict(inputs=pictures, data_samples=[SegDataSample(), SegDataSample()]))
+    uncut, samples = preprocessor.uncut(dict(inputs=pictures, data_samples=[SegDataSample(), SegDataSample()]))
+    assert [one.metainfo for one in samples] == [one.metainfo for one in whole['data_samples']]
+    assert all(one.prompts.modes == ('none',) for one in samples)
+    for one, expected in zip(uncut, whole['inputs'], strict=True):
+        assert one.size == (304, 64) and one.pixels.dtype == torch.uint8
+        for rows, columns in (
+            (slice(0, 304), slice(0, 64)),
+            (slice(32, 64), slice(16, 48)),
+            (slice(64, 96), slice(48, 64)),
+        ):
+            assert torch.equal(one.crop(rows, columns)[0], expected[:, rows, columns])
+        for size in ((80, 16), (304, 16), (304, 64)):
+            resized = F.interpolate(expected[None], size, mode='bilinear', antialias=True, align_corners=False)
+            assert_close(one.shrunk(size), resized, LAYER)
 
 
 def test_labels_are_padded_with_255_in_training_alone():

@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 
-from mmsam_ext.models.segmentors.sliding import OUTSIDE, SlideSettings, slide
-from mmsam_ext.structures import MaskPrediction, PromptBatch, Prompts, SAMFeatures
+from mmsam_ext.models.segmentors.sliding import SlideSettings, slide
+from mmsam_ext.models.segmentors.tiled_masks import TiledMasks
+from mmsam_ext.structures import MaskPrediction, PromptBatch, Prompts, SAMFeatures, UncutImage
+from mmsam_ext.structures.samples import OUTSIDE
+from mmsam_ext.structures.tiles import Tile, TileGrid
 from tests.models.small import config, images, segmentor
 from tests.naming import raises_naming
 
@@ -43,11 +46,50 @@ def empty_prompt() -> PromptBatch:
     return PromptBatch.from_prompts([Prompts.empty()], SIZE)
 
 
+def blended_at_once(masks: TiledMasks, prompt: int) -> torch.Tensor:
+    """The definition of `TiledMasks.logits`, on maps of the whole image."""
+    grid = masks.grid
+    total, weight = torch.zeros(2, *grid.size)
+    for tile, logits in masks.pieces[prompt]:
+        large = F.interpolate(logits[None, None], (tile.height, tile.width), mode='bilinear', align_corners=False)
+        total[tile.rows, tile.columns] += grid.weights(tile) * large[0, 0]
+        weight[tile.rows, tile.columns] += grid.weights(tile)
+    return torch.where(weight > 0, total / weight.clamp_min(1e-6), OUTSIDE)
+
+
+def test_bands_of_a_mask_are_the_mask() -> None:
+    """Put together row by row of tiles, with tiles left out, a mask is what whole maps give."""
+    grid = TileGrid((208, 160), (64, 64), (48, 48))
+    torch.manual_seed(0)
+
+    def pieces(tiles: list[Tile]) -> list[tuple[Tile, torch.Tensor]]:
+        return [(tile, torch.randn(16, 16)) for tile in tiles]
+
+    assert grid.tiles[-1].top - grid.tiles[-4].top == 144 - 96 == 48
+    some = [tile for tile in grid.tiles if tile.top != 48]  # leaves rows that no tile answers
+    assert len(some) < len(grid)
+    coarse = torch.randn(13, 10)
+    masks = TiledMasks(
+        grid,
+        [pieces(grid.tiles), pieces(some), pieces(grid.tiles[5:6]), [], pieces(some)],
+        [None, None, None, None, coarse],
+        torch.zeros(5),
+    )
+    for prompt in range(4):
+        assert torch.equal(masks.logits(prompt), blended_at_once(masks, prompt)), prompt
+    assert (masks.logits(3) == OUTSIDE).all()
+    overview = F.interpolate(coarse[None, None], grid.size, mode='bilinear', align_corners=False)[0, 0]
+    torch.testing.assert_close(
+        masks.logits(4), torch.maximum(blended_at_once(masks, 4), overview), atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(masks[0:2], torch.stack([masks.logits(0), masks.logits(1)]), atol=0, rtol=0)
+
+
 @pytest.mark.parametrize('tiles_per_batch', [1, 4])
 def test_merged_tiles_equal_one_large_input_and_have_no_seams(tiles_per_batch: int) -> None:
     model, image = LocalModel(), plane()
     settings = SlideSettings((64, 64), (48, 48), overview=False, tiles_per_batch=tiles_per_batch)
-    merged = slide(model, image, empty_prompt(), settings).logits(0)
+    merged = slide(model, UncutImage.of(image), empty_prompt(), settings).logits(0)
     whole = F.interpolate(F.avg_pool2d(image[:, :1], 4), SIZE, mode='bilinear', align_corners=False)[0, 0]
     # At a tile's own border bilinear resizing repeats the last value, 1.5 pixels at most; the weight there is low.
     assert (merged - whole).abs().max() < 0.01
@@ -59,7 +101,7 @@ def test_merged_tiles_equal_one_large_input_and_have_no_seams(tiles_per_batch: i
 def test_a_small_prompt_is_answered_by_its_tile_alone() -> None:
     model = LocalModel()
     batch = PromptBatch.from_prompts([Prompts.create(boxes=[[2.0, 2, 20, 20]])], SIZE)
-    merged = slide(model, plane() + 1, batch, SETTINGS).logits(0)
+    merged = slide(model, UncutImage.of(plane() + 1), batch, SETTINGS).logits(0)
     assert model.encoded == [(1, 3, 64, 64)]
     assert (merged[:64, :64] > OUTSIDE).all()
     assert (merged[64:] == OUTSIDE).all() and (merged[:, 64:] == OUTSIDE).all()
@@ -76,8 +118,10 @@ def test_the_overview_finds_what_no_tile_sees() -> None:
 
     image = torch.full((1, 3, *SIZE), -9.0)
     image[..., 20:60, 40:100] = 9
-    with_overview = slide(OnlyWhole(), image, empty_prompt(), SETTINGS).logits(0)
-    without = slide(OnlyWhole(), image, empty_prompt(), SlideSettings((64, 64), (48, 48), overview=False)).logits(0)
+    with_overview = slide(OnlyWhole(), UncutImage.of(image), empty_prompt(), SETTINGS).logits(0)
+    without = slide(
+        OnlyWhole(), UncutImage.of(image), empty_prompt(), SlideSettings((64, 64), (48, 48), overview=False)
+    ).logits(0)
     found = with_overview > 0
     assert found[28:52, 48:92].all()
     assert not found[:10].any() and not found[:, 120:].any()
@@ -97,7 +141,7 @@ def test_a_prompt_larger_than_a_tile_takes_the_overview_as_its_mask_prompt() -> 
     image = torch.full((1, 3, *SIZE), -1.0)
     image[..., :32, :] = 9  # nothing in the lower part of the image
     batch = PromptBatch.from_prompts([Prompts.create(boxes=[[2.0, 2, 150, 90]])], SIZE)
-    slide(Recorder(), image, batch, SETTINGS)
+    slide(Recorder(), UncutImage.of(image), batch, SETTINGS)
     overview, *tiles = seen
     assert overview.input_size == (32, 64) or overview.input_size == (48, 64)
     assert all(tile.masks.shape == (1, 1, 16, 16) for tile in tiles)
