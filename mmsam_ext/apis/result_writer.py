@@ -32,8 +32,10 @@ class ResultWriter:
     name already. Masks are 0 and 255. A row of the table is a prompt, or an image that failed, with the reason in the
     column `error`.
 
-    Files that an earlier run wrote are replaced, and its further ``NAME_mask<i>.png`` removed. Files of anybody else
-    stay: see :class:`ResultFolder`. All names are planned and checked when the object is made, before any work.
+    Files that an earlier run wrote are replaced, and its further ``NAME_mask<i>.png`` removed. Rows of the table stay
+    whose image is not among these and whose mask is still there, so a loop over images may write to one folder. Files
+    of anybody else stay: see :class:`ResultFolder`. All names are planned and checked when the object is made, before
+    any work.
 
     Args:
         folder: Folder to write to, made where it is missing.
@@ -81,6 +83,7 @@ class ResultWriter:
             raise InferenceError(f'out_dir {text}') from error
         except OSError as error:
             raise InferenceError(f'out_dir {self.folder}: {error.strerror}; expected a folder to write to') from error
+        self.kept = self._rows_to_keep({printable(source.name) for source in sources})
         self.started = False
 
     def write(self, index: int, prediction: dict[str, Any], overlay: np.ndarray) -> None:
@@ -133,10 +136,26 @@ class ResultWriter:
 
     def _table(self, rows: list[tuple]) -> None:
         text = io.StringIO(newline='')
-        csv.writer(text).writerows(rows if self.started else [COLUMNS, *rows])
+        csv.writer(text).writerows(rows if self.started else [COLUMNS, *self.kept, *rows])
         content = printable(text.getvalue()).encode('utf-8')
         self._guard(TABLE, self.results.append if self.started else self.results.write, content)
         self.started = True
+
+    def _rows_to_keep(self, images: set[str]) -> list[list[str]]:
+        """Return the rows of an earlier run's table whose images and masks this run does not replace."""
+        if not self.results.wrote(TABLE):
+            return []
+        with (self.folder / TABLE).open(encoding='utf-8', newline='') as file:
+            header, *rows = csv.reader(file)
+        if tuple(header) != COLUMNS:  # of another version
+            return []
+        image, mask = COLUMNS.index('image'), COLUMNS.index('mask')
+
+        def stays(file: str) -> bool:
+            match = MASK.fullmatch(file)
+            return not match or (match[1] not in self.masks and (self.folder / file).is_file())
+
+        return [row for row in rows if row[image] not in images and stays(row[mask])]
 
     def _image(self, file: str, image: np.ndarray) -> None:
         self._guard(file, self.results.write, cv2.imencode('.png', image)[1].tobytes())

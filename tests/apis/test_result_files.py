@@ -85,6 +85,29 @@ def test_a_run_that_was_stopped_can_be_repeated(inferencer, save, tmp_path: Path
     assert not [name for name in os.listdir(out) if name.startswith('.') and 'mmsam' not in name]
 
 
+def test_a_loop_over_images_fills_one_table(inferencer, save, tmp_path: Path) -> None:
+    """Rows stay of images that a later call does not segment, as long as their masks are there."""
+    paths, out = [save(f'in/{name}.png', seed=seed) for seed, name in enumerate('abc')], tmp_path / 'out'
+    for path in paths:
+        inferencer(path, boxes=[BOX, OTHER], out_dir=out)
+    read = lambda: [row[:2] + row[5:6] for row in csv.reader((out / 'scores.csv').open())][1:]  # noqa: E731
+    assert read() == [
+        [str(path), str(row), f'{path.stem}_mask{row}.png'] for path in map(Path, paths) for row in (0, 1)
+    ]
+    inferencer(paths[1], boxes=BOX, out_dir=out)
+    (out / 'c_mask0.png').unlink()
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'broken.png').write_text('no image')
+    save('other/d.png', seed=8)
+    inferencer(tmp_path / 'other', boxes=BOX, out_dir=out, show_progress=False)
+    inferencer(save('other/a.png', seed=9), boxes=BOX, out_dir=out)  # takes the names of in/a.png
+    kept = [[str(paths[2]), '1', 'c_mask1.png'], [str(paths[1]), '0', 'b_mask0.png']]
+    kept += [[str(tmp_path / 'other/broken.png'), '', ''], [str(tmp_path / 'other/d.png'), '0', 'd_mask0.png']]
+    kept += [[str(tmp_path / 'other/a.png'), '0', 'a_mask0.png']]
+    # What is left of in/a.png is its second mask, which the run for other/a.png removed.
+    assert sorted(read()) == sorted(kept)
+
+
 def test_nothing_is_loaded_before_the_folder_is_checked(save, tmp_path: Path, monkeypatch, capsys) -> None:
     path = save('in/a.png')
     (tmp_path / 'out').mkdir()
