@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.apis.test_export import runtime
-from tests.naming import raises_naming
+from tests.naming import assert_names, raises_naming
+from tests.run_tool import TOOLS
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,32 @@ def test_the_runtime_takes_no_wrong_prompts(given: dict | None, names: tuple) ->
     segmenter.encoded = dict(image_embeddings=np.zeros((1, 8, 4, 4)))
     with raises_naming(ValueError, *names):
         segmenter.predict(**given) if given is not None else segmenter.segment()
+
+
+def test_the_runtime_without_an_export(tmp_path: Path) -> None:
+    segmenter = runtime('onnx_runtime').Segmenter
+    with raises_naming(FileNotFoundError, tmp_path / 'nothing', 'encoder.onnx', 'decoder.onnx'):
+        segmenter(tmp_path / 'nothing')
+    (tmp_path / 'encoder.onnx').write_bytes(b'')
+    with raises_naming(FileNotFoundError, tmp_path, 'no decoder.onnx'):
+        segmenter(tmp_path)
+    command = [sys.executable, str(TOOLS / 'runtime' / 'onnx_runtime.py'), str(tmp_path), 'image.npy']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert_names(done.stderr, tmp_path, 'no decoder.onnx')
+
+
+def test_the_runtime_with_files_of_others(tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime')
+    onnx = pytest.importorskip('onnx')
+    value = onnx.helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node('Identity', ['x'], ['y'])],
+        'g',
+        [value],
+        [onnx.helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(model, tmp_path / 'model.onnx')
+    with raises_naming(ValueError, tmp_path / 'model.onnx', 'mmsam_ext export'):
+        runtime('onnx_runtime').Segmenter(tmp_path)

@@ -44,18 +44,30 @@ class Segmenter:
     Args:
         folder: With encoder.onnx and decoder.onnx, or model.onnx.
         providers: Of onnxruntime.
+
+    Raises:
+        FileNotFoundError: The folder lacks one of these files.
+        ValueError: A file was not exported by mmsam_ext.
     """
 
     def __init__(self, folder: str | Path, providers: Sequence[str] = ('CPUExecutionProvider',)) -> None:
-        import onnxruntime
-
         folder = Path(folder)
         names = ['model'] if (folder / 'model.onnx').is_file() else ['encoder', 'decoder']
+        missing = [f'{name}.onnx' for name in names if not (folder / f'{name}.onnx').is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{folder}: no {" and no ".join(missing)}, expected the folder that `python -m mmsam_ext export '
+                '--format onnx` wrote'
+            )
+        import onnxruntime
+
         self.sessions = {
             name: onnxruntime.InferenceSession(str(folder / f'{name}.onnx'), providers=list(providers))
             for name in names
         }
         properties = self.sessions[names[-1]].get_modelmeta().custom_metadata_map
+        if 'mmsam_ext' not in properties:
+            raise ValueError(f'{folder / names[-1]}.onnx: not a file of `python -m mmsam_ext export --format onnx`')
         self.info = json.loads(properties['mmsam_ext'])
         self.encoded = self.size = self.pixels = None
 
@@ -176,5 +188,8 @@ class Segmenter:
 if __name__ == '__main__':
     if len(sys.argv) != 3:
         sys.exit('usage: python onnx_runtime.py FOLDER_OF_THE_EXPORT IMAGE.npy')
-    defective, probability, labels = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
+    try:
+        defective, probability, labels = Segmenter(sys.argv[1]).inspect(np.load(sys.argv[2]))
+    except (OSError, ValueError, EOFError) as error:
+        sys.exit(str(error))
     print(f'{"defect" if defective else "no defect"}, score {probability:.3f}, {np.count_nonzero(labels)} pixels')
