@@ -12,7 +12,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmsam_ext.structures import PromptKind, Prompts
-from mmsam_ext.structures.prompts import holds_masked_values
+from mmsam_ext.structures.prompts import why_no_numbers
 
 from .errors import InferenceError
 from .options import BOX_FORMATS, MASK_FORMATS
@@ -246,10 +246,10 @@ def _depth(value: Any) -> int:
 def _array(key: str, value: Any, name: str) -> np.ndarray:
     """`value` with a dimension for the prompts."""
     wanted, dimensions = SHAPES[key]
+    if (reason := why_no_numbers(value)) is not None:
+        raise InferenceError(f'{name}: {key} is {reason}')
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
-    if holds_masked_values(value):
-        raise InferenceError(f'{name}: {key} is a masked array with masked values, expected all of them')
     small = key == 'masks' and isinstance(value, np.ndarray) and value.dtype in (np.bool_, np.uint8)
     try:
         array = value if small else np.asarray(value, dtype=np.float32)  # as many bytes as the user's own

@@ -303,14 +303,22 @@ def rescale(prompts: Prompts, old: tuple[int, int], new: tuple[int, int], name: 
 def _tensor(name: str, value: Tensor | np.ndarray | Sequence, sample: str) -> Tensor:
     if name not in FIELDS:
         raise ValueError(f'{sample}: unknown field `{name}`; Prompts has exactly {sorted(FIELDS)}')
-    if holds_masked_values(value):
-        raise ValueError(f'{sample}: field `{name}` is a masked array with masked values, expected all of them')
+    if (reason := why_no_numbers(value)) is not None:
+        raise ValueError(f'{sample}: field `{name}` is {reason}')
     try:
         return torch.as_tensor(value).to(FIELDS[name][1])
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{sample}: field `{name}` cannot become a tensor: {error}') from error
 
 
-def holds_masked_values(value: Any) -> bool:
-    """Return whether a value is a NumPy masked array, or a list of them, that hides values (conversion would not)."""
-    return any(np.ma.is_masked(row) for row in (value if isinstance(value, (list, tuple)) else [value]))
+def why_no_numbers(value: Any) -> str | None:
+    """Return what keeps an array, or a list of arrays, from being real numbers, though it converts to them; or None."""
+    for row in value if isinstance(value, (list, tuple)) else [value]:
+        if np.ma.is_masked(row):
+            return 'a masked array with masked values, expected all of them'
+        if isinstance(row, torch.Tensor):
+            if row.is_complex():
+                return 'complex, expected real numbers'
+        elif isinstance(row, np.ndarray) and row.dtype.kind in 'cmM':
+            return f'of {row.dtype}, expected real numbers'
+    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmsam_ext.apis import InferenceError, prompt_formats
 from mmsam_ext.apis.prompt_formats import boxes_in_pixels, fit_masks, mask_logits, notice_ambiguous_boxes
@@ -59,6 +60,10 @@ def test_formats_of_boxes_mean_the_same(inferencer) -> None:
         (dict(masks=disc(), mask_format='bool'), ('mask_format', "'bool'", 'binary')),
         (dict(boxes=np.ma.masked_equal([BOX, [1, 2, 3, 4]], 3)), ('boxes', 'masked')),
         (dict(points=[np.ma.masked_equal([5, 6], 6)], point_labels=[1]), ('points', 'masked')),
+        (dict(boxes=np.array(BOX, np.complex64)), ('boxes', 'complex64')),
+        (dict(boxes=torch.tensor(BOX, dtype=torch.complex64)), ('boxes', 'complex')),
+        (dict(boxes=np.array(BOX, 'datetime64[s]')), ('boxes', 'datetime64')),
+        (dict(points=[np.array([5, 6], 'timedelta64[s]')], point_labels=[1]), ('points', 'timedelta64')),
         (dict(masks=disc(40, 60), mask_format='binary'), ('array 0', 'masks', '40, 60')),
     ],
 )
