@@ -1,6 +1,6 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | families | zoo | peers | cache | compile | spt | stable_sam | plm | scan |
+    python tools/benchmark.py [core | families | zoo | peers | cache | compile | data | spt | stable_sam | plm | scan |
         emeasure | everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
         [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
 
@@ -9,6 +9,7 @@ peers: image to masks against ``segment_anything`` and Hugging Face's SamModel, 
 latter with peft, which are installed into a throw-away environment.
 cache: an epoch of Stable-SAM and of PLM with stored embeddings against one without.
 compile: image to masks with ``torch.compile`` against without, and the time that compiling takes.
+data: reading and preparing images for training, by parts and by number of processes, beside a training step.
 spt: the self-draft decoder with VRA-Adapter and LoRA beside SAM's decoder, relative to the encoder's time.
 stable_sam: what deformable sampling and dynamic routing add to the decoder, relative to the encoder's time.
 plm: what PMM adds to a training step of the decoder, and PLM to its prediction.
@@ -42,6 +43,7 @@ from benchmarks import (
     cache,
     compiled,
     core,
+    data,
     emeasure,
     everything,
     families,
@@ -66,6 +68,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     'peers': peers,
     'cache': cache,
     'compile': compiled,
+    'data': data,
     'spt': spt,
     'stable_sam': stable_sam,
     'plm': plm,
@@ -119,7 +122,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')
     args = parser.parse_args(arguments)
-    if args.arch == 'tiny' and args.benchmark != 'cache':
+    if args.arch == 'tiny' and args.benchmark not in ('cache', 'data'):
         parser.error(f'--arch tiny: {args.benchmark} expects one of {sorted(core.STOCK_ARCHS)}')
     if args.size < 16 or args.size % 16:
         parser.error(f'--size {args.size}, expected a multiple of 16')

@@ -12,9 +12,11 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.registry import TRANSFORMS
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mmsam_ext.datasets import BinaryDefectDataset, binary_defect, read_binary_mask
-from mmsam_ext.datasets.transforms.mask_values import check_values
+from mmsam_ext.datasets.transforms import mask_files
+from mmsam_ext.datasets.transforms.mask_values import check_values, level_counts
 from mmsam_ext.evaluation.metrics import PromptIoUMetric
 from mmsam_ext.models.segmentors.prompt_targets import prompt_targets
 from mmsam_ext.structures import MaskPrediction, PromptBatch
@@ -186,3 +188,66 @@ def test_a_dataset_of_inverted_masks_is_logged_with_the_share(tmp_path: Path, mo
     one = dataset_folder(tmp_path / 'one', [255 - TRUTH * 255, TRUTH * 255, TRUTH * 255])  # one large defect is fine
     BinaryDefectDataset(data_root=one)
     assert len(logged) == 1
+
+
+def outcome(content: bytes) -> np.ndarray | str:
+    """Return the values of a mask, or 'error'."""
+    try:
+        return mask_files.read_mask_values(content, 'm')
+    except ValueError:
+        return 'error'
+
+
+def test_the_quick_way_for_plain_masks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grey PNG files are decoded once; all others, and damaged ones, as before."""
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 256, (40, 60)).astype(np.uint8))
+    text, exif = PngInfo(), Image.Exif()
+    text.add_text('Software', 'painter')
+    exif[0x0112] = 6  # turned by 90 degrees
+    quick = [
+        encode(grey),
+        encode(Image.fromarray(TRUTH * 255), pnginfo=text, dpi=(72, 72)),
+        encode(Image.fromarray(TRUTH)),
+    ]
+    turned = PngInfo()
+    turned.add_itxt('XML:com.adobe.xmp', '<x tiff:Orientation="6"/>')
+    slow = [
+        encode(grey, exif=exif),
+        encode(grey, pnginfo=turned),
+        encode(grey, transparency=7),
+        encode(grey.convert('1')),
+        encode(grey.convert('RGB')),
+        encode(grey.quantize(8)),
+        encode(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)),
+        encode(grey, 'TIFF'),
+        encode(grey, save_all=True, append_images=[grey.rotate(90)]),
+    ]
+    damaged = [quick[0][:cut] for cut in range(0, len(quick[0]), 97)] + [quick[0][:-1], quick[0] + b'more']
+    for place in rng.integers(8, len(quick[1]), 60):  # any byte after the signature
+        content = bytearray(quick[1])
+        content[place] ^= 1 << int(rng.integers(8))
+        damaged.append(bytes(content))
+    for content in quick:
+        values = mask_files._plain_png(content)
+        assert values is not None
+        np.testing.assert_array_equal(values, np.asarray(Image.open(BytesIO(content))))
+    for content in slow:
+        assert mask_files._plain_png(content) is None
+    found = [outcome(content) for content in (*quick, *slow, *damaged)]
+    monkeypatch.setattr(mask_files, '_plain_png', lambda content: None)
+    before = [outcome(content) for content in (*quick, *slow, *damaged)]
+    assert sum(isinstance(one, str) for one in before) > 60
+    for one, other in zip(found, before, strict=True):
+        assert one == other if isinstance(one, str) else np.array_equal(one, other)
+
+
+def test_counts_of_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (70, 50)).astype(np.uint8)
+    expected = np.bincount(image.ravel(), minlength=256)
+    assert np.array_equal(level_counts(image), expected)
+    assert np.array_equal(level_counts(image[::2, ::3]), np.bincount(image[::2, ::3].ravel(), minlength=256))
+    assert level_counts(image[:0]).tolist() == [0] * 256
+    large = np.zeros((4200, 4096), np.uint8)  # more than 2^24 of one level, where float32 cannot count on
+    large[:, 0] = 9
+    assert level_counts(large)[[0, 9]].tolist() == [4200 * 4095, 4200]
