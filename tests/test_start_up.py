@@ -37,10 +37,6 @@ assert Sharded.__init__.__code__.co_filename.endswith('cpu_distributed.py'), 'th
 """
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec('transformers') is not None,
-    reason='mmengine imports transformers where it is installed, and that imports slow packages',
-)
 def test_a_prediction_loads_none_of_the_slow_packages() -> None:
     done = subprocess.run(
         [sys.executable, '-c', CODE], cwd=REPO, capture_output=True, text=True, timeout=120,
@@ -48,6 +44,31 @@ def test_a_prediction_loads_none_of_the_slow_packages() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert [line for line in done.stdout.splitlines() if line.startswith('loaded:')] == ['loaded:']
+
+
+def test_a_package_for_one_optimizer_is_imported_with_it(tmp_path: Path) -> None:
+    """mmengine imports transformers where it is installed; this one says when it is imported."""
+    (tmp_path / 'transformers.py').write_text(
+        'import torch\nprint("imported")\n\n\nclass Adafactor(torch.optim.SGD):\n    pass\n'
+    )
+    code = """
+import mmsam_ext, torch
+from mmengine.optim import build_optim_wrapper
+print('started')
+optimizer = dict(optimizer=dict(type='Adafactor', lr=0.5))
+wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), optimizer)
+import transformers
+assert type(wrapper.optimizer) is transformers.Adafactor and wrapper.get_lr() == dict(lr=[0.5])
+import inspect
+from mmengine.registry import OPTIMIZERS
+assert next(iter(inspect.signature(OPTIMIZERS.get('ZeroRedundancyOptimizer')).parameters)) == 'params'
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
+        env=os.environ | dict(PYTHONPATH=f'{tmp_path}{os.pathsep}{REPO}'),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line for line in done.stdout.splitlines() if line in ('started', 'imported')] == ['started', 'imported']
 
 
 @pytest.mark.parametrize('name', [name for name, command in COMMANDS.items() if command.parsed])

@@ -1,4 +1,4 @@
-"""Import what most runs never use when it is first used: timm, scipy, torchvision and torch's sharded training.
+"""Import what most runs never use when it is first used: timm, scipy, torchvision, transformers and FSDP.
 
 mmengine, mmseg and segment_anything import these packages at their top, for single components. They take three of the
 five seconds of CPU time that ``import mmsam_ext`` took.
@@ -7,6 +7,7 @@ five seconds of CPU time that ``import mmsam_ext`` took.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ REGISTERED = (
     ('MODEL_WRAPPERS', 'mmengine.model.wrappers.fully_sharded_distributed', 'MMFullyShardedDataParallel'),
     ('OPTIMIZERS', 'mmengine.optim.optimizer.zero_optimizer', 'ZeroRedundancyOptimizer'),
 )
+#: Packages that mmengine imports where they are installed, for one class that it registers: registry, class. It is told
+#: that they are not installed, and the class is registered here.
+OPTIONAL = {'transformers': ('OPTIMIZERS', 'Adafactor')}
 
 
 class Deferred:
@@ -53,6 +57,10 @@ class Deferred:
         if not hasattr(module, self._name):
             return _import(f'{self._module}.{self._name}')
         return getattr(module, self._name)
+
+    @property
+    def __signature__(self) -> inspect.Signature:  # mmengine gives an optimizer its parameters by the first name in it
+        return inspect.signature(self.resolve())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call what this stands for."""
@@ -98,7 +106,9 @@ class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        top = next((module for module in MODULES if name == module or name.startswith(f'{module}.')), None)
+        top = next(
+            (module for module in (*MODULES, *OPTIONAL) if name == module or name.startswith(f'{module}.')), None
+        )
         if top is None or is_imported(top):
             return None
         if name == top and PathFinder.find_spec(name, path) is None:
@@ -106,6 +116,8 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if spec.name in OPTIONAL:
+            raise ModuleNotFoundError(f'{spec.name} is imported when it is first used', name=spec.name)
         return _Deferring(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -143,6 +155,10 @@ def apply() -> None:
             classes[attribute] = Deferred(module, attribute)
             # The module registers its class, for which the name must be free again.
             around_import(module, before=partial(classes.pop, attribute, None))
+    for package, (name, attribute) in OPTIONAL.items():
+        classes = getattr(registry, name).module_dict
+        if attribute not in classes and PathFinder.find_spec(package) is not None:
+            classes[attribute] = Deferred(package, attribute)
 
 
 def _import(name: str) -> ModuleType:
