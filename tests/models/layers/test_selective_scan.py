@@ -294,6 +294,23 @@ def test_od_ssm_is_its_directions_one_by_one(directions: int) -> None:
     assert_close(block(x), ssm_by_hand(block, x), LAYER)
 
 
+@pytest.mark.filterwarnings('ignore:Dynamo detected a call to a `functools.lru_cache`')
+def test_od_ssm_compiles_without_graph_breaks() -> None:
+    """`fullgraph` makes a break an error; the 'eager' backend runs what was traced, forward and backward."""
+    torch.compiler.reset()
+    block = OmniDirectionalSSM(6, d_state=3, dt_rank=2, chunk_size=8)
+    compiled = torch.compile(block, backend='eager', fullgraph=True)
+    x = torch.randn(2, 6, 5, 7)
+    results = []
+    for run in (block, compiled):
+        inputs = x.clone().requires_grad_()
+        y = run(inputs)
+        y.square().sum().backward()
+        results.append((y.detach(), inputs.grad))
+    for ours, plain in zip(results[1], results[0], strict=True):
+        assert_close(ours, plain, LAYER)
+
+
 def test_every_pixel_hears_from_every_other() -> None:
     """With two directions every pixel receives from every other; forward rows alone do not see later pixels."""
     torch.manual_seed(0)
