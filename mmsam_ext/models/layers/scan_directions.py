@@ -96,7 +96,8 @@ def _merge(scanned: Tensor, size: tuple[int, int]) -> Tensor:
     steps = _on_device(_inverse_orders, *size, number, scanned.device)
     merged = scanned[:, 0].index_select(1, steps[0])
     for direction in range(1, number):
-        merged += scanned[:, direction].index_select(1, steps[direction])
+        # Not in place: torch.compile (2.11) then takes the gradient of the autograd.Function below for zero.
+        merged = merged + scanned[:, direction].index_select(1, steps[direction])
     return merged
 
 

@@ -56,16 +56,22 @@ def test_no_graph_breaks(method: str) -> None:
     assert_close(masks(again), masks(plain), MODEL)
 
 
-@pytest.mark.parametrize('method', ['SAM', 'Stable-SAM'])
+@pytest.mark.parametrize('method', METHODS)
 def test_training(method: str) -> None:
-    losses = []
+    """Losses and all gradients are those without torch.compile."""
+    losses, gradients = [], []
     for options in (False, dict(backend='eager')):
         model = segmentor(torch_compile=options, **METHODS[method]).train()
         loss = sum(model.loss(images(), [sample(Prompts.create(**BOXES), disc()[None])]).values())
         loss.backward()
         losses.append(loss.detach())
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.backbone.parameters())
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     assert_close(losses[1], losses[0], MODEL)
+    assert list(gradients[1]) == list(gradients[0])
+    assert any(name.startswith('backbone.') and grad.any() for name, grad in gradients[0].items())
+    largest = max(float(grad.abs().max()) for grad in gradients[0].values())
+    for name, grad in gradients[0].items():
+        assert_close(gradients[1][name], grad, MODEL, largest, name)
 
 
 @pytest.mark.slow
