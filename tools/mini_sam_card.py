@@ -27,7 +27,7 @@ from mmsam_ext.cli.choices import one_of
 from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
 
 CONFIGS = _bootstrap.TOOLS.parent / 'configs'
-TABLES = ('objects', 'choice', 'sizes', 'scenes', 'clicks', 'mtd')
+TABLES = ('objects', 'choice', 'sizes', 'scenes', 'clicks', 'background', 'mtd')
 CLICKS = 8
 
 
@@ -112,6 +112,36 @@ def click(weights: str, images: int) -> np.ndarray:
     return ious
 
 
+def prompt_nothing(weights: str, images: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Prompt the background of the images of objects, a point and a box each.
+
+    Returns:
+        'point' and 'box' -> estimated IoU (images,), and the share of the image that the mask covers (images,).
+    """
+    inferencer = PromptSegInferencer(Config.fromfile(CONFIGS / 'sam_tiny_synthetic.py'), weights=weights)
+    modes = dict(point=dict(kind='points', targets='background'), box=dict(kind='box', targets='background'))
+    objects = DATASETS.build(
+        dict(
+            type='SyntheticObjectsDataset',
+            length=images,
+            seed=3,
+            min_area=144,
+            max_targets=1,
+            test_mode=True,
+            pipeline=[dict(type='GeneratePrompts', modes=modes, seed=0)],
+        )
+    )
+    rows: dict[str, list[tuple[float, float]]] = {'point': [], 'box': []}
+    for sample in objects:
+        inferencer.set_image(sample['img'])
+        point, box = sample['prompts'].points[0], sample['prompts'].boxes[1]
+        for kind, prompt in (('point', dict(points=point[None], point_labels=[[1]])), ('box', dict(boxes=box[None]))):
+            masks, scores, _ = inferencer.predict(**prompt, box_format='xyxy')
+            rows[kind].append((float(scores[0]), float(masks[0].mean())))
+    return {kind: (np.array([score for score, _ in pairs]), np.array([area for _, area in pairs])) for kind, pairs in
+            rows.items()}  # fmt: skip
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,6 +180,14 @@ def main() -> None:
         after = ', '.join(f'{k}: {100 * ious[:, k - 1].mean():.1f}' for k in (1, 3, 5, 8))
         print(f'\nclicks on {len(ious)} objects, mIoU after {after}; of at most {CLICKS} clicks, ', end='')
         print(', '.join(f'NoC{100 * t:.0f} {number:.2f}' for t, number in noc.items()), flush=True)
+    if 'background' in args.tables:
+        for kind, (scores, areas) in prompt_nothing(args.weights, args.images or 500).items():
+            low, area = 100 * (scores < 0.5).mean(), 100 * areas.mean()
+            print(
+                f'\na {kind} on the background of {len(scores)} images: estimated IoU {100 * scores.mean():.1f}, ',
+                end='',
+            )
+            print(f'below 50 for {low:.1f} % of them; masks cover {area:.1f} % of the image', flush=True)
     if 'mtd' in args.tables:
         modes = ['box', 'boxes', '5 points', '10 points']
         print(f'\n| MTD {args.split} | ' + ' | '.join(modes) + ' | correlation | calibration |\n|' + ' --- |' * 7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -48,10 +49,13 @@ def test_row(card: ModuleType) -> None:
 
 
 def test_table_of_a_run(card: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(sys, 'argv', ['mini_sam_card.py', '--tables', 'objects', 'clicks', '--images', '3'])
+    monkeypatch.setattr(sys, 'argv', ['mini_sam_card.py', '--tables', 'objects', 'clicks', 'background', '--images', '3'])
     card.main()
     lines = capsys.readouterr().out.splitlines()
     (cells,) = [line.strip('|').split('|') for line in lines if line.startswith('| objects')]
     assert all(20 < float(value) < 100 for value in cells[1:5]) and float(cells[6]) < 40
     (clicks,) = [line for line in lines if line.startswith('clicks on 3 objects')]
     assert clicks.count(':') == 4 and 'NoC80' in clicks
+    nothing = [line for line in lines if 'on the background of 3 images' in line]
+    assert [line.split()[1] for line in nothing] == ['point', 'box']
+    assert all(0 <= float(share) <= 100 for line in nothing for share in re.findall(r'([\d.]+) %', line))
