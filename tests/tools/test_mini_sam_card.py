@@ -49,7 +49,8 @@ def test_row(card: ModuleType) -> None:
 
 
 def test_table_of_a_run(card: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(sys, 'argv', ['mini_sam_card.py', '--tables', 'objects', 'clicks', 'background', '--images', '3'])
+    tables = ['objects', 'clicks', 'background']
+    monkeypatch.setattr(sys, 'argv', ['mini_sam_card.py', '--tables', *tables, '--images', '3'])
     card.main()
     lines = capsys.readouterr().out.splitlines()
     (cells,) = [line.strip('|').split('|') for line in lines if line.startswith('| objects')]
