@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import runpy
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -39,6 +41,28 @@ def test_samples() -> None:
 
 
 def test_a_setting() -> None:
-    row = STUDY['run']('input 256, refined', 0, 256, 1)
+    crack = STUDY['crack'](np.random.default_rng(3), 256)
+    row = STUDY['run']('input 256, refined', 0, lambda rng: crack, [crack])
     name, *scores, steps = [cell.strip() for cell in row.strip('| ').split(' | ')]
     assert name == 'input 256, refined' and steps == '0' and all(0 <= float(score) <= 100 for score in scores)
+
+
+def test_cracks_of_magnetic_tiles(tmp_path: Path) -> None:
+    """Images are enlarged with their masks; other defects of the list are left out."""
+    write_mtd(tmp_path, {'MT_Crack/Imgs/a': (60, 40), 'MT_Blowhole/Imgs/b': (30, 30)})
+    ((image, mask),) = STUDY['mtd_cracks'](tmp_path, 'val.txt', 128)
+    assert image.shape == (128, 128, 3) and mask.shape == (128, 128) and set(np.unique(mask)) == {0, 1}
+    # The defect covers rows 6 to 11 of 60 and columns 10 to 29 of 40.
+    ys, xs = np.nonzero(mask)
+    assert [ys.min(), ys.max(), xs.min(), xs.max()] == [13, 25, 32, 95]
+
+
+def write_mtd(root: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """Write samples of MTD with one rectangle of a defect each, and list them in val.txt."""
+    for name, (height, width) in sizes.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((height, width), np.uint8)
+        mask[6:12, 10:30] = 255
+        cv2.imwrite(str(root / f'{name}.jpg'), np.full((height, width, 3), 120, np.uint8))
+        cv2.imwrite(str(root / f'{name}.png'), mask)
+    (root / 'val.txt').write_text('\n'.join(sizes))

@@ -1,10 +1,11 @@
 """Compare what helps on cracks of one to three pixels, at equal CPU time: input size, tiles, refinement.
 
-Trains the mini SAM on procedural cracks, prompted by boxes, once for each setting and for the same number of CPU
-seconds (of the process, so a busy machine does not matter), and prints IoU, clDice and the F1 score of contours within
-2 pixels on images that it has not seen.
+Trains the mini SAM on procedural cracks, or on the cracks of magnetic tiles (--mtd), prompted by boxes, once for each
+setting and for the same number of CPU seconds (of the process, so a busy machine does not matter), and prints IoU,
+clDice and the F1 score of contours within 2 pixels on images that it has not seen.
 
 Usage: python tools/analysis/thin_study.py [--seconds 60] [--size 512] [--test 40] [--settings 256 512 ...]
+       [--mtd data/mtd]
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import runpy
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,22 @@ def crack(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     return image.clip(0, 255).astype(np.uint8), mask
 
 
+def mtd_cracks(root: Path, split: str, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the cracks of a split of MTD, enlarged to `size` x `size` pixels, as :func:`crack` does."""
+    from mmseg.registry import DATASETS
+
+    pipeline = [dict(type='mmseg.LoadImageFromFile'), dict(type='LoadBinaryMask')]
+    source = dict(type='MTDDataset', data_root=str(root), ann_file=split, defect_classes=['MT_Crack'], test_mode=True)
+    dataset: Any = DATASETS.build(dict(source, pipeline=pipeline))
+    return [
+        (
+            cv2.resize(row['img'], (size, size), interpolation=cv2.INTER_LINEAR),
+            cv2.resize((row['gt_seg_map'] == 1).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST),
+        )
+        for row in dataset
+    ]
+
+
 def sample_of(image: np.ndarray, mask: np.ndarray, side: int, tile: int | None, rng: np.random.Generator | None) -> Any:
     """Return the input (3, h, w) uint8 and the data sample of an image; with `rng` for training, cut to a tile."""
     import torch
@@ -68,8 +86,11 @@ def sample_of(image: np.ndarray, mask: np.ndarray, side: int, tile: int | None, 
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), sample
 
 
-def run(name: str, seconds: float, size: int, tests: int) -> str:
-    """Train and test one setting; returns its row of the table."""
+Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+def run(name: str, seconds: float, draw: Draw, tests: list[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Train one setting on what `draw` gives, and test it; returns its row of the table."""
     import torch
     from mmengine.config import Config
     from mmengine.runner import load_checkpoint
@@ -93,7 +114,7 @@ def run(name: str, seconds: float, size: int, tests: int) -> str:
     optimizer = torch.optim.AdamW(parameters, 5e-4, weight_decay=0.01)
     rng, steps, start = np.random.default_rng(1), 0, time.process_time()
     while time.process_time() - start < seconds:
-        pairs = [sample_of(*crack(rng, size), side, tile, rng) for _ in range(2)]
+        pairs = [sample_of(*draw(rng), side, tile, rng) for _ in range(2)]
         data = model.data_preprocessor(dict(inputs=[p[0] for p in pairs], data_samples=[p[1] for p in pairs]), True)
         for group in optimizer.param_groups:  # to zero at the end of the time
             group['lr'] = 5e-4 * max(0.0, 1 - (time.process_time() - start) / seconds)
@@ -103,9 +124,8 @@ def run(name: str, seconds: float, size: int, tests: int) -> str:
         optimizer.step()
         steps += 1
     model.eval()
-    scores, rng = [], np.random.default_rng(2)
-    for _ in range(tests):
-        image, mask = crack(rng, size)
+    scores = []
+    for image, mask in tests:
         tensor, sample = sample_of(image, mask, side, tile, None)
         (result,) = model.test_step(dict(inputs=[tensor], data_samples=[sample]))
         found, truth = result.pred_sem_seg.data[0] > 0, torch.from_numpy(mask).bool()
@@ -121,13 +141,30 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=512, help='side of the images in pixels, a multiple of 16')
     parser.add_argument('--test', type=int, default=40, help='number of test images')
     parser.add_argument('--settings', nargs='+', choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument('--mtd', type=Path, metavar='DIR', help="MTD's cracks, of its train and val split, instead")
     args = parser.parse_args()
     import torch
+    from mmengine.registry import init_default_scope
+
+    import mmsam_ext  # noqa: F401
 
     torch.set_num_threads(1)
+    init_default_scope('mmseg')
+    if args.mtd is not None:
+        if not (args.mtd / 'val.txt').is_file():
+            parser.error(f'--mtd {args.mtd}: no file val.txt there, expected the folder of MTD')
+        train, tests = (mtd_cracks(args.mtd, split, args.size) for split in ('train.txt', 'val.txt'))
+        tests = tests[: args.test]
+    else:
+        train, rng = [], np.random.default_rng(2)
+        tests = [crack(rng, args.size) for _ in range(args.test)]
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return train[rng.integers(len(train))] if train else crack(rng, args.size)
+
     print('| setting | IoU | clDice | F1 of contours, 2 px | steps |\n| --- | --- | --- | --- | --- |', flush=True)
     for name in args.settings:
-        print(run(name, args.seconds, args.size, args.test), flush=True)
+        print(run(name, args.seconds, draw, tests), flush=True)
 
 
 if __name__ == '__main__':
