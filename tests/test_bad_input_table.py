@@ -157,6 +157,8 @@ COMMAND_ROWS: list[tuple[str, tuple[str, ...]]] = [
     ('model-cost {}/small.py --cfg-options model', ('--cfg-options', "'model'", 'KEY=VALUE')),
     ('model-cost {}/small.py --cfg-options model.nonsense=3', ('nonsense',)),
     ('train {}/small.py --work-dir {}/work --cfg-options train_cfg', ('--cfg-options', "'train_cfg'")),
+    ('train {}/small.py --work-dir {}/work --cfg-options a=dict(b=1,c=2)', ('--cfg-options', 'a=dict(b=1,c=2)', 'KEY=')),
+    ('train {}/small.py --work-dir {}/work --cfg-options a.b=[1,(2]', ('--cfg-options', 'a.b=[1,(2]', 'KEY=')),
     ('train {}/small.py --work-dir work', ('train_dataloader',)),
     ('analyze-robustness --model a {}/small.py --out {}/out', ('small.py', 'test_dataloader')),
     ('reproduce spt --seeds -1 --dry-run', ('--seeds', '-1')),

@@ -68,11 +68,22 @@ def check_cfg_options(command: str, arguments: Sequence[str]) -> None:
     """Check that every word after ``--cfg-options`` is KEY=VALUE: mmengine's parser ends in a traceback otherwise.
 
     Raises:
-        SystemExit: A word is not.
+        SystemExit: A word is not, or its value has unequal brackets or calls such as dict(a=1, b=2).
     """
     among = False
+    problem = f'{command}: error: argument --cfg-options:'
     for word in arguments:
         if word.startswith('--'):
             among = word == '--cfg-options'
         elif among and not word.partition('=')[1]:
-            sys.exit(f'{command}: error: argument --cfg-options: {word!r}, expected KEY=VALUE')
+            sys.exit(f'{problem} {word!r}, expected KEY=VALUE')
+        elif among:
+            from mmengine.config import DictAction
+
+            try:
+                DictAction._parse_iterable(word.partition('=')[2])  # noqa: SLF001 (the parser of that argument)
+            except (AssertionError, RecursionError):
+                sys.exit(
+                    f'{problem} {word!r}, expected a number, a word, or a list such as KEY=[1,2] as the value; set the '
+                    'fields of a dict one by one, as KEY.FIELD=VALUE'
+                )

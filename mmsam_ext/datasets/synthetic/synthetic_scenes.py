@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -41,6 +41,7 @@ class SyntheticScenesDataset(ProceduralDataset):
         sizes: Image sizes (height, width) to draw from; None: `size` alone. Samples with the same ``index // block``
             have the same size, so that a batch of `block` consecutive samples can be stacked without padding.
         block: See `sizes`; the batch size of a sampler that does not shuffle.
+        shares: How often each kind of scene is drawn, relative to the others; None for those of :data:`SCENES`.
         max_targets: T is at most this; which ones is drawn at random. T is 1 or more.
         min_area: Smallest target in pixels.
         length, seed, size, pipeline, kwargs: See :class:`ProceduralDataset`.
@@ -67,6 +68,7 @@ class SyntheticScenesDataset(ProceduralDataset):
         photographs: str | Path | None = None,
         sizes: Sequence[Sequence[int]] | None = None,
         block: int = 1,
+        shares: Mapping[str, float] | None = None,
         max_targets: int = 8,
         min_area: int = 40,
         **kwargs,
@@ -84,6 +86,13 @@ class SyntheticScenesDataset(ProceduralDataset):
             )
         self.block, self.max_targets, self.min_area = block, max_targets, min_area
         self.photographs = None if photographs is None else Photographs(photographs)
+        given = {kind: share for kind, (_, share) in SCENES.items()} if shares is None else dict(shares)
+        if not set(given) <= set(SCENES) or min(given.values(), default=0) < 0 or not any(given.values()):
+            raise ValueError(
+                f'SyntheticScenesDataset: shares={given}, expected a share of 0 or more for each of '
+                f'{", ".join(SCENES)}, and one above 0'
+            )
+        self.shares = {kind: given.get(kind, 0.0) for kind in SCENES}  # in an order that a config file cannot change
 
     def load_sample(self, idx: int) -> dict:
         """Render a sample at the size of its block."""
@@ -107,11 +116,12 @@ class SyntheticScenesDataset(ProceduralDataset):
             `part_map` (H, W) uint8 and `defect_class`, a key of :data:`SCENES`.
         """
         size = size or self.sizes[0]
-        kinds = list(SCENES)
-        functions, chances = zip(*SCENES.values(), strict=True)
-        drawn = int(rng.choice(len(kinds), p=chances))
+        kinds = list(self.shares)
+        chances = np.array(list(self.shares.values()))
+        kind = kinds[int(rng.choice(len(kinds), p=chances / chances.sum()))]
+        draw = SCENES[kind][0]
         while True:  # all targets tiny or hidden is rare; the next draw of the same generator is as good
-            image, labels, targets = functions[drawn](rng, size, self.photographs)
+            image, labels, targets = draw(rng, size, self.photographs)
             areas = np.bincount(labels.ravel(), minlength=256)
             # A target that fills nearly everything leaves no background to tell it from.
             limits = (self.min_area, 0.9 * labels.size)
@@ -120,7 +130,7 @@ class SyntheticScenesDataset(ProceduralDataset):
             if targets:
                 break
         chosen = rng.permutation(len(targets))[: self.max_targets]
-        plain = functions[drawn] is plain_scene
+        plain = kind == 'plain'
         if not plain and rng.random() < 0.15:  # as in a negative, X-ray or back-lit image
             image = cv2.bitwise_not(np.clip(image, 0, 255).astype(np.uint8)).astype(np.float32)
         return dict(
@@ -128,5 +138,5 @@ class SyntheticScenesDataset(ProceduralDataset):
             gt_seg_map=(labels > 0).astype(np.uint8),
             gt_masks=np.stack([target_mask(labels, targets[row]) for row in chosen]),
             part_map=labels,
-            defect_class=kinds[drawn],
+            defect_class=kind,
         )

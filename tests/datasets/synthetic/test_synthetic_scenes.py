@@ -49,6 +49,20 @@ def test_same_sample_whatever_came_before(folder: Path) -> None:
     assert (other['img'] != first.load_sample(7)['img']).mean() > 0.5
 
 
+def test_shares_of_the_kinds_of_scenes(folder: Path) -> None:
+    """Shares are relative, and the order in which a config states them means nothing."""
+
+    def kinds(**shares: float) -> list[str]:
+        dataset = SyntheticScenesDataset(length=60, seed=5, size=(64, 64), photographs=folder, shares=shares or None)
+        return [dataset.load_sample(index)['defect_class'] for index in range(60)]
+
+    assert set(kinds(crowd=3)) == {'crowd'}
+    mixed = kinds(plain=3, defects=1)
+    assert mixed == kinds(defects=0.5, plain=1.5, crowd=0)
+    assert set(mixed) == {'plain', 'defects'} and 0.5 < mixed.count('plain') / 60 < 0.95
+    assert kinds() == kinds(plain=0.25, objects=0.3, crowd=0.1, defects=0.35)
+
+
 def test_targets_are_visible_parts(samples: list[dict]) -> None:
     for sample in samples:
         assert sample['img'].shape == (128, 128, 3) and sample['img'].dtype == np.uint8
@@ -166,6 +180,10 @@ def test_noise_grows_with_the_signal() -> None:
         (dict(min_area=700), ('min_area', '700')),
         (dict(sizes=[(16, 64)]), ('sizes', '(16, 64)')),
         (dict(sizes=[]), ('sizes', '[]')),
+        (dict(shares=dict(plain=1, clouds=1)), ('shares', 'clouds', 'crowd')),
+        (dict(shares=dict(plain=-1)), ('shares', '-1')),
+        (dict(shares=dict(plain=0)), ('shares', '0')),
+        (dict(shares={}), ('shares', '{}')),
     ],
 )
 def test_bad_options(options: dict, names: tuple[str, ...]) -> None:
