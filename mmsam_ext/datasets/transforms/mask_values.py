@@ -120,9 +120,10 @@ def _foreground(array: np.ndarray, name: str, labels: bool) -> np.ndarray:
 def level_counts(image: np.ndarray) -> np.ndarray:
     """Count the pixels of each level of (H, W) uint8 -> (256,) int64; ten times as fast as ``np.bincount``."""
     rows = max(1, 2**24 // max(1, image.shape[1]))  # cv2 counts in float32, which is exact up to 2^24
-    parts = [image[start : start + rows] for start in range(0, len(image), rows)]
-    counts = [cv2.calcHist([part], [0], None, [256], [0, 256]).ravel().astype(np.int64) for part in parts]
-    return np.sum(counts, 0, dtype=np.int64) if counts else np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(image), rows):
+        counts += cv2.calcHist([image[start : start + rows]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
 
 
 def _check_levels(mask: np.ndarray, name: str) -> None:
