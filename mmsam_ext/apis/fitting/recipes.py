@@ -51,6 +51,10 @@ METHODS = {
         'sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n",
         trained="r'^mask_decoder\\.(?!iou)'",
     ),
+    'full': Method(
+        'sam', 5e-4, 1e-5, extra="model.update(trainable=[r'^backbone\\.', r'^mask_decoder\\.(?!iou)'])\n",
+        trained="r'^backbone\\.', r'^mask_decoder\\.(?!iou)'",
+    ),
     'spt': Method(
         'spt', 1e-3, 1e-3, bases=('peft/lora',),
         extra='model.update(peft={{_base_.peft}}, trainable={{_base_.trainable}})\n',

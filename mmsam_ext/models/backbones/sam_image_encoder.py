@@ -120,7 +120,8 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
                 f'SAMImageEncoder: input of {tuple(x.shape[-2:])} (height, width), expected multiples of '
                 f'{self.patch_size}; set size_divisor={self.patch_size} in the data preprocessor'
             )
-        x = self.patch_embed(x)  # (B, h, w, embed_dim)
+        # Channels last in memory, which every block keeps: else each normalisation would copy, and each sum be slower.
+        x = self.patch_embed(x).contiguous()  # (B, h, w, embed_dim)
         if self.pos_embed is not None:
             x = x + self._fitted(self.pos_embed, x.shape[1], x.shape[2])
         stages = []

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor
 
 from .bf16_units import cpu_has_bf16_units
+from .blockwise_attention import attend_by_rows, attend_by_windows
 from .dot_product_attention import dot_product_attention
+from .plain_operations import needs_plain_operations
 
-#: In bf16 on a CPU: rows of scores at a time, windows times heads at a time, and the most tokens of a window.
-ROWS, WINDOWS, WINDOW_TOKENS = 256, 25, 1024
+#: The most tokens that attend a few windows at a time; more do in blocks of rows.
+WINDOW_TOKENS = 1024
 #: Number of attention scores whose bias is held at a time (64 MB in fp32): one head of a 1024 x 1024 image.
 BIAS_ELEMENTS = 2**24
 
@@ -21,16 +25,24 @@ class FusedAttention(Attention):
 
     score(i, j) = q_i k_j / sqrt(d) + q_i R_h(y_i - y_j) + q_i R_w(x_i - x_j)   (ViTDet; SAM, appendix A)
 
-    There are four formulations, equal up to rounding (``tools/benchmark.py`` measures them):
+    There are four formulations, equal up to rounding:
 
     - Without gradients on a CPU (and on the meta device, where costs are counted) the bias is the mask of the fused
       kernel, a few heads at a time in one reused buffer.
-    - Otherwise the bias is folded into queries and keys, so that it needs neither memory nor a gradient of its own:
-      q' = [q / sqrt(d), q R_h, q R_w], k' = [k, one-hot row, one-hot column].
-    - Without gradients in bf16 on a CPU with units for it, where PyTorch's kernel takes as long as in fp32, both
-      products are made apart: in blocks of rows for a whole image (30.3 -> 11.7 ms a head of 4096 tokens), and from the
-      folded queries and keys, a few windows at a time, for windows (35.7 -> 10.7 ms for 300 windows of 14 x 14).
-      Measured on 2 cores of an EPYC with AVX-512 BF16.
+    - On a GPU, and in training, the bias is folded into queries and keys, so that it needs neither memory nor a
+      gradient of its own: q' = [q / sqrt(d), q R_h, q R_w], k' = [k, one-hot row, one-hot column].
+    - In bf16 on a CPU with units for it, where PyTorch's kernel is no faster than in fp32, both products are made
+      apart (:mod:`~mmsam_ext.models.layers.blockwise_attention`): in blocks of rows for a whole image, and from folded
+      queries and keys, a few windows at a time, for windows.
+    - In training on a CPU, in fp32 as well, more than :data:`WINDOW_TOKENS` tokens attend in blocks of rows.
+
+    Milliseconds on 2 cores of an EPYC with AVX-512 BF16, folded -> in blocks; forward pass, and backward pass:
+
+    | | bf16 | fp32 |
+    | --- | --- | --- |
+    | one head of 4096 tokens | 85 -> 29, 167 -> 82 | 107 -> 60, 312 -> 149 |
+    | 300 windows of 14 x 14 | 48 -> 24, 157 -> 58 | 70 -> 48, 187 -> 132 |
+    | 24 heads of 256 tokens | | 11 -> 9, 21 -> 26 |
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,15 +59,20 @@ class FusedAttention(Attention):
             rel_w = torch.einsum('bnhwc,wkc->bnhwk', grid, get_rel_pos(width, width, self.rel_pos_w).to(q.dtype))
             # The positions may be trained where nothing before them is, so that q itself needs no gradient.
             trained = torch.is_grad_enabled() and (rel_h.requires_grad or rel_w.requires_grad)
-            if q.dtype == torch.bfloat16 and q.device.type == 'cpu' and not trained and cpu_has_bf16_units():
-                attend = self._windows if tokens <= WINDOW_TOKENS else self._rows
-                out = attend(q, k, v, rel_h, rel_w)
-            elif q.device.type in ('cpu', 'meta') and not trained:
-                out = self._masked(q, k, v, rel_h, rel_w)
-            else:
-                out = self._folded(q, k, v, rel_h, rel_w)
+            out = self._formulation(q, tokens, trained)(q, k, v, rel_h, rel_w)
         out = out.transpose(1, 2).reshape(batch, height, width, -1)  # (B, heads, N, d) -> (B, H, W, C)
         return self.proj(out)
+
+    def _formulation(self, q: Tensor, tokens: int, trained: bool) -> Callable[..., Tensor]:
+        """Return the fastest of the methods that follow."""
+        if q.device.type not in ('cpu', 'meta'):
+            return self._folded
+        if q.device.type == 'cpu' and not needs_plain_operations():
+            if q.dtype == torch.bfloat16 and cpu_has_bf16_units():
+                return self._windows if tokens <= WINDOW_TOKENS else self._rows
+            if trained and q.dtype in (torch.float32, torch.float64) and tokens > WINDOW_TOKENS:
+                return self._rows
+        return self._folded if trained else self._masked
 
     def _masked(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
         """Attend with the bias as the mask.
@@ -84,32 +101,14 @@ class FusedAttention(Attention):
         return dot_product_attention(q, k, v, scale=1.0)[..., :dim]
 
     def _rows(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-        """Do what :meth:`_masked` does, a head and a few rows of scores at a time."""
-        tokens, height, width = q.shape[2], rel_h.shape[-1], rel_w.shape[-1]
-        flat_q, flat_k, flat_v = ((q * self.scale).flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1))
-        rel_h, rel_w = rel_h.flatten(2, 3).flatten(0, 1), rel_w.flatten(2, 3).flatten(0, 1)  # (B * heads, N, .)
-        out = torch.empty_like(flat_q)
-        scores = q.new_empty(min(ROWS, tokens), height, width)
-        for head in range(len(out)):
-            for start in range(0, tokens, ROWS):
-                rows = slice(start, min(start + ROWS, tokens))
-                block = scores[: rows.stop - rows.start]
-                torch.add(rel_h[head, rows, :, None], rel_w[head, rows, None, :], out=block)
-                block = block.view(-1, tokens)
-                torch.addmm(block, flat_q[head, rows], flat_k[head], out=block)
-                torch.mm(torch.softmax(block, -1), flat_v[head], out=out[head, rows])
-        return out.view_as(q)
+        """Do what :meth:`_masked` does, differentiable, a head and a few rows of scores at a time."""
+        flat = [one.flatten(0, 1) for one in (q, k, v, rel_h.flatten(2, 3), rel_w.flatten(2, 3))]
+        return attend_by_rows(*flat, self.scale).view(q.shape)
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-        """Do what :meth:`_masked` does, for a few windows at a time."""
-        folded_q, folded_k = (t.flatten(0, 1) for t in self._fold(q, k, rel_h, rel_w))
-        flat_v = v.flatten(0, 1)
-        out = torch.empty_like(flat_v)
-        for start in range(0, len(out), WINDOWS):
-            part = slice(start, start + WINDOWS)
-            weights = torch.softmax(torch.bmm(folded_q[part], folded_k[part].transpose(1, 2)), -1)
-            torch.bmm(weights, flat_v[part], out=out[part])
-        return out.view_as(q)
+        """Do what :meth:`_masked` does, differentiable, a few windows at a time."""
+        q, k = self._fold(q, k, rel_h, rel_w)
+        return attend_by_windows(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)).view(v.shape)
 
     def _fold(self, q: Tensor, k: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
         """Return q' and k', (B, heads, N, d + H + W), whose products are the scores."""

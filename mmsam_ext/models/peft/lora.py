@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..layers.plain_operations import needs_plain_operations
+
 
 class PEFTLinear(nn.Linear):
     """Base class of PEFT layers: an ``nn.Linear`` with additions.
@@ -114,7 +116,7 @@ class LoRA(PEFTLinear):
             F.linear(part, weight)
             for part, weight in zip(down.split(self.rank, -1), self.lora_b.split(self.width), strict=True)
         ]
-        if _needs_plain_operations():
+        if needs_plain_operations():
             return self._add_slices(out, up)
         starts = [self.width * index for index in self.slices]
         return _AddToSlices.apply(out, starts, *up)  # pyright: ignore[reportReturnType]
@@ -173,17 +175,6 @@ class _AddToSlices(torch.autograd.Function):
         """Return the gradients of `out`, of `starts` (None) and of each update, as views."""
         (gradient,) = gradients
         return gradient, None, *(gradient[..., where] for where in ctx.slices)
-
-
-def _needs_plain_operations() -> bool:
-    """Return whether something reads or transforms the operations, and does not know functions that work in place.
-
-    These are torch.compile (which fuses the sums anyway), torch.jit.trace (MMEngine's counters of operations and
-    TensorBoard's graph use it) and torch.func.
-    """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-        return True
-    return torch._C._are_functorch_transforms_active()  # noqa: SLF001 (there is no public name for it)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
