@@ -1,12 +1,13 @@
 """Measure ratios of time and peak memory against reference implementations, on a CPU or a GPU.
 
-    python tools/benchmark.py [core | families | zoo | peers | cache | compile | data | spt | stable_sam | plm | scan |
-        emeasure | everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
+    python tools/benchmark.py [core | families | zoo | peers | agreement | cache | compile | data | spt | stable_sam |
+        plm | scan | emeasure | everything] [--arch base] [--size 1024] [--repeats 5] [--prompts 1 4 20]
         [--stages encoder decoder end_to_end] [--dtype fp32 bf16] [--device auto] [--json FILE]
 
 core: the image encoder, the mask decoder and both together against ``segment_anything``, with the same random weights.
 peers: image to masks against ``segment_anything`` and Hugging Face's SamModel, and a LoRA training step against the
 latter with peft, which are installed into a throw-away environment.
+agreement: how well masks in bf16 agree with those in fp32, on magnetic tiles (--images of them).
 cache: an epoch of Stable-SAM and of PLM with stored embeddings against one without.
 compile: image to masks with ``torch.compile`` against without, and the time that compiling takes.
 data: reading and preparing images for training, by parts and by number of processes, beside a training step.
@@ -40,6 +41,7 @@ import torch
 
 # isort: split
 from benchmarks import (
+    agreement,
     cache,
     compiled,
     core,
@@ -66,6 +68,7 @@ from mmsam_ext.utils import check_output_file, replacing
 BENCHMARKS: dict[str, ModuleType] = {
     'core': core,
     'peers': peers,
+    'agreement': agreement,
     'cache': cache,
     'compile': compiled,
     'data': data,
@@ -105,6 +108,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--arch', default='base', type=one_of(['tiny', *core.STOCK_ARCHS]), help='tiny, base, large, huge'
     )
     parser.add_argument('--size', type=int, default=1024, help='side of the square images, a multiple of 16')
+    parser.add_argument('--images', type=int, default=1000, help='of agreement: evenly chosen, at most')
     parser.add_argument('--repeats', type=int, default=5, help='timed rounds')
     parser.add_argument('--prompts', type=int, nargs='+', default=[1, 4, 20], help='numbers of boxes on one image')
     parser.add_argument(
@@ -122,12 +126,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='also write the JSON object to this file')
     parser.add_argument('--overwrite', action='store_true', help='replace the file of --json if it exists')
     args = parser.parse_args(arguments)
-    if args.arch == 'tiny' and args.benchmark not in ('cache', 'data'):
+    if args.arch == 'tiny' and args.benchmark not in ('agreement', 'cache', 'data'):
         parser.error(f'--arch tiny: {args.benchmark} expects one of {sorted(core.STOCK_ARCHS)}')
     if args.size < 16 or args.size % 16:
         parser.error(f'--size {args.size}, expected a multiple of 16')
-    if min(args.repeats, *args.prompts) < 1:
-        parser.error(f'--repeats {args.repeats} --prompts {args.prompts}, expected 1 or more')
+    if min(args.repeats, args.images, *args.prompts) < 1:
+        parser.error(f'--repeats {args.repeats} --images {args.images} --prompts {args.prompts}, expected 1 or more')
     try:
         if args.json:
             check_output_file(args.json, overwrite=args.overwrite)

@@ -111,7 +111,7 @@ def load_model(
 
     Returns:
         The model in eval mode; its `dataset_meta` is that of the training set, with its `bit_depth`. With
-        `test_cfg.compute_dtype`, encoder and decoder are stored in that format.
+        `test_cfg.compute_dtype` and `decoder_dtype`, encoder and decoder are stored in these formats.
 
     Raises:
         InferenceError: no weights, weights that cannot be loaded or lack trained parts, an unknown device, or another
@@ -157,7 +157,7 @@ def load_model(
         ) from error
     model.to(target).eval()
     try:
-        store_in(model.active_dtype(target), *model.computed_parts())
+        store_in(model.computed_parts(target))
     except ValueError as error:
         raise InferenceError(str(error)) from error
     return model

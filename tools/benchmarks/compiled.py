@@ -35,7 +35,7 @@ def prediction(arch: str, size: int, prompts: int, dtype: str, device: torch.dev
         )
     )
     model = model.to(device).eval()
-    store_in(model.active_dtype(device), *model.computed_parts())
+    store_in(model.computed_parts(device))
     image = torch.randn(1, 3, size, size, device=device)
     boxes = torch.rand(prompts, 2, 2).sort(1).values.flatten(1) * (size - 1)
     meta = dict(img_shape=(size, size), ori_shape=(size, size))

@@ -73,7 +73,7 @@ def ours(name: str, weights: dict[str, Tensor], image: Tensor, boxes: Tensor, dt
     model = MODELS.build(config).eval()
     model.load_state_dict(weights)
     model.to(image.device)
-    store_in(model.active_dtype(image.device), *model.computed_parts())
+    store_in(model.computed_parts(image.device))
     batch = PromptBatch.from_prompts([Prompts.create(boxes=boxes)], (SIZE, SIZE))
     return torch.no_grad()(lambda: model.decode(model.extract_feat(image), batch).logits[:, MASKS[name]])
 

@@ -86,7 +86,7 @@ def ours(case: PeerCase) -> Callable[[], Tensor]:
         peft=dict(encoder=lora) if training else (),
         trainable=[r'\.lora_[ab]$', r'^mask_decoder\.(?!iou_prediction_head)'] if training else None,
         train_cfg=dict(compute_dtype='bfloat16' if case.dtype == 'bf16' else None),
-        test_cfg=dict(compute_dtype=case.dtype),
+        test_cfg=dict(compute_dtype=case.dtype, decoder_dtype=case.dtype),  # as the peers: all of it
     ).to(case.device)
     meta = dict(img_shape=(case.size, case.size), ori_shape=(case.size, case.size))
 
@@ -106,7 +106,7 @@ def ours(case: PeerCase) -> Callable[[], Tensor]:
 
         return step
     model.eval()
-    store_in(model.active_dtype(torch.device(case.device)), *model.computed_parts())
+    store_in(model.computed_parts(torch.device(case.device)))
     return lambda: model.predict(image, [sample()])[0].pred_instances.mask_logits
 
 

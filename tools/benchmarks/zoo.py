@@ -60,7 +60,7 @@ def prepare(name: str, dtype: str, device: torch.device) -> Callable[[], Tensor]
     config = named_config(name).model
     config.init_cfg, config.test_cfg = None, dict(compute_dtype=dtype)
     model = MODELS.build(config).eval().to(device)
-    store_in(model.active_dtype(device), *model.computed_parts())
+    store_in(model.computed_parts(device))
     side = NAMED_MODELS[name].size
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     box = Prompts.create(boxes=[[0.2 * side, 0.2 * side, 0.7 * side, 0.7 * side]]).to(device)

@@ -79,7 +79,7 @@ class OmniDirectionalSSM(nn.Module):
         size, directions = (height, width), self.num_directions
         tokens = x.flatten(2).transpose(1, 2)  # (B, L, d)
         u, gate = self.in_proj(self.norm(tokens)).chunk(2, -1)
-        u = F.silu(self.conv(u.transpose(1, 2).unflatten(2, size))).flatten(2).transpose(1, 2)  # (B, L, d)
+        u = F.silu(self.conv(u.unflatten(1, size).permute(0, 3, 1, 2))).flatten(2).transpose(1, 2)  # (B, L, d)
         # Pointwise, so before the tokens are put in order; a direction keeps its own part of the columns.
         parts = self.x_proj(u).unflatten(2, (directions, -1)).transpose(1, 2)  # (B, K, L, dt_rank + 2 N)
         orders = scan_orders(height, width, directions, x.device)[:, :, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -81,8 +82,8 @@ def inference_dtype(name: str | None, device: torch.device) -> torch.dtype | Non
     return None if dtype == torch.float32 else dtype
 
 
-def store_in(dtype: torch.dtype | None, *modules: nn.Module) -> None:
+def store_in(parts: Iterable[tuple[nn.Module, torch.dtype | None]]) -> None:
     """Convert the weights of modules that only predict, in place, so that they are kept once; None leaves them."""
-    if dtype is not None:
-        for module in modules:
+    for module, dtype in parts:
+        if dtype is not None:
             module.to(dtype)

@@ -33,12 +33,17 @@ class ImageEncoding(nn.Module):
     with_neck: bool
 
     def active_dtype(self, device: torch.device) -> torch.dtype | None:
-        """Return the format to compute in, by `train_cfg` in training, else by `test_cfg`; None: the weights' own."""
+        """Return the format to encode in, by `train_cfg` in training, else by `test_cfg`; None: the weights' own."""
         return self.compute_dtype if self.training else inference_dtype(self.test_cfg.get('compute_dtype'), device)
 
-    def computed_parts(self) -> list[nn.Module]:
-        """Return the parts that compute in :meth:`active_dtype`; the others stay in fp32, position codes among them."""
-        return [*encoder_parts(self).values(), self.mask_decoder]
+    def decoder_dtype(self, device: torch.device) -> torch.dtype | None:
+        """Return the format to decode in; without training and `test_cfg.decoder_dtype` it is the weights' own."""
+        return self.compute_dtype if self.training else inference_dtype(self.test_cfg.get('decoder_dtype'), device)
+
+    def computed_parts(self, device: torch.device) -> list[tuple[nn.Module, torch.dtype | None]]:
+        """Return encoder parts and decoder with the format of each; all else is fp32, position codes among them."""
+        encoder = [(part, self.active_dtype(device)) for part in encoder_parts(self).values()]
+        return [*encoder, (self.mask_decoder, self.decoder_dtype(device))]
 
     def extract_feat(self, inputs: Tensor, dtype: torch.dtype | None = None) -> SAMFeatures:
         """Encode images; called once per batch.

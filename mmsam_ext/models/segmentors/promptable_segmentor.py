@@ -18,6 +18,7 @@ from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import check_num_classes, write_prediction
 
 from ..auxiliary_heads import check_heads
+from ..caching import encoder_parts
 from ..losses import losses_of_masks
 from ..peft import inject_peft
 from ..prompt_stages import apply_stages, build_stage
@@ -78,7 +79,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             even if the checkpoint has no weights for parts that this config adds to SAM.
             ``presence_threshold``: masks with a lower probability of the presence head are emptied; None for none.
             ``compute_dtype``: 'bf16', 'fp16' or 'auto' (bf16 where the processor has units for it) predicts with the
-            image encoder and the decoder computed in that format; logits and scores are fp32 again.
+            image encoder computed in that format. ``decoder_dtype``: the same for the decoder, which is faster with
+            many prompts, and less exact; logits and scores are fp32 in any case.
             ``mode='slide'``, with ``crop_size`` and ``stride``, predicts on overlapping tiles of large images, see
             :class:`~mmsam_ext.models.segmentors.sliding.SlideSettings`. ``one_step_resize``: True resizes logits to the
             original size at once, as the code of SPT's authors does; SAM does so by way of the network input's size.
@@ -135,7 +137,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         check_settings('test_cfg', self.test_cfg, (*TEST_SETTINGS, *TILE_SETTINGS))
         check_choice('train_cfg.multimask', self.train_cfg.get('multimask', False), TRAIN_CHOICES)
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
-        check_choice('test_cfg.compute_dtype', self.test_cfg.get('compute_dtype'), (None, *INFERENCE_DTYPES))
+        for name in ('compute_dtype', 'decoder_dtype'):
+            check_choice(f'test_cfg.{name}', self.test_cfg.get(name), (None, *INFERENCE_DTYPES))
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
         self.one_step_resize = self.test_cfg.get('one_step_resize', False)
         check_choice('test_cfg.one_step_resize', self.one_step_resize, (False, True))
@@ -144,7 +147,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         self.register_load_state_dict_post_hook(forgive_missing)
         inject_peft(self, peft)
         freeze_all_but(self, trainable)
-        compile_parts(self.computed_parts(), torch_compile, self.compute_dtype)
+        compile_parts([*encoder_parts(self).values(), self.mask_decoder], torch_compile, self.compute_dtype)
 
     # ---------------------------------------------------------------- encode and decode
 
@@ -161,12 +164,12 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             features: Features of the batch, embedding (B, C, h, w).
             batch: P prompts, in pixels of the network input.
             need_upscaled: Return the decoder's upscaled image features, too.
-            dtype: Floating-point format that the mask decoder computes in; None for :meth:`active_dtype`.
+            dtype: Floating-point format that the mask decoder computes in; None for :meth:`decoder_dtype`.
 
         Returns:
             logits (P, M, 4h, 4w), iou (P, M), nothing resized or selected; fp32 in evaluation.
         """
-        dtype = dtype or self.active_dtype(features.embedding.device)
+        dtype = dtype or self.decoder_dtype(features.embedding.device)
         groups = self.prompt_encoder(batch, features.embedding.shape[-2:])
         predictions = []
         for group in groups:

@@ -54,12 +54,15 @@ def seen_dtypes(model: PromptableSegmentor) -> dict[str, torch.dtype]:
 
 
 @pytest.mark.parametrize('changes', [{}, dict(mask_decoder=DECODER)], ids=['sam', 'plugins'])
-def test_parts_compute_in_bf16_and_masks_agree(changes: dict) -> None:
-    plain, model = segmentor(**changes), segmentor(test_cfg=dict(compute_dtype='bf16'), **changes)
+@pytest.mark.parametrize('decoder', [None, 'bf16'])
+def test_parts_compute_in_bf16_and_masks_agree(decoder: str | None, changes: dict) -> None:
+    settings = dict(compute_dtype='bf16', decoder_dtype=decoder)
+    plain, model = segmentor(**changes), segmentor(test_cfg=settings, **changes)
     seen = seen_dtypes(model)
     (expected,) = plain.predict(images(), [sample(Prompts.create(**BOXES))])
     (ours,) = model.predict(images(), [sample(Prompts.create(**BOXES))])
-    assert seen == dict(encoder=torch.bfloat16, decoder=torch.bfloat16, code=torch.float32)
+    decoded = torch.float32 if decoder is None else torch.bfloat16
+    assert seen == dict(encoder=torch.bfloat16, decoder=decoded, code=torch.float32)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())  # kept once
     logits = ours.pred_instances.mask_logits
     assert logits.dtype == ours.pred_instances.iou_scores.dtype == torch.float32
@@ -116,8 +119,9 @@ def test_devices_that_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
         inference_dtype('bfloat16', GPU)
     assert inference_dtype('fp16', GPU) == torch.float16
     assert [inference_dtype('bf16', CPU) for _ in range(2)] == [torch.bfloat16] * 2 and len(logged) == 1
-    with raises_naming(ValueError, 'compute_dtype', 'int8'):
-        segmentor(test_cfg=dict(compute_dtype='int8'))
+    for name in ('compute_dtype', 'decoder_dtype'):
+        with raises_naming(ValueError, name, 'int8'):
+            segmentor(test_cfg={name: 'int8'})
 
 
 @pytest.fixture
@@ -128,11 +132,12 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_inferencer_keeps_weights_once(files: tuple[Path, Path]) -> None:
-    """In bf16, half the bytes; prompt encoder and position code stay in fp32."""
+    """The encoder in bf16, half the bytes; decoder, prompt encoder and position code stay in fp32."""
     settings, weights = files
     plain = PromptSegInferencer(settings, weights, 'cpu')
     half = PromptSegInferencer(in_dtype(load_config(settings), 'bf16'), weights, 'cpu')
-    assert {p.dtype for part in half.model.computed_parts() for p in part.parameters()} == {torch.bfloat16}
+    formats = {kind: {p.dtype for p in part.parameters()} for part, kind in half.model.computed_parts(CPU)}
+    assert formats == {torch.bfloat16: {torch.bfloat16}, None: {torch.float32}}  # the encoder, and the decoder
     assert {p.dtype for p in half.model.prompt_encoder.parameters()} == {torch.float32}
     image = torch.randint(0, 256, (96, 128, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
     for inferencer in (plain, half):

@@ -189,7 +189,8 @@ class DeformableSampling(nn.Module):
     def predict(self, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Predict offsets (B, N, 2), x and y in pixels (equation 3), and amplitudes (B, N, C) from 0 to 2."""
         first = self.pointwise(tokens)
-        spatial = first.transpose(1, 2).unflatten(2, size)  # (B, C, h, w), channels last in memory
+        # Channels last in memory. In this order the strides say so for a single map as well, which is not copied then.
+        spatial = first.unflatten(1, size).permute(0, 3, 1, 2)  # (B, C, h, w)
         spatial = self.depthwise(spatial).flatten(2).transpose(1, 2)  # (B, N, C)
         offsets = self.max_offset * self.offset(F.gelu(self.norm(spatial))).float().tanh()
         gated = self.gate * first
