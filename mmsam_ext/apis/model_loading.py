@@ -52,9 +52,9 @@ def load_config(model: str | Path | Config) -> Config:
         raise InferenceError(f'{config.filename or "config"}: {error}') from error
 
 
-def in_dtype(config: Config, dtype: str) -> Config:
-    """Return a config whose model predicts in `dtype` ('fp32', 'bf16', 'fp16' or 'auto'); 'fp32' leaves it as it is."""
-    if dtype != 'fp32':
+def in_dtype(config: Config, dtype: str | None) -> Config:
+    """Return a config whose model encodes in `dtype` ('fp32', 'bf16', 'fp16' or 'auto'); None leaves it as it is."""
+    if dtype not in (None, 'fp32'):
         config.merge_from_dict({'model.test_cfg.compute_dtype': dtype})
     return config
 

@@ -42,7 +42,7 @@ def make_server(args: argparse.Namespace, options: tuple[str, ...] = ()) -> Page
         raise InferenceError(f'--model {args.model}: expected one of {", ".join(MODELS)}')
     store = Store(args.images, args.out, args.classes)
     weights = args.checkpoint or MODELS[args.model].checkpoint
-    assistant = Assistant(CLICK_CONFIGS[args.model], weights, args.device, first_proposals(args))
+    assistant = Assistant(CLICK_CONFIGS[args.model], weights, args.device, first_proposals(args), args.dtype)
     if args.checkpoint:
         options = (*options, '--checkpoint', args.checkpoint)
     service = Service(store, assistant, Training(args.out, options), args.model)

@@ -19,6 +19,7 @@ from mmsam_ext.apis.image_inputs import list_sources
 from mmsam_ext.apis.inspection import Criteria, Decision, Inspection, Inspector, calibrate, labelled_folder
 from mmsam_ext.apis.inspection.records import RecordFile, read_records, to_record
 from mmsam_ext.apis.inspection.report import PICTURES, picture, write_page, write_tables
+from mmsam_ext.apis.model_loading import in_dtype, load_config
 from mmsam_ext.apis.prompt_seg_inferencer import PromptSegInferencer
 from mmsam_ext.config_files import known_configs
 from mmsam_ext.utils import ResultFolder, printable
@@ -50,6 +51,11 @@ def config_of(weights: str, name: str) -> str:
     return str(path)
 
 
+def inferencer_of(args: argparse.Namespace, config: str) -> PromptSegInferencer:
+    """Return the model, which computes in the format of ``--dtype``."""
+    return PromptSegInferencer(in_dtype(load_config(config), args.dtype), args.weights, args.device)
+
+
 def choose(args: argparse.Namespace) -> None:
     """Score the labelled images of ``--calibrate``, and write the decision beside the weights.
 
@@ -65,7 +71,7 @@ def choose(args: argparse.Namespace) -> None:
             f'--model {args.model}: expected the name of a config of this project, or a file in the folder of the '
             'weights, where `inspect` finds it again'
         )
-    inferencer = PromptSegInferencer(args.model, args.weights, args.device)
+    inferencer = inferencer_of(args, args.model)
     dataset = labelled_folder(args.calibrate, args.list)
     decision = calibrate(inferencer, dataset, args.weights, path.name if beside else args.model).decision
     print(f'{len(decision.scores)} images, {decision.normals} without a defect; wrote {decision.save(args.weights)}')
@@ -85,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     found = 0
     if left:
         with messages_to_stderr():
-            config = args.model or config_of(args.weights, decision.config)
-            inspector = Inspector(PromptSegInferencer(config, args.weights, args.device), criteria, decision.classes)
+            inferencer = inferencer_of(args, args.model or config_of(args.weights, decision.config))
+            inspector = Inspector(inferencer, criteria, decision.classes)
         for answer in inspector(left):
             if isinstance(answer, dict):
                 failed += 1
@@ -125,6 +131,7 @@ def description(args: argparse.Namespace, decision: Decision, criteria: Criteria
         min_area=args.min_area,
         mm_per_pixel=args.mm_per_pixel,
         classes=list(decision.classes),
+        **({} if args.dtype in (None, 'fp32') else dict(dtype=args.dtype)),
     )
 
 

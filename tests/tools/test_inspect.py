@@ -119,6 +119,19 @@ def test_results_of_other_settings_are_not_mixed(files: Path, tmp_path: Path, ca
     assert json.loads((out / 'results.jsonl').read_text().splitlines()[0])['run']['min_area'] == 7
 
 
+def test_in_bf16(files: Path, tmp_path: Path, capsys) -> None:
+    """Close to fp32, and not mixed with it in one folder."""
+    plain, half = tmp_path / 'plain', tmp_path / 'half'
+    run(files, '--out', str(plain), '--recall', '1')
+    run(files, '--out', str(half), '--recall', '1', '--dtype', 'bf16')
+    scores = [[record.get('score') for record in read_records(folder)[1]] for folder in (plain, half)]
+    assert scores[0] != scores[1]
+    assert [one for one in scores[1] if one] == pytest.approx([one for one in scores[0] if one], abs=0.1)
+    capsys.readouterr()
+    assert run(files, '--out', str(plain), '--recall', '1', '--dtype', 'bf16') == inspect_images.ERROR
+    assert 'dtype' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'named'),
     [

@@ -30,7 +30,7 @@ def prediction(arch: str, size: int, prompts: int, dtype: str, device: torch.dev
             backbone=dict(type='SAMImageEncoder', arch=arch),
             prompt_encoder=dict(type='SAMPromptEncoder'),
             mask_decoder=dict(type='SAMMaskDecoder'),
-            test_cfg=dict(compute_dtype=dtype),
+            test_cfg=dict(compute_dtype=dtype, decoder_dtype=dtype),
             torch_compile=compiled,
         )
     )

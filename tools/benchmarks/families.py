@@ -69,7 +69,8 @@ def ours(name: str, weights: dict[str, Tensor], image: Tensor, boxes: Tensor, dt
     from mmsam_ext.structures import PromptBatch, Prompts
 
     config = named_config(name).model
-    config.test_cfg = dict(compute_dtype='bf16' if dtype else 'fp32')
+    kind = 'bf16' if dtype else 'fp32'
+    config.test_cfg = dict(compute_dtype=kind, decoder_dtype=kind)
     model = MODELS.build(config).eval()
     model.load_state_dict(weights)
     model.to(image.device)

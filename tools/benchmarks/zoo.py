@@ -58,7 +58,7 @@ def prepare(name: str, dtype: str, device: torch.device) -> Callable[[], Tensor]
     from mmsam_ext.structures import PromptBatch, Prompts
 
     config = named_config(name).model
-    config.init_cfg, config.test_cfg = None, dict(compute_dtype=dtype)
+    config.init_cfg, config.test_cfg = None, dict(compute_dtype=dtype, decoder_dtype=dtype)
     model = MODELS.build(config).eval().to(device)
     store_in(model.computed_parts(device))
     side = NAMED_MODELS[name].size

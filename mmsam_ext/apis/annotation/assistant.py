@@ -20,6 +20,7 @@ from ..exchange.labelled import Instance
 from ..full_size import full_size_masks
 from ..image_inputs import Source
 from ..inspection import Criteria, Decision, Inspector
+from ..model_loading import in_dtype, load_config
 from ..prompt_seg_inferencer import PromptSegInferencer
 from ..prompt_sets import PromptSet
 from .first_proposals import FirstProposals
@@ -51,6 +52,7 @@ class Assistant:
         weights: Its checkpoint, None for the config's own.
         device: As for :class:`PromptSegInferencer`.
         first: What proposes before anything was trained (:mod:`.first_proposals`); None for no proposals then.
+        dtype: Format to compute in, as `test_cfg.compute_dtype`; None for that of the weights.
     """
 
     def __init__(
@@ -59,19 +61,23 @@ class Assistant:
         weights: str | None = None,
         device: str | None = None,
         first: FirstProposals | None = None,
+        dtype: str | None = None,
     ) -> None:
-        self.device, self.first = device, first
-        self.clicks = PromptSegInferencer(model, weights, device)
+        self.device, self.first, self.dtype = device, first, dtype
+        self.clicks = self._inferencer(model, weights)
         self.proposer: Inspector | None = None
         self.trained: str | None = None
         self._lock = threading.RLock()
         self._encoded: OrderedDict[tuple, EncodedImage] = OrderedDict()
         self._image: tuple[str, np.ndarray] | None = None
 
+    def _inferencer(self, config: str | Path, weights: str | Path | None) -> PromptSegInferencer:
+        return PromptSegInferencer(in_dtype(load_config(config), self.dtype), weights, self.device)
+
     def use(self, config: str | Path, weights: str | Path) -> None:
         """Go on with the weights of a training: for proposals, and for clicks where the model takes prompts."""
         decision = Decision.load(weights)
-        inferencer = PromptSegInferencer(config, weights, self.device)
+        inferencer = self._inferencer(config, weights)
         inspector = Inspector(inferencer, Criteria.of(decision), decision.classes)
         with self._lock:
             self.proposer, self.trained = inspector, str(weights)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 
 from mmsam_ext.apis.fitting.recipes import MODELS
+from mmsam_ext.apis.options import DTYPES
 
 from .infer import DETECTOR
 
@@ -36,6 +37,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; default: this computer only')
     parser.add_argument('--port', type=int, default=0, help=f'0 to {LAST_PORT}; default: any that is free')
     parser.add_argument('--device', help='cpu, cuda, ...; default: a GPU if there is one')
+    parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
     args = parser.parse_args(arguments)
     if not 0 <= args.port <= LAST_PORT:
         parser.error(f'--port {args.port}: expected 0 to {LAST_PORT}')

@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from mmsam_ext.apis.options import DTYPES
+
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -35,6 +37,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--list', metavar='FILE', default='', help='of --calibrate: the samples to use, one a line')
     parser.add_argument('--overwrite', action='store_true', help='replace results of other settings in --out')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
     args = parser.parse_args(arguments)
     if args.inputs is None and args.calibrate is None:
         parser.error('give IMAGES, or --calibrate DATASET')

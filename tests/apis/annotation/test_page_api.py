@@ -312,6 +312,15 @@ def test_strokes_stay_in_the_image() -> None:
     assert stroke(one, [[29, 19]], 3, False, (20, 30)).box == (0, 0, 30, 20)
 
 
+def test_an_assistant_in_bf16(small_files: tuple[Path, Path], images: Path) -> None:
+    """Its encoder's weights are in bf16; clicks give nearly the same masks."""
+    plain, half = (Assistant(str(small_files[0]), str(small_files[1]), 'cpu', None, kind) for kind in (None, 'bf16'))
+    assert {one.dtype for one in half.clicks.model.backbone.parameters()} == {torch.bfloat16}
+    (one, _), (other, _) = (each.segment(str(images / 'part 0.png'), box=[10, 10, 50, 40]) for each in (plain, half))
+    assert one is not None and other is not None
+    assert np.abs(np.array(one.box) - other.box).max() <= 4
+
+
 def test_views_of_large_images() -> None:
     """A view is answered on a region around it; most of the image, or a click outside, on the whole."""
     whole = (0, 0, 6000, 4000)
