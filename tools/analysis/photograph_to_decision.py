@@ -263,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', required=True, help='folder for images, labels, weights and the table')
     parser.add_argument('--minutes', type=float, default=5.0, help='time for the training')
-    parser.add_argument('--method', default='decoder', help='see `fit`')
+    parser.add_argument('--method', default='full', help='see `fit`')
     parser.add_argument('--unet', metavar='DIR', help='compare with a U-Net; DIR gets its package')
     parser.add_argument('--images', type=int, default=30, help='images to label')
     parser.add_argument('--test', type=int, default=40, help='procedural images to test on')

@@ -131,7 +131,7 @@ class Service:
 
     def train(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Start a training on what is labelled so far."""
-        self.training.start(float(values.get('minutes', 10)), values.get('method', 'decoder'), self.model)
+        self.training.start(float(values.get('minutes', 10)), values.get('method'), self.model)
         return self.progress(values)
 
     def stop(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,12 +38,12 @@ class Training:
         """Whether a training runs."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, minutes: float, method: str, model: str, go_on: bool = True) -> None:
+    def start(self, minutes: float, method: str | None, model: str, go_on: bool = True) -> None:
         """Start `fit`.
 
         Args:
             minutes: Time for it.
-            method: See `fit`.
+            method: See `fit`; None for the model's default.
             model: See `fit`.
             go_on: Start from the weights of the last training of the same method and model, if there are some.
 
@@ -52,6 +52,7 @@ class Training:
         """
         if self.running:
             raise InferenceError('a training runs already; wait for it, or stop it')
+        method = MODELS[model].method if method is None and model in MODELS else method
         if method not in METHODS or model not in MODELS or not 0 < minutes <= 7 * 24 * 60:
             raise InferenceError(
                 f'training of {minutes} minutes, method {method!r}, model {model!r}; expected above 0 minutes, one of '

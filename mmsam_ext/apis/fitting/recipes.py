@@ -34,7 +34,18 @@ class Method(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A model: how its configs end, its checkpoint, the sizes of its input, and the width of its image embedding."""
+    """A model.
+
+    Attributes:
+        suffix: How its configs end.
+        checkpoint: Its weights.
+        smallest: Side of its smallest input.
+        largest: Side of its largest input.
+        tile: Side of a tile.
+        batch: Images in a step at the smallest input.
+        dim: Width of its image embedding.
+        method: Key of METHODS that it is trained by unless told otherwise.
+    """
 
     suffix: str
     checkpoint: str
@@ -43,9 +54,10 @@ class Model(NamedTuple):
     tile: int
     batch: int
     dim: int = 256
+    method: str = 'decoder'
 
 
-#: The default first: training all of the decoder learns what a box around the image means in the fewest steps.
+#: Training all of the decoder, and of a small encoder, learns in the fewest steps what a box around the image means.
 METHODS = {
     'decoder': Method(
         'sam', 5e-4, 1e-4, extra="model.update(trainable=[r'^mask_decoder\\.(?!iou)'])\n",
@@ -68,7 +80,7 @@ METHODS = {
     'ods': Method('ods_sam', 1e-3, 1e-3, prompts=False, runtime='ods_sam'),
 }  # fmt: skip
 MODELS = {
-    'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8, 128),
+    'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8, 128, 'full'),
     'sam_vit_b': Model('vitb', 'checkpoints/sam_vit_b_01ec64.pth', 512, 1024, 1024, 2),
     'sam_vit_l': Model('vitl', 'checkpoints/sam_vit_l_0b3195.pth', 512, 1024, 1024, 2),
     'sam_vit_h': Model('vith', 'checkpoints/sam_vit_h_4b8939.pth', 512, 1024, 1024, 1),

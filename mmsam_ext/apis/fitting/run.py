@@ -34,7 +34,7 @@ _META = 'https://dl.fbaipublicfiles.com/segment_anything/'
 
 def fit(
     folder: str | Path,
-    method: str = 'decoder',
+    method: str | None = None,
     model: str = 'sam_tiny',
     minutes: float = 20.0,
     out: str | Path | None = None,
@@ -50,7 +50,8 @@ def fit(
     Args:
         folder: With ``images`` and ``masks``, paired by name; an empty mask is an image without a defect. Images
             without a mask are left out. ``train.txt`` and ``val.txt`` are used if both exist.
-        method: 'decoder', 'spt', 'stable', 'plm' or 'ods'.
+        method: 'full' (image encoder and decoder), 'decoder', 'spt', 'stable', 'plm' or 'ods'; None: 'full' for the
+            mini SAM, 'decoder' for the others, whose encoders are large.
         model: 'sam_tiny', 'sam_vit_b', 'sam_vit_l' or 'sam_vit_h'.
         minutes: Time for all of it.
         out: Folder of the results, which must not exist or be empty; None for ``work_dirs/fit_NAME_NUMBER``.
@@ -71,7 +72,7 @@ def fit(
     """
     started = time.monotonic()
     recipe = MODELS[known('model', model, MODELS)]
-    known('method', method, METHODS)
+    method = known('method', method or recipe.method, METHODS)
     if not minutes > 0:
         raise ValueError(f'minutes is {minutes}, expected a number above 0')
     if iterations is not None and iterations < 1:

@@ -19,7 +19,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dataset', metavar='DATASET', help='folder with images/ and masks/')
-    parser.add_argument('--method', default='decoder', help=f'one of {", ".join(METHODS)}; default: decoder')
+    defaults = ', '.join(f'{one.method} for {name}' for name, one in MODELS.items())
+    parser.add_argument('--method', help=f'one of {", ".join(METHODS)}; default: {defaults}')
     parser.add_argument('--model', default='sam_tiny', help=f'one of {", ".join(MODELS)}; default: sam_tiny')
     parser.add_argument('--minutes', type=float, default=20.0, help='time for all of it; default: 20')
     parser.add_argument('--out', metavar='DIR', help='folder of the results; default: work_dirs/fit_NAME_NUMBER')

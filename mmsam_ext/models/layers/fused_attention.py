@@ -102,8 +102,9 @@ class FusedAttention(Attention):
 
     def _rows(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
         """Do what :meth:`_masked` does, differentiable, a head and a few rows of scores at a time."""
-        flat = [one.flatten(0, 1) for one in (q, k, v, rel_h.flatten(2, 3), rel_w.flatten(2, 3))]
-        return attend_by_rows(*flat, self.scale).view(q.shape)
+        flat_h, flat_w = rel_h.flatten(2, 3).flatten(0, 1), rel_w.flatten(2, 3).flatten(0, 1)  # (B * heads, N, .)
+        out = attend_by_rows(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), flat_h, flat_w, self.scale)
+        return out.view(q.shape)
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
         """Do what :meth:`_masked` does, differentiable, a few windows at a time."""
