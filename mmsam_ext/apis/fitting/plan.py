@@ -95,7 +95,8 @@ def _size(facts: FolderFacts, model: str) -> tuple[int, bool, str]:
     longest = int(np.median([max(image.size) for image in facts.images]))
     side = min(max(math.ceil(need / _STEP) * _STEP, sizes.smallest), sizes.largest)
     thin = f'{_COVERED} % of the defects are {WANTED_THICKNESS:g} px thick or more at an input of {need:.0f} px'
-    if need <= sizes.largest or longest <= 2 * sizes.tile:
+    # Of thin defects in images twice as large as a tile, tiles learned more in the same time (configs/methods/thin.md).
+    if need <= sizes.largest or longest < 2 * sizes.tile:
         short = '' if need <= sizes.largest else f', of which {model} has at most {sizes.largest}'
         return side, False, f'input {side} px, images have {longest} px: {thin}{short}'
     return sizes.tile, True, f'tiles of {sizes.tile} px at full resolution, images have {longest} px: {thin}'

@@ -57,6 +57,8 @@ def test_a_split_of_the_user_is_kept(tmp_path: Path) -> None:
         (4, (60, 80), (256, False)),  # 6 / 4 * 80 = 120
         (2, (60, 120), (384, False)),  # 6 / 2 * 120 = 360
         (1, (100, 200), (512, False)),  # 1200, but two tiles are no more than the image
+        (2, (300, 512), (256, True)),  # 1536, and the image is two tiles wide
+        (2, (300, 511), (512, False)),
         (3, (700, 1000), (256, True)),  # 2000
     ],
 )
