@@ -40,14 +40,15 @@ class OmniDirectionalSSM(nn.Module):
         d_state: int = 16,
         dt_rank: int = 16,
         backend: str = 'auto',
-        chunk_size: int = 64,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         if num_directions not in DIRECTIONS:
             raise ValueError(f'OmniDirectionalSSM: num_directions={num_directions}, expected one of {DIRECTIONS}')
         if backend not in BACKENDS:
             raise ValueError(f'OmniDirectionalSSM: backend={backend!r}, expected one of {BACKENDS}')
-        for name, value in dict(dim=dim, d_state=d_state, dt_rank=dt_rank, chunk_size=chunk_size).items():
+        sizes = dict(dim=dim, d_state=d_state, dt_rank=dt_rank, chunk_size=1 if chunk_size is None else chunk_size)
+        for name, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'OmniDirectionalSSM: {name}={value!r}, expected a whole number of 1 or more')
         self.num_directions, self.d_state, self.dt_rank = num_directions, d_state, dt_rank

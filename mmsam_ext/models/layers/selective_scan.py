@@ -18,6 +18,8 @@ BACKENDS = ('auto', 'mamba_ssm', 'torch')
 KERNEL = 'selective_scan_cuda'
 #: The module of mamba-ssm whose function calls it.
 INTERFACE = 'mamba_ssm.ops.selective_scan_interface'
+#: Numbers in a buffer of a chunk unless `chunk_size` is given: 16 steps of 8 directions, 16 states and 256 channels.
+CHUNK_VALUES = 2**19
 #: Largest state that the kernel takes.
 KERNEL_STATES = 256
 
@@ -32,7 +34,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     backend: str = 'auto',
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
 ) -> Tensor:
     """Compute the output of the discretised state space model for K independent groups (scan directions) in one call.
 
@@ -58,7 +60,8 @@ def selective_scan(
         backend: 'mamba_ssm' for that package's CUDA kernel, 'torch' for the scan below, 'auto' for the kernel where it
             can be imported and the inputs are on a GPU. Both compute in fp32 (fp64 stays so with 'torch').
         chunk_size: Steps that 'torch' holds at a time: buffers are chunk_size * b * K * N * d numbers, and as many
-            states as there are chunks are kept for the backward pass.
+            states as there are chunks are kept for the backward pass. None: as many as fill a buffer of
+            :data:`CHUNK_VALUES` numbers, which stays in a processor's cache; 4 to 64.
 
     Returns:
         (b, K, L, d) in u's dtype.
@@ -81,7 +84,8 @@ def selective_scan(
         if torch.jit.is_tracing() or torch.compiler.is_exporting():  # pyright: ignore[reportPrivateImportUsage]
             y = doubling_scan(x, delta, A, B, C)
         else:
-            y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, chunk_size)
+            size = chunk_size or min(64, max(4, CHUNK_VALUES // (x[:, :, 0].numel() * A.shape[-1])))
+            y = _ChunkedScan.apply(x, delta, A.transpose(1, 2).contiguous(), B, C, size)
         if D is not None:
             y = torch.addcmul(y, x, D.to(dtype)[:, None])
     return y.to(u.dtype)
@@ -136,7 +140,7 @@ def _check_shapes(
     C: Tensor,
     D: Tensor | None,
     delta_bias: Tensor | None,
-    chunk_size: int,
+    chunk_size: int | None,
 ) -> None:
     if u.ndim != 4 or A.ndim != 3 or 0 in u.shape or 0 in A.shape:
         raise ValueError(
@@ -154,7 +158,7 @@ def _check_shapes(
                 f'selective_scan: {name} is {tuple(value.shape)}, expected {wanted[name]} with u {tuple(u.shape)} and '
                 f'N = {states}'
             )
-    if chunk_size < 1:
+    if chunk_size is not None and chunk_size < 1:
         raise ValueError(f'selective_scan: chunk_size={chunk_size}, expected 1 or more')
 
 
@@ -241,7 +245,7 @@ class _ChunkedScan(torch.autograd.Function):
             part = chunks.part(start)
             _, h = chunks.run(part, state)
             state = h[-1].clone()  # the buffer is used again
-            torch.matmul(chunks.C[part].unsqueeze(-2), h, out=y[part].unsqueeze(-2))
+            torch.matmul(chunks.C[part].contiguous().unsqueeze(-2), h, out=y[part].unsqueeze(-2))
         if keep:
             ctx.save_for_backward(u, delta, A, B, C, states)
             ctx.chunk_size = chunk_size
@@ -263,16 +267,17 @@ class _ChunkedScan(torch.autograd.Function):
         for index in range(len(states) - 1, -1, -1):
             part, state = chunks.part(chunks.starts[index]), states[index]
             a, h = chunks.run(part, state)
-            u, delta, dy = chunks.u[part], chunks.delta[part], grad[part]  # (T, b, K, d)
+            # Dense, as products with strided rows of a chunk take several times as long: (T, b, K, d), (T, b, K, N)
+            u, delta, dy, B, C = (v[part].contiguous() for v in (chunks.u, chunks.delta, grad, chunks.B, chunks.C))
             torch.matmul(dy.unsqueeze(-2), h.transpose(-1, -2), out=grad_C[part].unsqueeze(-2))
-            now = torch.mul(chunks.C[part].unsqueeze(-1), dy.unsqueeze(-2), out=g[: len(a)])  # (T, b, K, N, d)
+            now = torch.mul(C.unsqueeze(-1), dy.unsqueeze(-2), out=g[: len(a)])  # (T, b, K, N, d)
             now[-1].add_(carry)
             for t in range(len(a) - 2, -1, -1):
                 g_steps[t].addcmul_(chunks.a_steps[t + 1], g_steps[t + 1])
             torch.mul(a[0], now[0], out=carry)
             torch.matmul(chunks.x[: len(a)].unsqueeze(-2), now.transpose(-1, -2), out=grad_B[part].unsqueeze(-2))
             dx = room[: len(a)]
-            torch.matmul(chunks.B[part].unsqueeze(-2), now, out=dx.unsqueeze(-2))
+            torch.matmul(B.unsqueeze(-2), now, out=dx.unsqueeze(-2))
             now.mul_(a)  # becomes d(delta A)
             now[0].mul_(state)
             now[1:].mul_(h[:-1])
@@ -310,12 +315,12 @@ class _Chunks:
 
     def run(self, part: slice, state: Tensor) -> tuple[Tensor, Tensor]:
         """The state (b, K, N, d) before a chunk -> a and h (T, b, K, N, d), which the next call overwrites, as x."""
-        delta = self.delta[part]
+        delta = self.delta[part].contiguous()
         length = len(delta)
         x, a, h = self.x[:length], self.a[:length], self.h[:length]
         torch.mul(delta.unsqueeze(-2), self.A, out=a).exp_()
         torch.mul(delta, self.u[part], out=x)
-        torch.mul(self.B[part].unsqueeze(-1), x.unsqueeze(-2), out=h)
+        torch.mul(self.B[part].contiguous().unsqueeze(-1), x.unsqueeze(-2), out=h)
         for t in range(length):
             state = self.h_steps[t].addcmul_(self.a_steps[t], state)
         return a, h

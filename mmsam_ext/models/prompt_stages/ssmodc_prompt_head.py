@@ -68,7 +68,7 @@ class SSMODCPromptHead(PromptStage):
         d_state: int = 16,
         dt_rank: int = 16,
         scan_backend: str = 'auto',
-        scan_chunk_size: int = 64,
+        scan_chunk_size: int | None = None,
         num_classes: int | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
