@@ -31,7 +31,7 @@ class FusedAttention(Attention):
       kernel, a few heads at a time in one reused buffer.
     - On a GPU, and in training, the bias is folded into queries and keys, so that it needs neither memory nor a
       gradient of its own: q' = [q / sqrt(d), q R_h, q R_w], k' = [k, one-hot row, one-hot column].
-    - In bf16 on a CPU with units for it, where PyTorch's kernel is no faster than in fp32, both products are made
+    - In bf16 on a CPU with units for it, where PyTorch's kernel takes as long as in fp32, both products are made
       apart (:mod:`~mmsam_ext.models.layers.blockwise_attention`): in blocks of rows for a whole image, and from folded
       queries and keys, a few windows at a time, for windows.
     - In training on a CPU, in fp32 as well, more than :data:`WINDOW_TOKENS` tokens attend in blocks of rows.
