@@ -54,7 +54,7 @@ def load_config(model: str | Path | Config) -> Config:
 
 def in_dtype(config: Config, dtype: str | None) -> Config:
     """Return a config whose model encodes in `dtype` ('fp32', 'bf16', 'fp16' or 'auto'); None leaves it as it is."""
-    if dtype not in (None, 'fp32'):
+    if dtype is not None:
         config.merge_from_dict({'model.test_cfg.compute_dtype': dtype})
     return config
 

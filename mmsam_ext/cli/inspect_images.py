@@ -131,7 +131,7 @@ def description(args: argparse.Namespace, decision: Decision, criteria: Criteria
         min_area=args.min_area,
         mm_per_pixel=args.mm_per_pixel,
         classes=list(decision.classes),
-        **({} if args.dtype in (None, 'fp32') else dict(dtype=args.dtype)),
+        **({} if args.dtype is None else dict(dtype=args.dtype)),
     )
 
 

@@ -33,7 +33,6 @@ def config_of(arch: str, size: int) -> Config:
     """Return a config with the model, its weights where it has some, and the data at `size` pixels."""
     config = load_config('sam_tiny_mtd')
     weights = config.model.init_cfg.checkpoint
-    config.merge_from_dict(dict(input_size=(size, size)))
     model = load_config(CONFIGS / f'{MODELS_OF[arch]}.py').model
     model.data_preprocessor.size, model.init_cfg = (size, size), None
     config.model = model

@@ -148,6 +148,13 @@ def test_inferencer_keeps_weights_once(files: tuple[Path, Path]) -> None:
         PromptSegInferencer(in_dtype(load_config(settings), 'fp16'), weights, 'cpu')
 
 
+def test_a_chosen_format_replaces_that_of_the_config() -> None:
+    """Without a choice the config's own stays."""
+    for chosen, expected in ((None, 'bf16'), ('fp32', 'fp32'), ('auto', 'auto')):
+        settings = Config(dict(model=dict(test_cfg=dict(compute_dtype='bf16'))))
+        assert in_dtype(settings, chosen).model.test_cfg.compute_dtype == expected
+
+
 def test_option_of_test(files: tuple[Path, Path], tmp_path: Path) -> None:
     path = str(files[0])
     assert dtype_to_config([path, 'weights.pth', '--dtype', 'bf16', '--tta']) == [
