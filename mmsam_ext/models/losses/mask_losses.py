@@ -81,18 +81,30 @@ class MaskDiceLoss(MaskLoss):
     Args:
         eps: Smoothing in pixels; 1 as in SAM's loss (and DETR's).
         loss_weight: Factor of the loss.
+        empty_weight: Further factor where the target has no pixel. There the loss is sum(p) / (sum(p) + eps): its
+            gradient grows until about `eps` pixels are predicted in all, and pushes the logits of every pixel far below
+            zero. Where many targets are empty (several classes without prompts, normal images, prompts on the
+            background) that outweighs what the others teach. With 0 these targets are left to the cross entropy.
+
+    Raises:
+        ValueError: `empty_weight` is negative.
     """
 
-    def __init__(self, eps: float = 1.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, eps: float = 1.0, loss_weight: float = 1.0, empty_weight: float = 0.0) -> None:
         super().__init__(loss_weight)
-        self.eps = eps
+        if not empty_weight >= 0:
+            raise ValueError(f'MaskDiceLoss: empty_weight={empty_weight}, expected 0 or more')
+        self.eps, self.empty_weight = eps, empty_weight
 
     def compute(self, logits: Tensor, targets: Tensor, iou: Tensor) -> Tensor:
         """Return the Dice loss, (P, M)."""
         probability = logits.sigmoid()
         both = (probability * targets).sum((-2, -1))
         total = probability.sum((-2, -1)) + targets.sum((-2, -1))
-        return 1 - (2 * both + self.eps) / (total + self.eps)
+        loss = 1 - (2 * both + self.eps) / (total + self.eps)
+        if self.empty_weight == 1:
+            return loss
+        return torch.where((targets > 0).any(-1).any(-1), loss, self.empty_weight * loss)
 
 
 @MODELS.register_module()

@@ -55,8 +55,23 @@ def test_dice_by_hand():
 
 def test_dice_of_an_empty_target_and_an_empty_prediction_is_nearly_none():
     logits = torch.full((1, 1, 4, 4), -40.0)
-    loss = MODELS.build(dict(type='MaskDiceLoss'))(logits, torch.zeros(1, 4, 4), torch.zeros(1, 1))
+    loss = MODELS.build(dict(type='MaskDiceLoss', empty_weight=1))(logits, torch.zeros(1, 4, 4), torch.zeros(1, 1))
     assert_close(loss.squeeze(), 0.0, scale=1.0)
+
+
+def test_dice_leaves_empty_targets_to_other_losses():
+    """Only the loss of the prompt without an object changes with `empty_weight`, by that factor; 0 by default."""
+    logits = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    targets = torch.stack([torch.eye(2), torch.zeros(2, 2)])
+    # p = 1/2 everywhere: 1 - (2 * 1 + 1) / (2 + 2 + 1) with the object, 1 - 1 / (2 + 1) without.
+    for weight in (1.0, 0.5, 0.0):
+        loss = MODELS.build(dict(type='MaskDiceLoss', empty_weight=weight))(logits, targets, torch.zeros(2, 1))
+        assert_close(loss[:, 0], torch.tensor([1 - 3 / 5, weight * 2 / 3]))
+    loss = MODELS.build(dict(type='MaskDiceLoss'))(logits, targets, torch.zeros(2, 1))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient[0].abs().min() > 0 and not gradient[1].any()
+    with raises_naming(ValueError, 'MaskDiceLoss', 'empty_weight', '-1'):
+        MODELS.build(dict(type='MaskDiceLoss', empty_weight=-1))
 
 
 def test_iou_loss_against_sets():
