@@ -50,14 +50,16 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             arguments.
         img_size: Side of the square image that `pos_embed` is made for; the architecture's own where None.
         conv_stem: Use a :class:`ConvStem` for the patch projection; only and always in 'tiny' where None.
+        stem_stages: Return the stem's maps of strides 4 and 8, too, for a :class:`SAMMaskDecoder` with
+            `stage_channels`; needs a :class:`ConvStem`.
         out_indices: Blocks whose output is returned beside the embedding, for heads that want inner stages.
         with_cp: Checkpoint the activations of every block, or of the blocks with these numbers: less memory, and a
             second forward pass of these blocks in training (about a third more time for all).
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: unknown `arch`, an index in `out_indices` beyond the depth, or an input whose sides are not
-            multiples of 16.
+        ValueError: unknown `arch`, an index in `out_indices` beyond the depth, `stem_stages` without a ConvStem, or an
+            input whose sides are not multiples of 16.
     """
 
     PREFIXES = ('image_encoder.', 'backbone.')
@@ -68,6 +70,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
         arch: str | dict = 'base',
         img_size: int | None = None,
         conv_stem: bool | None = None,
+        stem_stages: bool = False,
         out_indices: Sequence[int] = (),
         with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list | None = None,
@@ -96,6 +99,12 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             raise ValueError(f'SAMImageEncoder: with_cp {self.with_cp} beyond the {len(self.blocks)} blocks')
         if conv_stem or (conv_stem is None and arch == 'tiny'):
             self.patch_embed = ConvStem(self.embed_dim)
+        if stem_stages and not isinstance(self.patch_embed, ConvStem):
+            raise ValueError(
+                'SAMImageEncoder: stem_stages=True with a patch projection, which has no maps of strides 4 and 8; '
+                'expected conv_stem=True'
+            )
+        self.stem_stages = stem_stages
         block: Any
         for block in self.blocks:
             # Same parameters under the same names: only the class, and with it the formulation, differs.
@@ -109,8 +118,8 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             x: (B, 3, H, W), H and W multiples of 16.
 
         Returns:
-            The stages of `out_indices`, each (B, embed_dim, H/16, W/16), and last the image embedding
-            (B, out_channels, H/16, W/16).
+            The stages of `out_indices`, each (B, embed_dim, H/16, W/16); with `stem_stages`, (B, embed_dim/4, H/4,
+            W/4) and (B, embed_dim/2, H/8, W/8); last the image embedding (B, out_channels, H/16, W/16).
 
         Raises:
             ValueError: H or W is not a multiple of 16.
@@ -121,7 +130,12 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
                 f'{self.patch_size}; set size_divisor={self.patch_size} in the data preprocessor'
             )
         # Channels last in memory, which every block keeps: else each normalisation would copy, and each sum be slower.
-        x = self.patch_embed(x).contiguous()  # (B, h, w, embed_dim)
+        stem: Sequence[Tensor] = ()
+        if self.stem_stages:
+            x, *stem = cast('ConvStem', self.patch_embed).with_stages(x)
+        else:
+            x = self.patch_embed(x)
+        x = x.contiguous()  # (B, h, w, embed_dim)
         if self.pos_embed is not None:
             x = x + self._fitted(self.pos_embed, x.shape[1], x.shape[2])
         stages = []
@@ -130,7 +144,7 @@ class SAMImageEncoder(PartOfSAM, ImageEncoderViT, BaseModule):
             x = cast('Tensor', checkpointed(block, block, x) if again else block(x))
             if index in self.out_indices:
                 stages.append(x.permute(0, 3, 1, 2))
-        return (*stages, self.neck(x.permute(0, 3, 1, 2)))
+        return (*stages, *stem, self.neck(x.permute(0, 3, 1, 2)))
 
     @staticmethod
     def _fitted(pos_embed: Tensor, height: int, width: int) -> Tensor:

@@ -26,4 +26,10 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Project (B, 3, H, W) to (B, H/16, W/16, C), the layout of ``PatchEmbed``."""
-        return self.layers(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        return self.with_stages(x)[0]
+
+    def with_stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens as `forward` does, and the maps (B, C/4, H/4, W/4) and (B, C/2, H/8, W/8) on the way."""
+        quarter = self.layers[:6](x.contiguous(memory_format=torch.channels_last))
+        eighth = self.layers[6:9](quarter)
+        return self.layers[9:](eighth).permute(0, 2, 3, 1), quarter, eighth

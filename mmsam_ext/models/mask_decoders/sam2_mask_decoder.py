@@ -9,8 +9,6 @@ from mmseg.registry import MODELS
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
-from mmsam_ext.structures import SAMFeatures
-
 from .plugins import DecoderContext
 from .sam_mask_decoder import SAMMaskDecoder
 
@@ -52,10 +50,7 @@ class SAM2MaskDecoder(SAMMaskDecoder):
         self.choose_stable = choose_stable
         self.obj_score_token = nn.Embedding(1, dim)
         self.pred_obj_score_head = MLP(dim, dim, 1, 3)
-        self.conv_s0 = nn.Conv2d(dim, dim // 8, 1)
-        self.conv_s1 = nn.Conv2d(dim, dim // 4, 1)
-        self.output_upscaling[0].register_forward_hook(_AddFeatures(self, level=1))
-        self.output_upscaling[3].register_forward_hook(_AddFeatures(self, level=0))
+        self.add_stages((dim, dim))
 
     def own_tokens(self) -> Tensor:
         """Return the token of the object score (1, C)."""
@@ -71,49 +66,6 @@ class SAM2MaskDecoder(SAMMaskDecoder):
             chosen = torch.where(stability(logits[:, 0]) >= STABLE, 0, iou[:, 1:].argmax(1) + 1)  # (P,)
             logits, iou = _with_first(logits, chosen), _with_first(iou, chosen)
         return logits, iou, objects
-
-    def high_resolution(self, features: SAMFeatures, level: int) -> Tensor:
-        """Return the projected features of an image encoder.
-
-        Args:
-            features: Features of a batch; the last two stages are those of strides 4 and 8.
-            level: 0 for stride 4, 1 for stride 8.
-
-        Returns:
-            (B, C/8, 4h, 4w) for level 0, (B, C/4, 2h, 2w) for level 1.
-
-        Raises:
-            ValueError: The features have no such stages.
-        """
-        stages, (height, width) = features.stages[-2:], features.embedding.shape[-2:]
-        wanted = [(self.transformer_dim, scale * height, scale * width) for scale in (4, 2)]
-        found = [tuple(stage.shape[1:]) for stage in stages]
-        if found != wanted:
-            raise ValueError(
-                f'SAM2MaskDecoder: the last two stages of the backbone have the shapes {found} (channels, height, '
-                f'width), expected {wanted}. Use it with a SAM2ImageEncoder; the decoder of a SAMImageEncoder is the '
-                'SAMMaskDecoder'
-            )
-        conv = (self.conv_s0, self.conv_s1)[level]
-
-        def compute() -> Tensor:
-            return conv(stages[level].to(conv.weight.dtype))
-
-        if torch.is_grad_enabled():  # stored results would break activation checkpointing, which computes them again
-            return compute()
-        return features.once('high-resolution features', compute, level, weights=conv)
-
-
-class _AddFeatures:
-    """Add projected features to the output of a transposed convolution (hook)."""
-
-    def __init__(self, decoder: SAM2MaskDecoder, level: int) -> None:
-        self.decoder, self.level = decoder, level
-
-    def __call__(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        context = self.decoder.running_context()
-        extra = self.decoder.high_resolution(context.features, self.level)[context.image_index]
-        return output + extra if torch.is_grad_enabled() else output.add_(extra)
 
 
 def _with_first(values: Tensor, chosen: Tensor) -> Tensor:

@@ -41,13 +41,18 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         iou_head_depth: Number of layers of the IoU head.
         iou_head_hidden_dim: Hidden width of the IoU head.
         plugins: Configs of :class:`DecoderPlugin`, applied in this order.
+        stage_channels: Channels of the backbone's stages of strides 4 and 8, for a decoder that adds them while it
+            upscales the image features, as SAM 2 does (arXiv:2408.00714, appendix D.1), so that masks are finer than
+            the tokens of stride 16. These are the last two stages of the backbone, (48, 96) of a
+            :class:`SAMImageEncoder` of 'tiny' with `stem_stages`. What is added is zero at the start. None: not added.
         chunk_size: Number of prompts decoded at a time without gradients. None decodes all at once; 'auto' decodes all
             at once on a GPU and a few at a time on a CPU, where large prompt batches are slower.
         with_cp: Checkpoint the decoder's activations in training.
         init_cfg: As in any mmengine module.
 
     Raises:
-        ValueError: An argument is out of its range, or a plugin does not fit the decoder.
+        ValueError: An argument is out of its range, or a plugin does not fit the decoder; in the forward pass, the
+            backbone does not return stages of `stage_channels`.
     """
 
     PREFIXES = ('mask_decoder.',)
@@ -62,6 +67,7 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         num_multimask_outputs: int = 3,
         iou_head_depth: int = 3,
         iou_head_hidden_dim: int = 256,
+        stage_channels: Sequence[int] | None = None,
         plugins: Sequence[dict] = (),
         chunk_size: int | str | None = 'auto',
         with_cp: bool = False,
@@ -89,6 +95,13 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         if len(self.plugins):
             install_plugins(self)
         self.output_upscaling.register_forward_hook(self._take_upscaled)
+        self.stage_channels: tuple[int, ...] = ()
+        if stage_channels is not None:
+            self.add_stages(stage_channels)
+            for conv in (self.conv_s0, self.conv_s1):
+                conv.added_to_sam = True  # a checkpoint of plain SAM lacks it
+                nn.init.zeros_(conv.weight)
+                nn.init.zeros_(conv.get_parameter('bias'))
         if type(self).own_tokens is not SAMMaskDecoder.own_tokens:
             self.transformer.register_forward_hook(self._take_tokens)
 
@@ -137,6 +150,57 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
             logits, iou, and the object score's logits (P,), None for a decoder that predicts none.
         """
         return logits, iou, None
+
+    def add_stages(self, channels: Sequence[int]) -> None:
+        """Make this decoder add the stages of strides 4 and 8 to the features that it upscales.
+
+        Args:
+            channels: Of the stages, that of stride 4 first.
+
+        Raises:
+            ValueError: These are not two positive numbers.
+        """
+        if len(channels) != 2 or any(number < 1 for number in channels):
+            raise ValueError(
+                f'{type(self).__name__}: stage_channels={channels}, expected two positive numbers: the channels of the '
+                'stages of strides 4 and 8'
+            )
+        self.stage_channels = tuple(channels)
+        self.conv_s0 = nn.Conv2d(channels[0], self.transformer_dim // 8, 1)
+        self.conv_s1 = nn.Conv2d(channels[1], self.transformer_dim // 4, 1)
+        self.output_upscaling[0].register_forward_hook(_AddStage(self, level=1))
+        self.output_upscaling[3].register_forward_hook(_AddStage(self, level=0))
+
+    def projected_stage(self, features: SAMFeatures, level: int) -> Tensor:
+        """Return a projected stage of the image encoder, computed once for all prompts of an image.
+
+        Args:
+            features: Features of a batch; the last two stages are those of strides 4 and 8.
+            level: 0 for stride 4, 1 for stride 8.
+
+        Returns:
+            (B, C/8, 4h, 4w) for level 0, (B, C/4, 2h, 2w) for level 1.
+
+        Raises:
+            ValueError: The features have no such stages.
+        """
+        stages, (height, width) = features.stages[-2:], features.embedding.shape[-2:]
+        wanted = [(dim, scale * height, scale * width) for dim, scale in zip(self.stage_channels, (4, 2), strict=True)]
+        found = [tuple(stage.shape[1:]) for stage in stages]
+        if found != wanted:
+            raise ValueError(
+                f'{type(self).__name__}: the last two stages of the backbone have the shapes {found} (channels, '
+                f'height, width), expected {wanted}, those of strides 4 and 8: from a SAM2ImageEncoder for a '
+                'SAM2MaskDecoder, from a SAMImageEncoder with stem_stages=True for a SAMMaskDecoder with stage_channels'
+            )
+        conv = (self.conv_s0, self.conv_s1)[level]
+
+        def compute() -> Tensor:
+            return conv(stages[level].to(conv.weight.dtype))
+
+        if torch.is_grad_enabled():  # stored results would break activation checkpointing, which computes them again
+            return compute()
+        return features.once('high-resolution features', compute, level, weights=conv)
 
     @property
     def context(self) -> DecoderContext | None:
@@ -232,6 +296,18 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
     def _take_tokens(self, module: nn.Module, args: tuple, output: tuple[Tensor, Tensor]) -> None:
         if self.context is not None:
             self.context.tokens_out = output[0]
+
+
+class _AddStage:
+    """Add a projected stage to the output of a transposed convolution (hook)."""
+
+    def __init__(self, decoder: SAMMaskDecoder, level: int) -> None:
+        self.decoder, self.level = decoder, level
+
+    def __call__(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        context = self.decoder.running_context()
+        extra = self.decoder.projected_stage(context.features, self.level)[context.image_index]
+        return output + extra if torch.is_grad_enabled() else output.add_(extra)
 
 
 def _thread() -> int:

@@ -262,8 +262,8 @@ def test_hq_sam2_adds_the_mask_of_its_token() -> None:
     hidden, image_tokens = decoder.transformer(features.embedding + prompt.dense, prompt.image_pe, tokens)
     first, norm, act, second, last = decoder.output_upscaling
     upscaled = image_tokens.transpose(1, 2).view(1, CHANNELS, 8, 8)
-    upscaled = act(norm(deconvolve(first, upscaled) + decoder.high_resolution(features, 1)))
-    upscaled = last(deconvolve(second, upscaled) + decoder.high_resolution(features, 0))
+    upscaled = act(norm(deconvolve(first, upscaled) + decoder.projected_stage(features, 1)))
+    upscaled = last(deconvolve(second, upscaled) + decoder.projected_stage(features, 0))
     masks = torch.stack(
         [
             (mlp(hidden[:, 2 + index])[:, :, None, None] * upscaled).sum(1)[0]

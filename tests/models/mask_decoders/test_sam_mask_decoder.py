@@ -6,13 +6,14 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from segment_anything.modeling import Sam
 
 from mmsam_ext.models.mask_decoders import SAMMaskDecoder, sam_mask_decoder
 from mmsam_ext.structures import PromptBatch, PromptKind, Prompts, SAMFeatures
 from tests.models.prompts import mixed, stock_call
-from tests.models.small import CHANNELS, SIZE, config, images, segmentor, segmentor_of, stock_sam
+from tests.models.small import ARCH, CHANNELS, SIZE, config, images, randomise, segmentor, segmentor_of, stock_sam
 from tests.naming import raises_naming
 from tests.numeric import LAYER, MODEL, OPERATION, assert_close
 
@@ -186,3 +187,50 @@ def test_error_for_a_chunk_size():
 def test_a_decoder_without_masks_for_ambiguous_prompts_is_refused():
     with raises_naming(ValueError, 'num_multimask_outputs', '0'):
         SAMMaskDecoder(transformer_dim=32, num_multimask_outputs=0)
+
+
+@torch.no_grad()
+def test_stages_of_the_stem_are_added_while_features_are_upscaled():
+    """Zero at the start, so that masks are plain SAM's bit for bit; then as written here for one prompt of an image."""
+    plain = MODELS.build(config(backbone=dict(type='SAMImageEncoder', arch=ARCH, conv_stem=True))).eval()
+    randomise(plain)
+    fine = dict(type='SAMImageEncoder', arch=ARCH, conv_stem=True, stem_stages=True)
+    decoder = dict(config()['mask_decoder'], stage_channels=(12, 24))
+    model = MODELS.build({**config(backbone=fine), 'mask_decoder': decoder}).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    assert {key.split('.')[1] for key in model.state_dict() if key not in plain.state_dict()} == {'conv_s0', 'conv_s1'}
+    two = [Prompts.create(boxes=[[20, 30, 90, 100]]), Prompts.create(boxes=[[5, 5, 60, 40], [50, 8, 99, 99]])]
+    batch = PromptBatch.from_prompts(two, (SIZE, SIZE))
+    inputs = torch.cat([images(), images().flip(3)])
+    before, same = (each.decode(each.extract_feat(inputs), batch) for each in (plain, model))
+    assert torch.equal(before.logits, same.logits) and torch.equal(before.iou, same.iou)
+
+    randomise(model.mask_decoder, seed=3)
+    got = model.decode(model.extract_feat(inputs), batch)
+    stem = model.backbone.patch_embed.layers
+    quarter = stem[:6](inputs)
+    eighth = stem[6:9](quarter)
+    decoder = model.mask_decoder
+    one = model.extract_feat(inputs[1:])
+    (prompt,) = model.prompt_encoder(PromptBatch.from_prompts([two[1][1:]], (SIZE, SIZE)), (8, 8))
+    tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, prompt.sparse[0]])[None]
+    hidden, keys = decoder.transformer(one.embedding + prompt.dense, prompt.image_pe, tokens)
+    first, norm, act, second, last = decoder.output_upscaling
+    upscaled = F.conv_transpose2d(keys.transpose(1, 2).view(1, CHANNELS, 8, 8), first.weight, first.bias, stride=2)
+    upscaled = act(norm(upscaled + F.conv2d(eighth[1:], decoder.conv_s1.weight, decoder.conv_s1.bias)))
+    upscaled = F.conv_transpose2d(upscaled, second.weight, second.bias, stride=2)
+    upscaled = last(upscaled + F.conv2d(quarter[1:], decoder.conv_s0.weight, decoder.conv_s0.bias))
+    mask = (decoder.output_hypernetworks_mlps[2](hidden[:, 3])[:, :, None, None] * upscaled).sum(1)
+    assert_close(got.logits[2, 2:3], mask, MODEL)
+
+
+def test_stages_that_do_not_fit_are_named():
+    for channels in ((12,), (0, 24)):
+        with raises_naming(ValueError, 'SAMMaskDecoder', 'stage_channels', str(channels)):
+            MODELS.build(dict(config()['mask_decoder'], stage_channels=channels))
+    model = MODELS.build({**config(), 'mask_decoder': dict(config()['mask_decoder'], stage_channels=(12, 24))})
+    batch = PromptBatch.from_prompts([Prompts.create(boxes=[[20, 30, 90, 100]])], (SIZE, SIZE))
+    with raises_naming(ValueError, 'SAMMaskDecoder', 'stem_stages', '(12, 32, 32)', '(24, 16, 16)'):
+        model.decode(model.extract_feat(images()), batch)
+    with raises_naming(ValueError, 'SAMImageEncoder', 'stem_stages', 'conv_stem'):
+        MODELS.build(dict(type='SAMImageEncoder', arch=ARCH, stem_stages=True))
