@@ -1,4 +1,4 @@
-"""Draws the scenes of :class:`SyntheticScenesDataset`: objects, crowds of like objects, and defects on surfaces.
+"""Draws the scenes of :class:`SyntheticScenesDataset`: objects, crowds of like objects, defects, and zones of surfaces.
 
 Each function takes a generator, the size (H, W) and the photographs or None, and returns a :data:`Scene`.
 """
@@ -13,7 +13,7 @@ from .fills import background, object_fill
 from .objects import cast_shadow, draw_background, draw_objects, draw_part, make_palette, shading
 from .outlines import OUTLINES, draw_outline
 from .photographs import Photographs
-from .textures import mix, scale
+from .textures import direction, fractal, mix, noise, plane, scale
 
 #: A scene: image (H, W, 3) float32, labels (H, W) uint8, and of each target the labels that it is made of.
 Scene = tuple[np.ndarray, np.ndarray, list[tuple[int, ...]]]
@@ -90,6 +90,50 @@ def defects_scene(rng: np.random.Generator, size: tuple[int, int], photographs: 
     if number > 1:
         targets.append(tuple(range(1, number + 1)))
     return image, labels, targets
+
+
+def zones_scene(rng: np.random.Generator, size: tuple[int, int], photographs: Photographs | None) -> Scene:
+    """Draw zones of a surface that differ a little in brightness or finish: two or three sides, or a large patch.
+
+    Contrast goes down to a few grey levels, borders are sharp or soft, and most zones touch the border of the image. As
+    large defects of surfaces do: uneven grinding, stains, corners that are worn or broken off.
+    """
+    image, labels = background(rng, size, photographs), np.ones(size, np.uint8)
+    short = min(size)
+    wobble = np.float32(short * rng.uniform(0, 0.12)) * fractal(rng, *size, short * rng.uniform(0.15, 0.6))
+    number = 2 if rng.random() < 0.75 else 3
+    patch = rng.random() < 0.45
+    if patch:  # an ellipse with its centre in the image, or a corner or side of it
+        centre = rng.uniform(-0.6, 0.6, 2) * size
+        rows, columns = (plane(*size, slope) + np.float32(c) for slope, c in zip(((0, 1), (1, 0)), centre, strict=True))
+        radius = short * float(np.exp(rng.uniform(np.log(0.1), np.log(0.55))))
+        flat = float(np.exp(rng.normal(0, 0.4)))
+        distance = np.float32(radius) - np.sqrt((rows * np.float32(flat)) ** 2 + (columns / np.float32(flat)) ** 2)
+    else:  # everything on one side of a line, often along a border of the image
+        along = direction(rng) if rng.random() < 0.5 else ((0.0, 1.0) if rng.random() < 0.7 else (1.0, 0.0))
+        distance = plane(*size, along) + np.float32(rng.uniform(-0.35, 0.35) * short)
+    distance = distance + wobble * np.float32(0.4 if patch else 1.0)
+    softness = np.float32(np.exp(rng.uniform(np.log(0.7), np.log(0.04 * short))))
+    for label in range(2, number + 1):
+        share = np.clip(distance / softness + 0.5, 0, 1)
+        image = mix(share, image, _finish(rng, image, photographs))
+        labels[share > 0.5] = label
+        distance = distance - np.float32(rng.uniform(0.15, 0.4) * short)
+    targets: list[tuple[int, ...]] = [(label,) for label in range(2 if patch else 1, number + 1)]
+    return image, labels, targets
+
+
+def _finish(rng: np.random.Generator, image: np.ndarray, photographs: Photographs | None) -> np.ndarray:
+    """Return `image` (H, W, 3) float32 with another brightness and finish, or sometimes another material."""
+    shift = np.float32(np.exp(rng.uniform(np.log(4), np.log(45))) * (1 if rng.random() < 0.5 else -1))
+    if rng.random() < 0.15:
+        other = background(rng, (image.shape[0], image.shape[1]), photographs)
+        level, wanted = (np.array(cv2.mean(picture)[:3], np.float32) for picture in (other, image))
+        return other - level + wanted + shift
+    coarse = cv2.blur(image, (15, 15))
+    detail = np.float32(np.exp(rng.normal(0, 0.6)))
+    grain = noise(rng, image.shape[0], image.shape[1], rng.uniform(1, 6)) * np.float32(rng.uniform(0, 6))
+    return coarse + detail * (image - coarse) + shift + grain[..., None]
 
 
 def paste(

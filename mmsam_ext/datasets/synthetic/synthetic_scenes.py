@@ -13,19 +13,23 @@ from .camera import photograph
 from .objects import light_scene
 from .photographs import Photographs
 from .procedural import OBJECTS, ProceduralDataset
-from .scenes import crowd_scene, defects_scene, objects_scene, plain_scene
+from .scenes import crowd_scene, defects_scene, objects_scene, plain_scene, zones_scene
 from .synthetic_objects import target_mask
 from .textures import degrade
 
 #: Kind of scene -> function and chance; 'plain' ones are those of `SyntheticObjectsDataset`, degraded as there.
 SCENES = dict(
-    plain=(plain_scene, 0.25), objects=(objects_scene, 0.3), crowd=(crowd_scene, 0.1), defects=(defects_scene, 0.35)
+    plain=(plain_scene, 0.25),
+    objects=(objects_scene, 0.25),
+    crowd=(crowd_scene, 0.1),
+    defects=(defects_scene, 0.25),
+    zones=(zones_scene, 0.15),
 )
 
 
 @DATASETS.register_module()
 class SyntheticScenesDataset(ProceduralDataset):
-    """Images of objects, crowds of like objects, or defects, closer to photographs than `SyntheticObjectsDataset`.
+    """Images of objects, crowds of like objects, defects or zones of surfaces, closer to photographs than `SyntheticObjectsDataset`.
 
     Fills and backgrounds are crops of photographs (where a folder is given), industrial surfaces and textures; shapes
     include thin, hollow, perforated, branching and letter-like ones; contrast goes down to a few grey levels; and the

@@ -60,7 +60,7 @@ def test_shares_of_the_kinds_of_scenes(folder: Path) -> None:
     mixed = kinds(plain=3, defects=1)
     assert mixed == kinds(defects=0.5, plain=1.5, crowd=0)
     assert set(mixed) == {'plain', 'defects'} and 0.5 < mixed.count('plain') / 60 < 0.95
-    assert kinds() == kinds(plain=0.25, objects=0.3, crowd=0.1, defects=0.35)
+    assert kinds() == kinds(plain=0.25, objects=0.25, crowd=0.1, defects=0.25, zones=0.15)
 
 
 def test_targets_are_visible_parts(samples: list[dict]) -> None:
@@ -91,6 +91,21 @@ def test_several_defects_are_a_target_together(samples: list[dict]) -> None:
             sums = sample['gt_masks'].sum((1, 2))
             together += int(sums.max() == sample['gt_seg_map'].sum())
     assert together >= 5
+
+
+def test_zones_touch_the_border_and_differ_a_little_from_what_surrounds_them() -> None:
+    """Most zones are large and end at the image's border; inside and outside differ, some by a few grey levels alone."""
+    dataset = SyntheticScenesDataset(length=60, seed=5, size=(128, 128), shares=dict(zones=1))
+    touching, shares, gaps = [], [], []
+    for index in range(60):
+        sample = dataset.load_sample(index)
+        assert 1 <= len(sample['gt_masks']) <= 3
+        mask, grey = sample['gt_masks'][0] > 0, sample['img'].mean(2)
+        touching.append(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+        shares.append(mask.mean())
+        gaps.append(abs(grey[mask].mean() - grey[~mask].mean()))
+    assert np.mean(touching) > 0.6 and np.median(shares) > 0.1
+    assert np.median(gaps) > 5 and np.quantile(gaps, 0.2) < 15
 
 
 def test_batches_of_one_size() -> None:
