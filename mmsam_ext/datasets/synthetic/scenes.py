@@ -93,15 +93,15 @@ def defects_scene(rng: np.random.Generator, size: tuple[int, int], photographs: 
 
 
 def zones_scene(rng: np.random.Generator, size: tuple[int, int], photographs: Photographs | None) -> Scene:
-    """Draw zones of a surface that differ a little in brightness or finish: two or three sides, or a large patch.
+    """Draw zones of a surface that differ a little in brightness or finish: one side, two sides or a large patch.
 
     Contrast goes down to a few grey levels, borders are sharp or soft, and most zones touch the border of the image. As
     large defects of surfaces do: uneven grinding, stains, corners that are worn or broken off.
     """
-    image, labels = background(rng, size, photographs), np.ones(size, np.uint8)
+    image, labels = background(rng, size, photographs), np.zeros(size, np.uint8)
     short = min(size)
     wobble = np.float32(short * rng.uniform(0, 0.12)) * fractal(rng, *size, short * rng.uniform(0.15, 0.6))
-    number = 2 if rng.random() < 0.75 else 3
+    number = 1 if rng.random() < 0.75 else 2
     patch = rng.random() < 0.45
     if patch:  # an ellipse with its centre in the image, or a corner or side of it
         centre = rng.uniform(-0.6, 0.6, 2) * size
@@ -114,13 +114,12 @@ def zones_scene(rng: np.random.Generator, size: tuple[int, int], photographs: Ph
         distance = plane(*size, along) + np.float32(rng.uniform(-0.35, 0.35) * short)
     distance = distance + wobble * np.float32(0.4 if patch else 1.0)
     softness = np.float32(np.exp(rng.uniform(np.log(0.7), np.log(0.04 * short))))
-    for label in range(2, number + 1):
+    for label in range(1, number + 1):
         share = np.clip(distance / softness + 0.5, 0, 1)
         image = mix(share, image, _finish(rng, image, photographs))
         labels[share > 0.5] = label
         distance = distance - np.float32(rng.uniform(0.15, 0.4) * short)
-    targets: list[tuple[int, ...]] = [(label,) for label in range(2 if patch else 1, number + 1)]
-    return image, labels, targets
+    return image, labels, [(label,) for label in range(1, number + 1)]
 
 
 def _finish(rng: np.random.Generator, image: np.ndarray, photographs: Photographs | None) -> np.ndarray:

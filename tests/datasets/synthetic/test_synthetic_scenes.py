@@ -94,12 +94,12 @@ def test_several_defects_are_a_target_together(samples: list[dict]) -> None:
 
 
 def test_zones_touch_the_border_and_differ_a_little_from_what_surrounds_them() -> None:
-    """Most zones are large and end at the image's border; inside and outside differ, some by a few grey levels alone."""
+    """Most zones are large and end at the border of the image; some differ from the rest by a few grey levels alone."""
     dataset = SyntheticScenesDataset(length=60, seed=5, size=(128, 128), shares=dict(zones=1))
     touching, shares, gaps = [], [], []
     for index in range(60):
         sample = dataset.load_sample(index)
-        assert 1 <= len(sample['gt_masks']) <= 3
+        assert 1 <= len(sample['gt_masks']) <= 2 and not sample['gt_seg_map'].all()
         mask, grey = sample['gt_masks'][0] > 0, sample['img'].mean(2)
         touching.append(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
         shares.append(mask.mean())
