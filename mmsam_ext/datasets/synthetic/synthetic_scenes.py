@@ -29,7 +29,7 @@ SCENES = dict(
 
 @DATASETS.register_module()
 class SyntheticScenesDataset(ProceduralDataset):
-    """Objects, crowds of like objects, defects or zones of surfaces, closer to photographs than `SyntheticObjectsDataset`.
+    """Objects, crowds of like objects, defects or zones, closer to photographs than `SyntheticObjectsDataset`.
 
     Fills and backgrounds are crops of photographs (where a folder is given), industrial surfaces and textures; shapes
     include thin, hollow, perforated, branching and letter-like ones; contrast goes down to a few grey levels; and the
