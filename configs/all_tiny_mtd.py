@@ -10,7 +10,7 @@ model = dict(
         _delete_=True,
         type='SelfDraftDecoder',
         num_drafts=1,
-        decoder=dict(type='SAMMaskDecoder', transformer_dim=128, plugins=plugins),
+        decoder=dict(type='SAMMaskDecoder', transformer_dim=128, stage_channels=(48, 96), plugins=plugins),
     ),
     peft=dict(
         encoder=dict(type='LoRA', modules=r'^backbone\..*\.qkv$', rank=8, num_slices=3, slices=(0, 2)),

@@ -6,8 +6,6 @@ _base_ = ['./sam_tiny_pretrain.py', '_base_/prompts/train_scenes.py']
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='mmsam_ext://sam_tiny'),  # load_from would keep --resume from working
     data_preprocessor=dict(size=None, size_divisor=16),
-    backbone=dict(stem_stages=True),
-    mask_decoder=dict(stage_channels=(48, 96)),
     rounds=(2, 5),  # 3.1 on average; each number of rounds trains every layer, as several processes need it
     corrected=0.25,
     losses=dict(iou=dict(empty=0.0)),  # the IoU head's score where there is nothing

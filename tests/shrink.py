@@ -102,6 +102,8 @@ def _shrink_model(model: dict) -> None:
     for node in _dicts(model['mask_decoder']):
         if node.get('type') in ('SAMMaskDecoder', 'SAM2MaskDecoder', 'HQMaskDecoder'):
             node.update(mlp_dim=64, transformer_dim=CHANNELS)
+            if node.get('stage_channels'):  # of the stem
+                node['stage_channels'] = (ARCH['embed_dim'] // 4, ARCH['embed_dim'] // 2)
             if 'early_dim' in node:
                 node['early_dim'] = ARCH['embed_dim']
         elif node.get('type') in (

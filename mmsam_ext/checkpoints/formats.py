@@ -23,13 +23,13 @@ OUTER = ('module.', 'model.', 'sam.', 'sam_model.', 'net.', 'network.')
 
 _WEIGHT = r'\.(weight|bias)'
 _ATTENTION = rf'(q|k|v|out)_proj{_WEIGHT}'
-#: Every key of a plain SAM with a ViT, under Meta's names.
+#: Every key of a plain SAM with a ViT, under Meta's names; `conv_s0` and `conv_s1` are the mini SAM's.
 PLAIN_SAM = re.compile(
     rf'image_encoder\.(pos_embed|patch_embed\..+|neck\.\d{_WEIGHT}'
     rf'|blocks\.\d+\.(norm[12]{_WEIGHT}|mlp\.lin[12]{_WEIGHT}|attn\.((qkv|proj){_WEIGHT}|rel_pos_[hw])))'
     r'|prompt_encoder\.(pe_layer\.positional_encoding_gaussian_matrix|point_embeddings\.\d\.weight'
     rf'|not_a_point_embed\.weight|no_mask_embed\.weight|mask_downscaling\.\d{_WEIGHT})'
-    rf'|mask_decoder\.((iou_token|mask_tokens)\.weight|output_upscaling\.\d{_WEIGHT}'
+    rf'|mask_decoder\.((iou_token|mask_tokens)\.weight|conv_s[01]{_WEIGHT}|output_upscaling\.\d{_WEIGHT}'
     rf'|output_hypernetworks_mlps\.\d\.layers\.\d{_WEIGHT}|iou_prediction_head\.layers\.\d{_WEIGHT}'
     rf'|transformer\.(norm_final_attn{_WEIGHT}|final_attn_token_to_image\.{_ATTENTION}'
     rf'|layers\.\d\.(norm\d{_WEIGHT}|mlp\.lin[12]{_WEIGHT}'

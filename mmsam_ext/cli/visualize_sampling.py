@@ -152,8 +152,9 @@ def picture(image: np.ndarray, seen: Look, prompt: dict[str, Any], title: str, t
     places = seen.places.round().long().tolist()
     largest = 0.035 * max(image.shape[:2])
     on_image = _on_image(seen, image.shape[:2])
-    for index in [i for i in seen.weights.argsort(descending=True).tolist() if on_image[i]][:top]:
-        radius = max(1, round(largest * float(seen.weights[index] / seen.weights.max()) ** 0.5))
+    chosen = [i for i in seen.weights.argsort(descending=True).tolist() if on_image[i]][:top]
+    for index in chosen:
+        radius = max(1, round(largest * float(seen.weights[index] / seen.weights[chosen[0]]) ** 0.5))
         cv2.circle(canvas, places[index], radius, ORANGE, max(1, line_width(image) // 2), cv2.LINE_AA)
     for box in prompt.get('boxes', ()):
         draw_box(canvas, box, GREEN, line_width(image))

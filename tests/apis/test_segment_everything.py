@@ -105,10 +105,10 @@ def test_bad_input(inferencer) -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Pictures and records of a folder with one broken file; run-length encodings by hand."""
     (tmp_path / 'in').mkdir()
-    cv2.imwrite(str(tmp_path / 'in/a.png'), image())
+    cv2.imwrite(str(tmp_path / 'in/a.png'), cv2.circle(image(), (75, 48), 25, (0, 0, 255), -1))
     (tmp_path / 'in/b.png').write_bytes(b'no image')
     arguments = [str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--points-per-side', '3']
-    assert everything.main([*arguments, '--pred-iou', '0', '--stability', '0.5']) == 1
+    assert everything.main([*arguments, '--pred-iou', '0.5', '--stability', '0.5']) == 1
     shown = capsys.readouterr()
     records = json.loads((tmp_path / 'out/a_png_everything.json').read_text())
     assert len(records) > 0 and f'a.png: {len(records)} masks' in shown.out and 'b.png' in shown.err

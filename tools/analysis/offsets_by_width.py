@@ -93,15 +93,15 @@ def of_image(
     model = models[WITHOUT]  # the parts that all share
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     inputs, (sample,) = data['inputs'], data['data_samples']
-    embedding = model.extract_feat(inputs).embedding
+    encoded = model.extract_feat(inputs)
     target = target_masks(sample)[0].cpu()
-    size = tuple(embedding.shape[-2:])
+    size = tuple(encoded.embedding.shape[-2:])
     cells = cv2.resize(target.numpy().astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA).ravel() > 0
     found = {}
     for name, own in models.items():
         batch = PromptBatch.from_samples([sample], inputs)
         records: list[SamplingRecord] = []
-        features = SAMFeatures(embedding, image=inputs, observe=records.append)
+        features = SAMFeatures(encoded.embedding, encoded.stages, inputs, observe=records.append)
         own.predict_from_features(features, batch, [sample])
         length = 0.0
         if name != WITHOUT:

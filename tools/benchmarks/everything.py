@@ -37,7 +37,7 @@ def scene(size: int) -> np.ndarray:
 
 
 def stock_sam(model: PromptableSegmentor) -> Sam:
-    """Return ``segment_anything``'s model with the weights of a mini SAM."""
+    """Return ``segment_anything``'s model with the weights of a mini SAM, but for the stages that its decoder adds."""
     arch = {key: value for key, value in ARCHS['tiny'].items() if key != 'conv_stem'}
     size, channels = arch['img_size'], arch['out_chans']
     norm = partial(nn.LayerNorm, eps=1e-6)
@@ -49,7 +49,8 @@ def stock_sam(model: PromptableSegmentor) -> Sam:
         PromptEncoder(channels, (size // 16, size // 16), (size, size), 16),
         MaskDecoder(transformer_dim=channels, transformer=transformer, iou_head_hidden_dim=256),
     )
-    sam.load_state_dict(plain_sam(model.state_dict())[0])
+    weights = plain_sam(model.state_dict())[0]
+    sam.load_state_dict({key: value for key, value in weights.items() if '.conv_s' not in key})
     return sam.eval()
 
 
@@ -65,6 +66,9 @@ def prepare(contender: str, size: int, device: torch.device, points: int = 32) -
     settings = SETTINGS | dict(points_per_side=points)
     image = scene(size)
     inferencer = PromptSegInferencer('sam_tiny_synthetic', device=str(device))
+    for stage in (inferencer.model.mask_decoder.conv_s0, inferencer.model.mask_decoder.conv_s1):
+        for parameter in stage.parameters():
+            torch.nn.init.zeros_(parameter)  # `segment_anything` has no such stages
     if contender == 'stock':
         generator = SamAutomaticMaskGenerator(stock_sam(inferencer.model).to(device), **settings)
         rgb = np.ascontiguousarray(image[..., ::-1])

@@ -9,6 +9,7 @@ model = dict(
         decoder=dict(
             type='SAMMaskDecoder',
             transformer_dim=128,
+            stage_channels=(48, 96),
             plugins=[dict(type='VRAAdapter', dim=128, blocks=(0, 1), alpha=0.0)],
         ),
     ),
