@@ -131,8 +131,8 @@ def test_variant_takes_a_step(study: str, variant: str, data: str, folder: Path)
         parameters = dict(model.named_parameters())
         assert [name for name in names if parameters[name].grad is None] == []
     else:
-        # Plain SAM's weights are all that it needs, so that its row is no result of untrained parts. The mini SAM's file
-        # has those of the stages that its decoder adds.
+        # Plain SAM's weights are all that it needs, so that its row is no result of untrained parts. The mini SAM's
+        # file has those of the stages that its decoder adds.
         added = [name for name in added_keys(model) if not name.endswith(('.conv_s0', '.conv_s1'))]
         assert not untrained_parts(model, added)
         with torch.no_grad():

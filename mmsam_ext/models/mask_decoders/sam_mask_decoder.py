@@ -98,10 +98,11 @@ class SAMMaskDecoder(PartOfSAM, MaskDecoder, BaseModule):
         self.stage_channels: tuple[int, ...] = ()
         if stage_channels is not None:
             self.add_stages(stage_channels)
+            conv: Any
             for conv in (self.conv_s0, self.conv_s1):
                 conv.added_to_sam = True  # a checkpoint of plain SAM lacks it
                 nn.init.zeros_(conv.weight)
-                nn.init.zeros_(conv.get_parameter('bias'))
+                nn.init.zeros_(conv.bias)
         if type(self).own_tokens is not SAMMaskDecoder.own_tokens:
             self.transformer.register_forward_hook(self._take_tokens)
 
