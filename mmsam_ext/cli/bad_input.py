@@ -13,8 +13,9 @@ from mmsam_ext.utils.printable import printable
 
 #: Set this to see the traceback of bad input, too.
 TRACEBACK_VARIABLE = 'MMSAM_EXT_TRACEBACK'
-#: Packages whose deliberate errors are about what a user gave: ours, and mmengine's configs, registries and Runner.
-_PACKAGES = ('mmsam_ext', 'mmengine.config', 'mmengine.registry', 'mmengine.runner')
+#: Modules whose deliberate errors are about what a user gave: ours, the script that runs, and mmengine's configs,
+#: registries and Runner.
+_PACKAGES = ('mmsam_ext', '__main__', 'mmengine.config', 'mmengine.registry', 'mmengine.runner')
 #: Calls the components of a config with the arguments there.
 _BUILDER = 'mmengine.registry.build_functions'
 #: Errors that no input should cause.
@@ -44,7 +45,8 @@ def is_bad_input(error: BaseException | None) -> bool:
     """Return whether an error is about what a user gave, and not a mistake in a program.
 
     That is so if a file could not be opened, if a component does not take the arguments in a config, or if the error or
-    one that led to it comes from a ``raise`` statement in this package or in mmengine's handling of configs.
+    one that led to it comes from a ``raise`` statement in this package, the script that runs or mmengine's handling of
+    configs.
     """
     while error is not None:
         if isinstance(error, _MISTAKES):

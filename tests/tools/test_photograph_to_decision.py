@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from mmsam_ext.cli.annotate import make_server, parse
+from mmsam_ext.cli.main import run_command
 from mmsam_ext.datasets.synthetic.cracked_parts import write_cracked_parts
+from tests.naming import assert_names
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'tools/analysis/photograph_to_decision.py'
 
@@ -33,3 +36,13 @@ def test_the_user_labels_through_the_page(tmp_path: Path) -> None:
     server.shutdown()
     server.server_close()
     server.service.store.close()
+
+
+def test_a_folder_with_files_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any command: one line that names the folder, and no traceback, though the script itself raises the error."""
+    monkeypatch.setattr(sys, 'argv', ['x'])
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(SystemExit) as stopped:
+        run_command('photograph-to-decision', ['--out', str(tmp_path)])
+    assert_names(str(stopped.value), 'photograph-to-decision: error', str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
