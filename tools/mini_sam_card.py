@@ -2,15 +2,18 @@
 
     python tools/mini_sam_card.py mmsam_ext://sam_tiny --mtd data/mtd --photographs data/photographs
 
-Objects are those of SyntheticObjectsDataset, seed 3 (the card's first test set), scenes of SyntheticScenesDataset,
-seed 13, with --photographs or without; neither seed is trained on. MTD is the split named by --split: choose by
-train.txt, and report val.txt once, at the end. "fill the box" is the IoU of the box itself, filled. Each table is
-printed as soon as it is there; --tables picks some of them, --images takes the first N images of each set.
+Objects are those of SyntheticObjectsDataset, seed 3 (the card's first test set) of 256 px, for "sizes" enlarged; scenes
+are of SyntheticScenesDataset, seed 13, with --photographs or without. Neither seed is trained on. Clicks and background
+are measured with the objects enlarged to 384 px, as `infer` and `annotate` do. MTD is the split named by --split:
+choose by train.txt, and report val.txt once, at the end. "fill the box" is the IoU of the box itself, filled. Each
+table is printed as soon as it is there; --tables picks some of them, --images takes the first N images of each set.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +32,12 @@ from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
 CONFIGS = _bootstrap.TOOLS.parent / 'configs'
 TABLES = ('objects', 'choice', 'sizes', 'scenes', 'clicks', 'background', 'mtd')
 CLICKS = 8
+CHOICE = 'model__test_cfg__multimask'
+CHOICES = {
+    '1 point: best of three': 'oracle',
+    "1 point: the IoU head's choice": 'ambiguous',
+    "every prompt: SAM 2's choice": 'stable',
+}
 
 
 def measure(name: str, weights: str, images: int | None, **options: object) -> dict[str, float]:
@@ -50,7 +59,17 @@ def measure(name: str, weights: str, images: int | None, **options: object) -> d
     config.visualizer.name = config.experiment_name = f'card_{len(options)}_{id(config)}'
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder
-        return Runner.from_cfg(config).test()
+        with contextlib.redirect_stdout(sys.stderr):  # messages of mmengine are not part of the tables
+            return Runner.from_cfg(config).test()
+
+
+def enlarged(size: int) -> dict[str, object]:
+    """Return the changes to `sam_tiny_pretrain` that enlarge its images to `size` pixels a side, prompts with them."""
+    pipeline = Config.fromfile(CONFIGS / 'sam_tiny_pretrain_384.py').test_dataloader.dataset.pipeline
+    for transform in pipeline:
+        if transform.type == 'Resize':
+            transform.scale = (size, size)
+    return dict(model__data_preprocessor__size=(size, size), test_dataloader__dataset__pipeline=pipeline)
 
 
 def row(label: str, metrics: dict[str, float], modes: Iterable[str], head: bool = True) -> str:
@@ -88,8 +107,7 @@ def fill_the_box(root: Path, split: str, images: int | None) -> tuple[float, flo
 
 def click(weights: str, images: int) -> np.ndarray:
     """Return the IoU after each of :data:`CLICKS` clicks on objects, (images, CLICKS); each gets the last mask, too."""
-    config = Config.fromfile(CONFIGS / 'sam_tiny_synthetic.py')
-    inferencer = PromptSegInferencer(config, weights=weights)
+    inferencer = PromptSegInferencer('sam_tiny', weights=weights)
     objects = DATASETS.build(
         dict(type='SyntheticObjectsDataset', length=images, seed=3, min_area=144, max_targets=1, test_mode=True)
     )
@@ -118,7 +136,7 @@ def prompt_nothing(weights: str, images: int) -> dict[str, tuple[np.ndarray, np.
     Returns:
         'point' and 'box' -> estimated IoU (images,), and the share of the image that the mask covers (images,).
     """
-    inferencer = PromptSegInferencer(Config.fromfile(CONFIGS / 'sam_tiny_synthetic.py'), weights=weights)
+    inferencer = PromptSegInferencer('sam_tiny', weights=weights)
     modes = dict(point=dict(kind='points', targets='background'), box=dict(kind='box', targets='background'))
     objects = DATASETS.build(
         dict(
@@ -167,10 +185,10 @@ def main() -> None:
     if 'objects' in args.tables:
         objects('objects, 1 point: best of three')
     if 'choice' in args.tables:
-        objects("objects, 1 point: the IoU head's choice", model__test_cfg__multimask='ambiguous')
+        objects("objects, 1 point: the IoU head's choice", **{CHOICE: 'ambiguous'})
     for size in (384, 576) if 'sizes' in args.tables else ():
-        sized = dict(model__data_preprocessor__size=(size, size), test_dataloader__dataset__size=(size, size))
-        objects(f'objects of {size} px, best of three', **sized)
+        for label, choice in CHOICES.items():
+            objects(f'objects enlarged to {size} px, {label}', **enlarged(size), **{CHOICE: choice})
     if 'scenes' in args.tables:
         scenes = dict(type='SyntheticScenesDataset', seed=13, photographs=args.photographs)
         objects('scenes, best of three', **{f'test_dataloader__dataset__{key}': value for key, value in scenes.items()})
@@ -191,17 +209,19 @@ def main() -> None:
     if 'mtd' in args.tables:
         modes = ['box', 'boxes', '5 points', '10 points']
         print(f'\n| MTD {args.split} | ' + ' | '.join(modes) + ' | correlation | calibration |\n|' + ' --- |' * 7)
-        for size in (256, 384, 576):
+        for size, choice in ((256, False), (384, False), (576, False), (384, 'stable'), (576, 'stable')):
             metrics = measure(
                 'sam_tiny_mtd',
                 args.weights,
                 args.images,
                 model__data_preprocessor__size=(size, size),
+                model__test_cfg__multimask=choice,
                 test_dataloader__dataset__data_root=str(args.mtd),
                 test_dataloader__dataset__ann_file=args.split,
                 test_dataloader__dataset__pipeline__3__scale=(size, size),
             )
-            print(row(f'mIoU, {size} px', metrics, modes), flush=True)
+            label = f'mIoU, {size} px{", SAM 2 choice" * (choice == "stable")}'
+            print(row(label, metrics, modes), flush=True)
         one, each = fill_the_box(args.mtd, args.split, args.images)
         print(f'| fill the box | {one:.1f} | {each:.1f} | | | | |')
 

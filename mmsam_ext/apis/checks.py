@@ -32,8 +32,8 @@ def multimask_choice(model: PromptableSegmentor, multimask: bool | str | None) -
     Raises:
         InferenceError: It is none of the known choices.
     """
-    if multimask not in (None, False, True, 'ambiguous'):
-        raise InferenceError(f"multimask is {multimask!r}, expected None, False, True or 'ambiguous'")
+    if multimask not in (None, False, True, 'ambiguous', 'stable'):
+        raise InferenceError(f"multimask is {multimask!r}, expected None, False, True, 'ambiguous' or 'stable'")
     if multimask is None and model.test_cfg.get('multimask') == 'oracle':
         return 'ambiguous'
     return multimask

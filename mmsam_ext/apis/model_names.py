@@ -70,7 +70,13 @@ NAMED_MODELS: dict[str, NamedModel] = {
     'sam2.1_hiera_b+': _hiera('base_plus'),
     'sam2.1_hiera_l': _hiera('large'),
     'mobile_sam': NamedModel('mobile_sam', file='mobile_sam.pt'),
-    'sam_tiny': NamedModel('sam_tiny', keep_ratio=False, size=256, weights='mmsam_ext://sam_tiny'),
+    'sam_tiny': NamedModel(
+        'sam_tiny',
+        {'model.test_cfg': dict(multimask='stable')},
+        keep_ratio=False,
+        size=384,
+        weights='mmsam_ext://sam_tiny',
+    ),
 }
 
 
@@ -83,6 +89,7 @@ def named_config(name: str) -> Config:
     config.merge_from_dict(dict(model.changes))
     if model.weights is not None:
         config.merge_from_dict(dict(model=dict(init_cfg=dict(type='Pretrained', checkpoint=model.weights))))
+    config.model.data_preprocessor.size = (model.size, model.size)
     resize = dict(type='Resize', scale=(model.size, model.size), keep_ratio=model.keep_ratio, backend='pillow')
     config.merge_from_dict(
         dict(

@@ -39,7 +39,7 @@ class PromptSegInferencer:
 
     Example::
 
-        inferencer = PromptSegInferencer('sam_tiny_synthetic')
+        inferencer = PromptSegInferencer('sam_tiny')
         result = inferencer('part.png', boxes=[[30, 20, 200, 90]], out_dir='outputs')
         masks, scores = result['predictions'][0]['masks'], result['predictions'][0]['scores']
 
@@ -119,7 +119,7 @@ class PromptSegInferencer:
             masks: (P, 4h, 4w) logits, as :meth:`predict` returns them.
             multimask: None: as the model's ``test_cfg.multimask`` (its 'oracle', which needs the truth, is taken as
                 'ambiguous'); False: the single-mask output; True: the best of the masks for ambiguous prompts;
-                'ambiguous': those for prompts of one point only.
+                'ambiguous': those for prompts of one point only; 'stable': where the single-mask output is not stable.
             batch_size: Images encoded together.
             out_dir: Where to write masks, overlays and scores; see :class:`ResultWriter`.
             show_progress: Show a progress bar on stderr for more than one image.

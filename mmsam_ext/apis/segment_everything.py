@@ -53,7 +53,7 @@ class SegmentEverything(SamAutomaticMaskGenerator):
 
     Example::
 
-        everything = SegmentEverything(PromptSegInferencer('sam_tiny_synthetic'), points_per_side=16)
+        everything = SegmentEverything(PromptSegInferencer('sam_tiny'), points_per_side=16)
         for record in everything('part.png'):
             print(record['bbox'], record['predicted_iou'], record['segmentation'].sum())
 

@@ -21,7 +21,7 @@ from .infer import detector, messages_to_stderr
 
 #: Key of MODELS -> the config for clicks before anything was trained.
 CLICK_CONFIGS = dict(
-    sam_tiny='sam_tiny_synthetic',
+    sam_tiny='sam_tiny',
     sam_vit_b='sam_vitb_industrial',
     sam_vit_l='sam_vitl_industrial',
     sam_vit_h='sam_vith_industrial',

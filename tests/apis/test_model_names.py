@@ -46,10 +46,13 @@ def test_sizes(name: str) -> None:
     assert load_config(name).model.backbone == named_config(name).model.backbone
 
 
-@pytest.mark.parametrize(('name', 'expected'), [('sam_vit_b', (512, 1024)), ('sam2.1_hiera_s', (1024, 1024))])
+@pytest.mark.parametrize(
+    ('name', 'expected'), [('sam_vit_b', (512, 1024)), ('sam2.1_hiera_s', (1024, 1024)), ('sam_tiny', (384, 384))]
+)
 def test_images_are_resized_as_each_family_does(name: str, expected: tuple[int, int]) -> None:
     config = named_config(name)
     preprocessor = MODELS.build(config.model.data_preprocessor)
+    assert preprocessor.size == (max(expected), max(expected))
     steps = InferencePipeline(config, preprocessor).steps
     image = np.zeros((100, 200, 3), np.uint8)
     results = dict(img=image, img_shape=(100, 200), ori_shape=(100, 200), seg_fields=[], sample_id='x', img_path='x')
@@ -66,7 +69,7 @@ def test_the_command_line_takes_name_and_weights(
     )  # fmt: skip
     small = NamedModel(
         'sam2_hiera_l',
-        {'model.backbone.arch': dict(_delete_=True, **trunk), 'model.data_preprocessor.size': (64, 64)},
+        {'model.backbone.arch': dict(_delete_=True, **trunk)},
         keep_ratio=False,
         size=64,
     )

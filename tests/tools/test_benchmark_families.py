@@ -87,7 +87,7 @@ def test_models_of_the_zoo_are_relative_to_sam_b(monkeypatch: pytest.MonkeyPatch
     assert {name: one['speed'] for name, one in results.items()} == {
         'sam_vit_b, fp32': 1, 'sam_tiny, fp32': 8, 'sam_vit_l, fp32': 0.5
     }  # fmt: skip
-    assert zoo.prepare('sam_tiny', 'fp32', torch.device('cpu'))().shape == (1, 4, 64, 64)
+    assert zoo.prepare('sam_tiny', 'fp32', torch.device('cpu'))().shape == (1, 4, 96, 96)
 
 
 def test_boxes_lie_in_the_image() -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmsam_ext.models.layers import FusedAttention
+from mmsam_ext.models.mask_decoders.stable_choice import stable_choice
 from mmsam_ext.models.peft import merge_peft
 from mmsam_ext.models.prompt_encoders import SAM2PromptEncoder
 from mmsam_ext.models.prompt_stages import apply_stages
@@ -142,7 +143,7 @@ class DecoderGraph(nn.Module):
         super().__init__()
         self.model, self.size, self.keep_ratio = model, size, keep_ratio
         self.scale = 1.0 if frame is None else max(size) / frame
-        self.ambiguous = model.test_cfg.get('multimask', False) in (True, 'ambiguous', 'oracle')
+        self.choice = model.test_cfg.get('multimask', False)
 
     def forward(
         self,
@@ -172,10 +173,14 @@ class DecoderGraph(nn.Module):
         features = SAMFeatures(image_embeddings, stages)
         prediction = self.predict(features, point_coords, point_labels, mask_input, has_mask_input)
         low_res, iou = prediction.logits[:, :1], prediction.iou[:, :1]
-        if self.ambiguous:  # Meta's rule: the masks for ambiguous prompts for one point and its -1, the single one else
+        best = None
+        if self.choice == 'stable':
+            best = stable_choice(prediction.logits, prediction.iou)
+        elif self.choice:  # Meta's rule: the masks for ambiguous prompts for one point and its -1, the single one else
             weight = iou.new_zeros(1, prediction.iou.shape[1])
             weight[:, 0] = 1000.0
             best = (prediction.iou + (point_coords.shape[1] - 2.5) * weight).argmax(1)
+        if best is not None:
             low_res = prediction.logits[torch.arange(1), best][:, None]
             iou = prediction.iou[torch.arange(1), best][:, None]
         return to_image(low_res, self.size, orig_im_size, self.keep_ratio), iou, low_res

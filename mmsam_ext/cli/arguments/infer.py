@@ -25,7 +25,7 @@ from mmsam_ext.apis.options import BOX_FORMATS, DTYPES, MASK_FORMATS
 
 from ..choices import one_of
 
-DEFAULT_MODEL = 'sam_tiny_synthetic'
+DEFAULT_MODEL = 'sam_tiny'
 DETECTOR = 'IDEA-Research/grounding-dino-tiny'
 
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from .plugins import DecoderContext
 from .sam_mask_decoder import SAMMaskDecoder
-
-#: The single mask is stable if the masks at the thresholds +delta and -delta have at least this IoU.
-DELTA, STABLE = 0.05, 0.98
+from .stable_choice import stable_choice
 
 
 @MODELS.register_module()
@@ -63,7 +61,7 @@ class SAM2MaskDecoder(SAMMaskDecoder):
         objects = self.pred_obj_score_head(token)[:, 0]  # (P,)
         iou = iou.sigmoid()
         if self.choose_stable and not self.training:
-            chosen = torch.where(stability(logits[:, 0]) >= STABLE, 0, iou[:, 1:].argmax(1) + 1)  # (P,)
+            chosen = stable_choice(logits, iou)  # (P,)
             logits, iou = _with_first(logits, chosen), _with_first(iou, chosen)
         return logits, iou, objects
 
@@ -75,16 +73,3 @@ def _with_first(values: Tensor, chosen: Tensor) -> Tensor:
         return torch.cat([first[:, None], values[:, 1:]], 1)
     values[:, 0] = first
     return values
-
-
-def stability(logits: Tensor) -> Tensor:
-    """Return the IoU of the masks at the thresholds +0.05 and -0.05; 1 where both are empty.
-
-    Args:
-        logits: (P, H, W).
-
-    Returns:
-        (P,), from 0 to 1.
-    """
-    inner, outer = ((logits > threshold).flatten(1).sum(1) for threshold in (DELTA, -DELTA))
-    return torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)

@@ -14,11 +14,12 @@ from mmsam_ext.nearest import unknown_names
 from mmsam_ext.structures import AMBIGUOUS, MaskPrediction, PromptBatch
 from mmsam_ext.structures.samples import OUTSIDE, class_logits, sample_name, target_masks
 
+from ..mask_decoders.stable_choice import stable_choice
 from .original_size import to_original
 
 #: Values of ``train_cfg.multimask`` and ``test_cfg.multimask``.
 TRAIN_CHOICES = (False, True, 'both')
-TEST_CHOICES = (False, True, 'ambiguous', 'oracle')
+TEST_CHOICES = (False, True, 'ambiguous', 'stable', 'oracle')
 #: Names in `train_cfg`, and in `test_cfg` beside those of tiles.
 TRAIN_SETTINGS = ('multimask', 'compute_dtype')
 TEST_SETTINGS = (*TRAIN_SETTINGS, 'decoder_dtype', 'untrained', 'presence_threshold', 'one_step_resize', 'mode')
@@ -52,7 +53,8 @@ def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool
         prediction: logits (P, M, h, w), iou (P, M).
         batch: The P prompts.
         multimask: False selects the single-mask output; True the mask for ambiguous prompts that the IoU head prefers;
-            'ambiguous' does so for prompts of one point only.
+            'ambiguous' does so for prompts of one point only, 'stable' where the single-mask output is not stable (see
+            :func:`~mmsam_ext.models.mask_decoders.stable_choice.stable_choice`).
 
     Returns:
         Logits (P, h, w) and estimated IoU (P,).
@@ -63,6 +65,8 @@ def select_masks(prediction: MaskPrediction, batch: PromptBatch, multimask: bool
     if multimask == 'oracle':
         raise ValueError("PromptableSegmentor: multimask is 'oracle', which needs the ground truth: use predict")
     check_choice('multimask', multimask, TEST_CHOICES)
+    if multimask == 'stable':
+        return prediction.pick(stable_choice(prediction.logits, prediction.iou))
     preferred = prediction.masks(AMBIGUOUS).iou.argmax(1) + 1
     if multimask == 'ambiguous':
         return prediction.pick(torch.where(batch.is_one_point, preferred, 0))

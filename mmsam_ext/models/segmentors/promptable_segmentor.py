@@ -74,7 +74,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             stay in fp32: for CPUs with bf16 matrix units, where autocast gains nothing (on a GPU use AmpOptimWrapper).
         test_cfg: ``multimask``: False (default) predicts the single-mask output; True the mask for ambiguous prompts
             that the IoU head prefers; 'ambiguous' does so for prompts of one point, and predicts the single-mask output
-            for others; 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
+            for others; 'stable' does so where the single-mask output is not stable (SAM 2's rule, for prompts of all
+            kinds); 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
             evaluation (section 7.1): an upper bound, for testing with ground truth only. ``untrained``: True predicts
             even if the checkpoint has no weights for parts that this config adds to SAM.
             ``presence_threshold``: masks with a lower probability of the presence head are emptied; None for none.

@@ -12,7 +12,7 @@ from analysis.family_goldens import PROMPTS, SIZES, image, named_weights
 from mmseg.registry import MODELS
 
 from mmsam_ext.checkpoints.base import KEY, base_record
-from mmsam_ext.models.mask_decoders.sam2_mask_decoder import stability
+from mmsam_ext.models.mask_decoders.stable_choice import stability
 from mmsam_ext.models.segmentors import PromptableSegmentor
 from mmsam_ext.structures import PromptBatch, Prompts
 from tests.models.families.golden import at_golden, golden, predict

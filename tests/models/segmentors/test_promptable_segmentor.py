@@ -8,6 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmsam_ext.models.segmentors.mask_selection import select_masks
 from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptKind, Prompts
 from tests.models.prompts import mixed
 from tests.models.small import SIZE, config, disc, images, sample, segmentor
@@ -235,6 +236,21 @@ def test_the_mask_that_is_predicted():
             raw.logits[range(3), chosen][None], (SIZE, SIZE), mode='bilinear', align_corners=False
         )[0]
         assert_close(result.pred_instances.mask_logits, expected, LAYER)
+
+
+@torch.no_grad()
+def test_an_unstable_single_mask_gives_way_to_the_preferred_one():
+    """By hand: IoU of the thresholds 1, 0.9 and 0.99, and two empty masks; the limit is 0.98."""
+    single = torch.full((4, 10, 10), -3.0)
+    single[0] = 3.0
+    single[1, :, :9], single[1, :, 9] = 3.0, 0.04  # 90 pixels above +0.05 and 100 above -0.05
+    single[2].view(-1)[:99], single[2].view(-1)[99] = 3.0, -0.04  # 99 and 100, still stable
+    logits = torch.cat([single[:, None], torch.ones(4, 3, 10, 10) * torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)], 1)
+    iou = torch.tensor([[0.9, 0.1, 0.8, 0.2]] * 4)
+    batch = PromptBatch.from_prompts([Prompts.create(boxes=[[1, 2, 30, 40]] * 4)], (SIZE, SIZE))
+    chosen, scores = select_masks(MaskPrediction(logits, iou), batch, 'stable')
+    assert torch.equal(chosen, torch.stack([single[0], torch.full((10, 10), 2.0), single[2], single[3]]))
+    assert torch.equal(scores, torch.tensor([0.9, 0.8, 0.9, 0.9]))
 
 
 @torch.no_grad()
