@@ -44,8 +44,12 @@ def test_file_loads_with_safetensors_alone_and_fits_the_model():
 
 
 @pytest.mark.slow
-def test_the_cards_figures_come_out(tmp_path: Path):
-    config = Config.fromfile(REPO / 'configs' / 'sam_tiny_pretrain.py')
+@pytest.mark.parametrize(
+    ('source', 'row'),
+    [('sam_tiny_pretrain', 'the first 60 of them'), ('sam_tiny_pretrain_384', 'the first 60, enlarged to 384 px')],
+)
+def test_the_cards_figures_come_out(source: str, row: str, tmp_path: Path):
+    config = Config.fromfile(REPO / 'configs' / f'{source}.py')
     config.merge_from_dict(
         dict(
             work_dir=str(tmp_path),
@@ -55,5 +59,5 @@ def test_the_cards_figures_come_out(tmp_path: Path):
         )
     )
     metrics = Runner.from_cfg(config).test()
-    for mode, expected in card_row('the first 60 of them').items():
+    for mode, expected in card_row(row).items():
         assert metrics[f'mIoU/{mode}'] == pytest.approx(expected, abs=0.06), mode
