@@ -68,7 +68,7 @@ def names(source: Source) -> tuple[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
-    failed, stdout = [], sys.stdout
+    failed, stdout, empty = [], sys.stdout, True
     try:
         with messages_to_stderr():
             sources = list_sources(args.inputs)
@@ -96,9 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 write(folder, source, image, records)
                 print(f'{printable(source.name)}: {len(records)} masks', file=stdout, flush=True)
+                empty = empty and not records
     except (InferenceError, OSError) as error:
         print(f'everything: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
+    if empty and len(failed) < len(sources):
+        print(
+            f'No image has a mask with a predicted IoU of at least {args.pred_iou} and a stability of at least '
+            f'{args.stability}; lower --pred-iou or --stability. A small model such as sam_tiny is seldom so sure.',
+            file=sys.stderr,
+        )
     if failed:
         print(f'{len(failed)} of {len(sources)} images could not be used: {", ".join(failed)}', file=sys.stderr)
     return 1 if failed else 0

@@ -18,7 +18,7 @@ from mmsam_ext.apis import InferenceError, SegmentEverything
 from mmsam_ext.apis.inference_pipeline import InferencePipeline
 from mmsam_ext.cli import everything
 from tests.models.small import SIZE, segmentor_of, stock_sam
-from tests.naming import raises_naming
+from tests.naming import assert_names, raises_naming
 
 STEPS = [
     dict(type='LoadImageFromFile'),
@@ -114,7 +114,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert len(records) > 0 and f'a.png: {len(records)} masks' in shown.out and 'b.png' in shown.err
     assert sum(records[0]['segmentation']['counts'][1::2]) == records[0]['area']
     assert cv2.imread(str(tmp_path / 'out/a_png_everything.png')).shape == (96, 150, 3)
+    assert '--pred-iou' not in shown.err
     assert everything.main([*arguments, '--points-per-side', '0']) == 2
+    capsys.readouterr()
+    assert everything.main([*arguments, '--pred-iou', '0.999', '--stability', '0.97']) == 1
+    shown = capsys.readouterr()
+    assert 'a.png: 0 masks' in shown.out
+    assert_names(shown.err, '--pred-iou', '0.999', '--stability', '0.97')
     mask = np.array([[False, True], [True, True]])
     assert everything.run_length(mask) == dict(size=[2, 2], counts=[1, 3])
     assert everything.run_length(~mask)['counts'] == [0, 1, 3]
