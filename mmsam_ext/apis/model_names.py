@@ -70,13 +70,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
     'sam2.1_hiera_b+': _hiera('base_plus'),
     'sam2.1_hiera_l': _hiera('large'),
     'mobile_sam': NamedModel('mobile_sam', file='mobile_sam.pt'),
-    'sam_tiny': NamedModel(
-        'sam_tiny',
-        {'model.test_cfg': dict(multimask='stable')},
-        keep_ratio=False,
-        size=384,
-        weights='mmsam_ext://sam_tiny',
-    ),
+    'sam_tiny': NamedModel('sam_tiny', keep_ratio=False, size=384, weights='mmsam_ext://sam_tiny'),
 }
 
 
