@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -32,11 +33,12 @@ from mmsam_ext.evaluation.functional import Clicker, number_of_clicks
 CONFIGS = _bootstrap.TOOLS.parent / 'configs'
 TABLES = ('objects', 'choice', 'sizes', 'scenes', 'clicks', 'background', 'mtd')
 CLICKS = 8
-CHOICE = 'model__test_cfg__multimask'
-CHOICES = {
-    '1 point: best of three': 'oracle',
-    "1 point: the IoU head's choice": 'ambiguous',
-    "every prompt: SAM 2's choice": 'stable',
+CHOICE, ROUNDS = 'model__test_cfg__multimask', 'model__test_cfg__rounds'
+CHOICES: dict[str, dict[str, object]] = {
+    '1 point: best of three': {CHOICE: 'oracle'},
+    "1 point: the IoU head's choice": {CHOICE: 'ambiguous'},
+    "every prompt: SAM 2's choice": {CHOICE: 'stable'},
+    "SAM 2's choice, two rounds (as infer)": {CHOICE: 'stable', ROUNDS: 2},
 }
 
 
@@ -188,7 +190,7 @@ def main() -> None:
         objects("objects, 1 point: the IoU head's choice", **{CHOICE: 'ambiguous'})
     for size in (384, 576) if 'sizes' in args.tables else ():
         for label, choice in CHOICES.items():
-            objects(f'objects enlarged to {size} px, {label}', **enlarged(size), **{CHOICE: choice})
+            objects(f'objects enlarged to {size} px, {label}', **enlarged(size), **choice)
     if 'scenes' in args.tables:
         scenes = dict(type='SyntheticScenesDataset', seed=13, photographs=args.photographs)
         objects('scenes, best of three', **{f'test_dataloader__dataset__{key}': value for key, value in scenes.items()})
@@ -209,18 +211,21 @@ def main() -> None:
     if 'mtd' in args.tables:
         modes = ['box', 'boxes', '5 points', '10 points']
         print(f'\n| MTD {args.split} | ' + ' | '.join(modes) + ' | correlation | calibration |\n|' + ' --- |' * 7)
-        for size, choice in ((256, False), (384, False), (576, False), (384, 'stable'), (576, 'stable')):
+        settings = [(choice, rounds) for rounds in (1, 2) for choice in (False, 'stable')]
+        for size, (choice, rounds) in itertools.product((256, 384, 576), settings):
+            if size == 256 and (choice, rounds) != settings[0]:
+                continue
             metrics = measure(
                 'sam_tiny_mtd',
                 args.weights,
                 args.images,
                 model__data_preprocessor__size=(size, size),
-                model__test_cfg__multimask=choice,
+                **{CHOICE: choice, ROUNDS: rounds},
                 test_dataloader__dataset__data_root=str(args.mtd),
                 test_dataloader__dataset__ann_file=args.split,
                 test_dataloader__dataset__pipeline__3__scale=(size, size),
             )
-            label = f'mIoU, {size} px{", SAM 2 choice" * (choice == "stable")}'
+            label = f'{size} px{", SAM 2 choice" * (choice == "stable")}{", two rounds" * (rounds == 2)}'
             print(row(label, metrics, modes), flush=True)
         one, each = fill_the_box(args.mtd, args.split, args.images)
         print(f'| fill the box | {one:.1f} | {each:.1f} | | | | |')

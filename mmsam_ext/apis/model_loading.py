@@ -131,8 +131,9 @@ def load_model(
             f'model.type is {config.model.type}, expected a PromptableSegmentor (MMSegInferencer is for others)'
         )
     weights = base_file(model) if weights is None else str(weights)
+    named = config.get('named_model')
     if weights is None:
-        if (named := config.get('named_model')) is not None:
+        if named is not None:
             raise InferenceError(
                 f'{named}: no weights; give its published file, such as {NAMED_MODELS[named].file}, by --weights FILE '
                 '(in Python weights=...)'
@@ -143,6 +144,8 @@ def load_model(
         )
     try:
         cast('Any', model).dataset_meta = _dataset_meta(load_checkpoint(model, weights, map_location='cpu'))
+        if named is not None and weights == NAMED_MODELS[named].weights:
+            model.test_cfg = {**NAMED_MODELS[named].prediction, **model.test_cfg}
         if untrained:
             model.test_cfg = {**model.test_cfg, 'untrained': True}
         model.check_trained()

@@ -26,6 +26,7 @@ class NamedModel:
             the first SAM, or the image is stretched to it, as for SAM 2.
         size: Side of the network input in pixels.
         weights: The weights that come with this package, None for models whose file must be given.
+        prediction: Settings of ``model.test_cfg`` for these weights, which others may not have been trained for.
         file: The name of its published file.
     """
 
@@ -34,6 +35,7 @@ class NamedModel:
     keep_ratio: bool = True
     size: int = SIZE
     weights: str | None = None
+    prediction: Mapping[str, Any] = field(default_factory=dict)
     file: str = ''
 
 
@@ -70,7 +72,13 @@ NAMED_MODELS: dict[str, NamedModel] = {
     'sam2.1_hiera_b+': _hiera('base_plus'),
     'sam2.1_hiera_l': _hiera('large'),
     'mobile_sam': NamedModel('mobile_sam', file='mobile_sam.pt'),
-    'sam_tiny': NamedModel('sam_tiny', keep_ratio=False, size=384, weights='mmsam_ext://sam_tiny'),
+    'sam_tiny': NamedModel(
+        'sam_tiny',
+        keep_ratio=False,
+        size=384,
+        weights='mmsam_ext://sam_tiny',
+        prediction=dict(multimask='stable', rounds=2),
+    ),
 }
 
 

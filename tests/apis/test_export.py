@@ -74,6 +74,7 @@ VARIANTS = {
         )
     ),
     'unstable': dict(test_cfg=dict(multimask='stable')),
+    'rounds': dict(test_cfg=dict(multimask='ambiguous', rounds=3)),
     'classes': dict(num_classes=3, prompt_stages=[dict(type='ClassEmbedding', dim=32)]),
     'stable': dict(
         mask_decoder=dict(
@@ -143,7 +144,7 @@ np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, b
     )
 
 
-@pytest.mark.parametrize('name', ['hq', 'sam2', 'mobile', 'unstable'])
+@pytest.mark.parametrize('name', ['hq', 'sam2', 'mobile', 'unstable', 'rounds'])
 def test_other_families(name: str, tmp_path: Path) -> None:
     """A decoder that reads inner features takes them from the encoder; SAM 2's boxes get a third token."""
     pytest.importorskip('onnx')
@@ -160,9 +161,10 @@ def test_other_families(name: str, tmp_path: Path) -> None:
     for given, ours in (
         (dict(box=[10, 5, 70, 40]), dict(boxes=[[10, 5, 70, 40]], box_format='xyxy')),
         (dict(points=points, labels=[1, 0]), dict(points=[points], point_labels=[[1, 0]])),
+        (dict(points=points[:1], labels=[1]), dict(points=[points[:1]], point_labels=[[1]])),
     ):
         logits, score = segmenter.predict(**given)
-        choice = 'stable' if name == 'unstable' else False
+        choice = dict(unstable='stable', rounds='ambiguous').get(name, False)
         (wanted,), (expected,), _ = inferencer.predict(**ours, multimask=choice, return_logits=True)
         assert np.abs(logits - wanted).max() < 1e-3 * np.abs(wanted).max()
         assert score == pytest.approx(float(expected), abs=1e-4)

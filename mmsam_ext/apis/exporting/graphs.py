@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -144,6 +145,7 @@ class DecoderGraph(nn.Module):
         self.model, self.size, self.keep_ratio = model, size, keep_ratio
         self.scale = 1.0 if frame is None else max(size) / frame
         self.choice = model.test_cfg.get('multimask', False)
+        self.rounds = model.test_cfg.get('rounds', 1)
 
     def forward(
         self,
@@ -172,17 +174,20 @@ class DecoderGraph(nn.Module):
         """
         features = SAMFeatures(image_embeddings, stages)
         prediction = self.predict(features, point_coords, point_labels, mask_input, has_mask_input)
-        low_res, iou = prediction.logits[:, :1], prediction.iou[:, :1]
-        best = None
+        one_point = is_one_point(point_labels, has_mask_input)
+        for _ in range(self.rounds - 1):  # as PromptableSegmentor.decode_rounds; a mask that was given stays
+            last = prediction.logits[torch.arange(1), preferred(prediction.iou) * one_point][:, None]
+            given = F.interpolate(mask_input, last.shape[-2:], mode='bilinear', align_corners=False)
+            fed = has_mask_input * given + (1 - has_mask_input) * last
+            prediction = self.predict(features, point_coords, point_labels, fed, torch.ones_like(has_mask_input))
         if self.choice == 'stable':
             best = stable_choice(prediction.logits, prediction.iou)
-        elif self.choice:  # Meta's rule: the masks for ambiguous prompts for one point and its -1, the single one else
-            weight = iou.new_zeros(1, prediction.iou.shape[1])
-            weight[:, 0] = 1000.0
-            best = (prediction.iou + (point_coords.shape[1] - 2.5) * weight).argmax(1)
-        if best is not None:
-            low_res = prediction.logits[torch.arange(1), best][:, None]
-            iou = prediction.iou[torch.arange(1), best][:, None]
+        elif self.choice:
+            best = preferred(prediction.iou) * (one_point if self.choice is not True else 1)
+        else:
+            best = torch.zeros(1, dtype=torch.long)
+        low_res = prediction.logits[torch.arange(1), best][:, None]
+        iou = prediction.iou[torch.arange(1), best][:, None]
         return to_image(low_res, self.size, orig_im_size, self.keep_ratio), iou, low_res
 
     def predict(
@@ -203,6 +208,18 @@ class DecoderGraph(nn.Module):
         prompts = PromptEmbedding(sparse, dense, first, image_pe, first, padding=codes == PAD)
         prompts = apply_stages(self.model.prompt_stages, features, prompts)
         return self.model.mask_decoder(features, prompts, encoder)
+
+
+def is_one_point(labels: Tensor, has_mask_input: Tensor) -> Tensor:
+    """Return (1,) int64, 1 for a prompt of one point and nothing else, see `point_labels` of :class:`DecoderGraph`."""
+    points = ((labels == 0) | (labels == 1)).sum(1)
+    others = ((labels == 2) | (labels == 3)).sum(1) + (has_mask_input > 0).sum()
+    return ((points == 1) & (others == 0)).long()
+
+
+def preferred(iou: Tensor) -> Tensor:
+    """Return (1,), the place of the mask for ambiguous prompts with the best estimate; iou (1, M), single mask first."""
+    return iou[:, 1:].argmax(1) + 1
 
 
 def point_tokens(encoder: Any, coords: Tensor, codes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -259,6 +276,11 @@ class WholeGraph(nn.Module):
             padding=padding, class_ids=None if model.num_classes is None else rows + 1,
         )  # fmt: skip
         prediction = model.mask_decoder(features, apply_stages(model.prompt_stages, features, prompts), encoder)
+        if not creates_prompts(model):  # the box is a prompt
+            for _ in range(model.test_cfg.get('rounds', 1) - 1):
+                prompts = replace(prompts, dense=encoder.embed_masks(prediction.logits[:, :1]))
+                stages = apply_stages(model.prompt_stages, features, prompts)
+                prediction = model.mask_decoder(features, stages, encoder)
         low_res = prediction.logits[:, :1].transpose(0, 1)
         iou = prediction.iou[:, :1].transpose(0, 1)
         return to_image(low_res, size, orig_im_size, self.keep_ratio), iou, low_res

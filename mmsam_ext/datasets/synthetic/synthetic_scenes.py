@@ -45,6 +45,8 @@ class SyntheticScenesDataset(ProceduralDataset):
         sizes: Image sizes (height, width) to draw from; None: `size` alone. Samples with the same ``index // block``
             have the same size, so that a batch of `block` consecutive samples can be stacked without padding.
         block: See `sizes`; the batch size of a sampler that does not shuffle.
+        enlarged: Share of blocks, 0 to 1, whose scenes are drawn at the smallest of `sizes` and then enlarged to the
+            size of the block, as photographs of less resolution are when a model resizes its input.
         shares: How often each kind of scene is drawn, relative to the others; None for those of :data:`SCENES`.
         max_targets: T is at most this; which ones is drawn at random. T is 1 or more.
         min_area: Smallest target in pixels.
@@ -72,6 +74,7 @@ class SyntheticScenesDataset(ProceduralDataset):
         photographs: str | Path | None = None,
         sizes: Sequence[Sequence[int]] | None = None,
         block: int = 1,
+        enlarged: float = 0.0,
         shares: Mapping[str, float] | None = None,
         max_targets: int = 8,
         min_area: int = 40,
@@ -88,7 +91,9 @@ class SyntheticScenesDataset(ProceduralDataset):
                 f'SyntheticScenesDataset: sizes={sizes}, min_area={min_area}, expected sizes of 32 or more pixels and '
                 'a min_area of at most 1 % of the smallest image'
             )
-        self.block, self.max_targets, self.min_area = block, max_targets, min_area
+        if not 0 <= enlarged <= 1:
+            raise ValueError(f'SyntheticScenesDataset: enlarged is {enlarged}, expected 0 to 1')
+        self.block, self.max_targets, self.min_area, self.enlarged = block, max_targets, min_area, enlarged
         self.photographs = None if photographs is None else Photographs(photographs)
         given = {kind: share for kind, (_, share) in SCENES.items()} if shares is None else dict(shares)
         if not set(given) <= set(SCENES) or min(given.values(), default=0) < 0 or not any(given.values()):
@@ -104,7 +109,11 @@ class SyntheticScenesDataset(ProceduralDataset):
         index = self.data_list[idx]
         of_block = np.random.default_rng([self.seed, index // self.block, 1])
         size = self.sizes[int(of_block.integers(len(self.sizes)))]
-        results.update(self.render(np.random.default_rng([self.seed, index]), size))
+        drawn = size
+        if self.enlarged and of_block.random() < self.enlarged:
+            drawn = min(self.sizes, key=lambda pair: pair[0] * pair[1])
+        scene = self.render(np.random.default_rng([self.seed, index]), drawn)
+        results.update(scene if drawn == size else enlarge(scene, size))
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
@@ -144,3 +153,13 @@ class SyntheticScenesDataset(ProceduralDataset):
             part_map=labels,
             defect_class=kind,
         )
+
+
+def enlarge(scene: dict, size: tuple[int, int]) -> dict:
+    """Resize a scene of :meth:`SyntheticScenesDataset.render` to `size` (height, width), labels without blending."""
+    height, width = size
+    rows = (np.arange(height) + 0.5) * scene['part_map'].shape[0] / height
+    columns = (np.arange(width) + 0.5) * scene['part_map'].shape[1] / width
+    nearest = (..., rows.astype(int)[:, None], columns.astype(int))
+    labels = {key: scene[key][nearest] for key in ('gt_seg_map', 'gt_masks', 'part_map')}
+    return dict(scene, img=cv2.resize(scene['img'], (width, height), interpolation=cv2.INTER_LINEAR), **labels)

@@ -8,6 +8,11 @@ import torch
 from mmseg.registry import OPTIMIZERS
 from torch import Tensor
 
+from mmsam_ext.models.layers.bf16_units import has_bf16_units
+
+#: Coefficients of the quintic Newton-Schulz iteration (Jordan et al. 2024), those of torch.optim.Muon.
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
 
 @OPTIMIZERS.register_module()
 class MuonAdamW(torch.optim.Optimizer):
@@ -15,7 +20,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     Muon is designed for the matrices of linear layers; all other parameters are updated by AdamW. Muon's steps are
     scaled to the size of AdamW's ("match_rms_adamw", Liu et al. 2025), so one learning rate and one weight decay serve
-    both.
+    both. PyTorch computes Muon's direction in bf16; on devices that are slow in bf16 it is computed in fp32 here.
 
     Args:
         params: Parameters or groups. A group with ``matrix=True`` holds weights of linear layers, (out, in) each, and
@@ -41,7 +46,7 @@ class MuonAdamW(torch.optim.Optimizer):
         others = [group for group in self.param_groups if not group['matrix']]
         self._parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self._parts.append(torch.optim.Muon(matrices, momentum=momentum, adjust_lr_fn='match_rms_adamw'))
+            self._parts.append(_Muon(matrices, momentum=momentum, adjust_lr_fn='match_rms_adamw'))
         if others:
             self._parts.append(torch.optim.AdamW(others, betas=(betas[0], betas[1]), eps=eps))
         self._share()
@@ -68,3 +73,47 @@ class MuonAdamW(torch.optim.Optimizer):
         for part in self._parts:
             part.step()
         return loss
+
+
+class _Muon(torch.optim.Muon):
+    """PyTorch's Muon, in fp32 on devices without units for bf16, where its matrix products would be emulated."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update all matrices."""
+        devices = {p.device for group in self.param_groups for p in group['params'] if p.grad is not None}
+        if all(has_bf16_units(device) for device in devices):
+            super().step()
+            return
+        for group in self.param_groups:
+            for matrix in group['params']:
+                if matrix.grad is None:
+                    continue
+                state = self.state[matrix]
+                if 'momentum_buffer' not in state:
+                    state['momentum_buffer'] = torch.zeros_like(matrix.grad)
+                average = state['momentum_buffer'].lerp_(matrix.grad, 1 - group['momentum'])
+                direction = orthogonalized(matrix.grad.lerp(average, group['momentum']), group['ns_steps'])
+                matrix.mul_(1 - group['lr'] * group['weight_decay'])
+                matrix.add_(direction, alpha=-0.2 * group['lr'] * max(matrix.shape) ** 0.5)
+
+
+def orthogonalized(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Approximate the nearest semi-orthogonal matrix: singular values move to between 0.7 and 1.2.
+
+    Source: Newton-Schulz iteration of Muon (Jordan et al. 2024), in the matrix's dtype.
+
+    Args:
+        matrix: (m, n), any scale.
+        steps: Number of iterations.
+
+    Returns:
+        (m, n).
+    """
+    a, b, c = QUINTIC
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T

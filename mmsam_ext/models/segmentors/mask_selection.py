@@ -22,7 +22,15 @@ TRAIN_CHOICES = (False, True, 'both')
 TEST_CHOICES = (False, True, 'ambiguous', 'stable', 'oracle')
 #: Names in `train_cfg`, and in `test_cfg` beside those of tiles.
 TRAIN_SETTINGS = ('multimask', 'compute_dtype')
-TEST_SETTINGS = (*TRAIN_SETTINGS, 'decoder_dtype', 'untrained', 'presence_threshold', 'one_step_resize', 'mode')
+TEST_SETTINGS = (
+    *TRAIN_SETTINGS,
+    'decoder_dtype',
+    'untrained',
+    'rounds',
+    'presence_threshold',
+    'one_step_resize',
+    'mode',
+)
 
 
 def check_choice(name: str, value: bool | str | None, choices: Sequence[bool | str | None]) -> None:

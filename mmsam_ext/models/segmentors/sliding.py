@@ -176,7 +176,7 @@ def slide(
         crops = torch.cat([image.crop(tile.rows, tile.columns) for tile, _ in part])
         features = model.extract_feat(crops) if cache is None else cache.features(model, part[0][0], crops)
         prompts = join_tiles([crop_prompts(batch, tile, rows) for tile, rows in part])
-        prediction = model.decode(features, prompts)
+        prediction = model.decode_rounds(features, prompts)
         logits, iou = select_masks(prediction, prompts, multimask)
         if refiner is not None:
             logits = refiner(features, prompts.image_index, logits, prompts.input_size)
@@ -235,7 +235,7 @@ def _look_at_whole(
     )
     shrunk = image.shrunk(size)
     features = model.extract_feat(shrunk) if cache is None else cache.features(model, 'whole', shrunk)
-    return select_masks(model.decode(features, small), small, multimask)[0]
+    return select_masks(model.decode_rounds(features, small), small, multimask)[0]
 
 
 def _with_overview(

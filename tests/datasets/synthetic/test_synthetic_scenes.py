@@ -63,6 +63,35 @@ def test_shares_of_the_kinds_of_scenes(folder: Path) -> None:
     assert kinds() == kinds(plain=0.25, objects=0.25, crowd=0.1, defects=0.25, zones=0.15)
 
 
+def test_enlarged_blocks_are_the_small_scenes_resized(folder: Path) -> None:
+    """A block is either as without `enlarged`, or each of its scenes is the small one with every pixel doubled."""
+
+    def scenes(**options: object) -> list[dict]:
+        dataset = SyntheticScenesDataset(length=32, seed=5, photographs=folder, block=4, **options)
+        return [dataset.load_sample(index) for index in range(32)]
+
+    small = scenes(sizes=[(64, 64)])
+    sizes = [(64, 64), (128, 128)]
+    without, with_some, with_all = (scenes(sizes=sizes, enlarged=share) for share in (0.0, 0.5, 1.0))
+    doubled = [0] * 8
+    for index, sample in enumerate(with_some):
+        assert sample['img'].shape == without[index]['img'].shape == with_all[index]['img'].shape
+        if sample['img'].shape[0] == 64:
+            np.testing.assert_array_equal(sample['img'], small[index]['img'])
+            continue
+        for name in ('gt_masks', 'gt_seg_map', 'part_map'):
+            expected = small[index][name].repeat(2, -1).repeat(2, -2)
+            np.testing.assert_array_equal(with_all[index][name], expected)
+        blurred = cv2.resize(with_all[index]['img'], (64, 64), interpolation=cv2.INTER_AREA)
+        assert np.abs(blurred.astype(int) - small[index]['img']).mean() < 8
+        same = np.array_equal(sample['img'], with_all[index]['img'])
+        doubled[index // 4] += same
+        assert same or np.array_equal(sample['img'], without[index]['img'])
+    assert set(doubled) == {0, 4}  # whole blocks
+    with raises_naming(ValueError, 'SyntheticScenesDataset', 'enlarged'):
+        SyntheticScenesDataset(length=1, enlarged=1.5)
+
+
 def test_targets_are_visible_parts(samples: list[dict]) -> None:
     for sample in samples:
         assert sample['img'].shape == (128, 128, 3) and sample['img'].dtype == np.uint8

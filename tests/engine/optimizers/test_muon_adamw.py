@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
+
+from mmsam_ext.engine.optimizers import muon_adamw as module
+from mmsam_ext.engine.optimizers.muon_adamw import orthogonalized
 
 
 class Net(nn.Module):
@@ -54,7 +58,15 @@ def assert_same(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(a, b), name
 
 
-def test_same_as_the_two_apart():
+@pytest.mark.parametrize('units', [True, False])
+def test_same_as_the_two_apart(monkeypatch: pytest.MonkeyPatch, units: bool):
+    monkeypatch.setattr(module, 'has_bf16_units', lambda device: units)
+    if not units:  # PyTorch has only the bf16 of its direction
+        monkeypatch.setattr(
+            torch.optim._muon,
+            '_zeropower_via_newtonschulz',
+            lambda matrix, coefficients, steps, eps: orthogonalized(matrix, steps),
+        )
     ours, theirs = net(), net()
     flat = [p for name, p in theirs.named_parameters() if p.ndim == 1]
     apart = [
@@ -82,3 +94,15 @@ def test_resumes_bit_for_bit():
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     train(resumed, [again], range(3, 6))
     assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize('shape', [(6, 9), (9, 6), (7, 7)])
+def test_direction_is_the_quintic_of_the_singular_values(shape: tuple[int, int]):
+    """A Newton-Schulz step keeps singular vectors and maps each singular value s to a s + b s^3 + c s^5."""
+    torch.manual_seed(1)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / matrix.norm()
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    torch.testing.assert_close(orthogonalized(matrix), left @ values.diag() @ right)

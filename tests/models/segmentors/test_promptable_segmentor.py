@@ -254,6 +254,40 @@ def test_an_unstable_single_mask_gives_way_to_the_preferred_one():
 
 
 @torch.no_grad()
+def test_rounds_feed_masks_back():
+    """A box gets its single mask, a point the mask that is preferred; a mask that was given stays, nothing is empty."""
+    given = torch.randn(5, 1, 32, 32)
+    kinds = [PromptKind.BOX, PromptKind.POINTS, PromptKind.BOX | PromptKind.MASK, PromptKind.NONE, PromptKind.POINTS]
+    fields = dict(
+        points=[[[50, 70], [0, 0]]] * 5,
+        point_labels=[[-1, -1], [1, -1], [-1, -1], [-1, -1], [1, 0]],
+        boxes=[[20, 30, 80, 99]] * 5,
+    )
+    prompts = Prompts.create(**fields, masks=given, kinds=kinds)
+    for rounds in (2, 3):
+        model = segmentor(test_cfg=dict(rounds=rounds))
+        features = model.extract_feat(images())
+        masks = given.clone()
+        fed = [PromptKind.BOX | PromptKind.MASK, PromptKind.POINTS | PromptKind.MASK, kinds[2], PromptKind.NONE]
+        fed.append(PromptKind.POINTS | PromptKind.MASK)
+        last = model.decode(features, PromptBatch.from_prompts([prompts], (SIZE, SIZE)))
+        first = last
+        for _ in range(rounds - 1):
+            masks[0, 0], masks[4, 0] = last.logits[0, 0], last.logits[4, 0]
+            masks[1, 0] = last.logits[1, 1 + int(last.iou[1, 1:].argmax())]
+            again = Prompts.create(**fields, masks=masks, kinds=fed)
+            last = model.decode(features, PromptBatch.from_prompts([again], (SIZE, SIZE)))
+        (result,) = model.predict(images(), [sample(prompts)])
+        expected = F.interpolate(last.logits[:, :1], (SIZE, SIZE), mode='bilinear', align_corners=False)[:, 0]
+        assert_close(result.pred_instances.mask_logits, expected, LAYER)
+        assert_close(result.pred_instances.iou_scores, last.iou[:, 0], LAYER)
+        assert_close(last.logits[2:4], first.logits[2:4], LAYER)
+        assert all((last.logits[row] - first.logits[row]).abs().max() > 1e-3 for row in (0, 1, 4))
+    with raises_naming(ValueError, 'test_cfg.rounds', '0'):
+        segmentor(test_cfg=dict(rounds=0))
+
+
+@torch.no_grad()
 def test_oracle_takes_the_best_of_three_for_one_point():
     """For one point the mask of highest IoU with its own target, at the original size; for a box the single mask."""
     prompts = Prompts.create(
