@@ -219,6 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
             check_out_dir(args.out, sources, given, args.overwrite)
             box_source = None if args.text is None else detector(args.text, args.detector, args.min_score)
             config, rules = in_dtype(load_config(args.model), args.dtype), mask_rules(args)
+            if args.rounds is not None:
+                config.merge_from_dict({'model.test_cfg.rounds': args.rounds})
             inferencer = PromptSegInferencer(config, args.weights, args.device, args.untrained, args.chunk_mb, rules)
             if box_source is not None and args.text is not None:
                 given['prompts'] = text_prompts(inferencer, sources, args.text, box_source)

@@ -71,6 +71,20 @@ def test_points_are_one_prompt_and_labels_default_to_the_object(files: Path, cap
     assert 'point 10 20 label 1' in capsys.readouterr().out
 
 
+def test_rounds(files: Path, tmp_path: Path, capsys) -> None:
+    """``--rounds 2`` is the mask that the model predicts for the box with its first mask as a mask prompt."""
+    out = tmp_path / 'out'
+    assert run(files, 'a.png', '--box', '5', '6', '70', '50', '--rounds', '2', '--out', str(out)) == 0
+    inferencer = PromptSegInferencer(files / 'small.py', files / 'small.pth', 'cpu')
+    inferencer.set_image(files / 'pictures' / 'a.png')
+    _, _, low_res = inferencer.predict(boxes=[[5, 6, 70, 50]])
+    masks, scores, _ = inferencer.predict(boxes=[[5, 6, 70, 50]], masks=low_res)
+    np.testing.assert_array_equal(cv2.imread(str(out / 'a_mask0.png'), cv2.IMREAD_UNCHANGED) > 0, masks[0])
+    assert f' {scores[0]:.3f}' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        infer.parse(['a.png', '--rounds', '0'])
+
+
 def test_the_whole_image(files: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / 'out'
     assert run(files, 'a.png', '--whole-image', '--out', str(out)) == 0

@@ -133,7 +133,7 @@ class Assistant:
                 name=Path(path).name,
                 box_format='xyxy' if box is not None else None,
             )
-            choice = 'ambiguous' if box is None and len(points) == 1 else False
+            choice = 'ambiguous' if box is None and len(points) == 1 else None  # None: as the model chooses
             low_res, scores = encoded.decode(self.clicks.model, given, choice)
             mask = cast('np.ndarray', full_size_masks(low_res, self.clicks.chunk_bytes).masks)[0]
         if not mask.any():

@@ -175,7 +175,7 @@ class DecoderGraph(nn.Module):
         features = SAMFeatures(image_embeddings, stages)
         prediction = self.predict(features, point_coords, point_labels, mask_input, has_mask_input)
         one_point = is_one_point(point_labels, has_mask_input)
-        for _ in range(self.rounds - 1):  # as PromptableSegmentor.decode_rounds; a mask that was given stays
+        for _ in range(self.rounds - 1):  # as decode_rounds; a mask that was given stays
             last = prediction.logits[torch.arange(1), preferred(prediction.iou) * one_point][:, None]
             given = F.interpolate(mask_input, last.shape[-2:], mode='bilinear', align_corners=False)
             fed = has_mask_input * given + (1 - has_mask_input) * last
@@ -218,7 +218,7 @@ def is_one_point(labels: Tensor, has_mask_input: Tensor) -> Tensor:
 
 
 def preferred(iou: Tensor) -> Tensor:
-    """Return (1,), the place of the mask for ambiguous prompts with the best estimate; iou (1, M), single mask first."""
+    """Return (1,), the place of the mask for ambiguous prompts with the best estimate; iou (1, M), the single first."""
     return iou[:, 1:].argmax(1) + 1
 
 

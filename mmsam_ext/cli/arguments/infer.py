@@ -72,11 +72,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         '--overwrite', action='store_true', help='replace files in --out that no earlier run wrote, too'
     )
     parser.add_argument('--multimask', action='store_true', help='predict three masks and keep the best')
+    parser.add_argument(
+        '--rounds', type=int, metavar='N', help='run the decoder N times, its last mask as a mask prompt (sam_tiny: 2)'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
     parser.add_argument('--batch-size', type=int, default=1, help='images encoded together')
     args = parser.parse_args(arguments)
     if args.model_option is not None and args.model not in (None, args.model_option):
         parser.error(f'MODEL is {args.model!r} and --model is {args.model_option!r}, expected one of them')
+    if args.rounds is not None and args.rounds < 1:
+        parser.error(f'--rounds {args.rounds}: expected 1 or more')
     args.model = args.model_option or args.model or DEFAULT_MODEL
     return args

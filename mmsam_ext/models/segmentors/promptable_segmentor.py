@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmsam_ext.checkpoints.keys import forgive_missing
-from mmsam_ext.structures import MaskPrediction, PromptBatch, PromptKind, SAMFeatures
+from mmsam_ext.structures import MaskPrediction, PromptBatch, SAMFeatures
 from mmsam_ext.structures.samples import check_num_classes, write_prediction
 
 from ..auxiliary_heads import check_heads
@@ -43,6 +42,7 @@ from .mask_selection import (
 )
 from .original_size import to_original
 from .prompt_targets import prompt_targets
+from .rounds import decode_rounds, number_of_rounds
 from .sliding import TILE_SETTINGS, SlideSettings, predict_tiles
 
 
@@ -79,8 +79,8 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             kinds); 'oracle' predicts the mask with the highest true IoU for prompts of one point, as in SAM's own
             evaluation (section 7.1): an upper bound, for testing with ground truth only. ``untrained``: True predicts
             even if the checkpoint has no weights for parts that this config adds to SAM.
-            ``rounds``: 1 (default), or how often the decoder runs: after the first round every prompt gets its last mask as a
-            mask prompt, too (see :meth:`decode_rounds`). For weights that were trained with mask prompts.
+            ``rounds``: how often the decoder runs, 1 by default: after the first round every prompt gets its last mask
+            as a mask prompt, too (see :func:`decode_rounds`). For weights that were trained with mask prompts.
             ``presence_threshold``: masks with a lower probability of the presence head are emptied; None for none.
             ``compute_dtype``: 'bf16', 'fp16' or 'auto' (bf16 where the processor has units for it) predicts with the
             image encoder computed in that format. ``decoder_dtype``: the same for the decoder, which is faster with
@@ -143,9 +143,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         check_choice('test_cfg.multimask', self.test_cfg.get('multimask', False), TEST_CHOICES)
         for name in ('compute_dtype', 'decoder_dtype'):
             check_choice(f'test_cfg.{name}', self.test_cfg.get(name), (None, *INFERENCE_DTYPES))
-        rounds = self.test_cfg.get('rounds', 1)
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise ValueError(f'{type(self).__name__}: test_cfg.rounds is {rounds!r}, expected a whole number from 1')
+        number_of_rounds(self.test_cfg)
         self.slide_settings = SlideSettings.from_config(self.test_cfg)
         self.one_step_resize = self.test_cfg.get('one_step_resize', False)
         check_choice('test_cfg.one_step_resize', self.one_step_resize, (False, True))
@@ -190,33 +188,6 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
             prediction.presence = self.presence_head(features, batch.image_index, prediction)
         return prediction
 
-    def decode_rounds(self, features: SAMFeatures, batch: PromptBatch) -> MaskPrediction:
-        """Decode as often as ``test_cfg.rounds`` says; each round gets the masks of the one before as mask prompts.
-
-        As in interactive training (Segment Anything, appendix A), but without a new point. The mask that goes in again
-        is the single-mask output, and for a prompt of one point the mask that the IoU head prefers. Prompts that bring
-        a mask keep that one, and empty prompts stay empty: both are predicted as in one round.
-
-        Args:
-            features: Features of the batch, embedding (B, C, h, w).
-            batch: P prompts.
-
-        Returns:
-            The last round's masks: logits (P, M, 4h, 4w), iou (P, M).
-        """
-        prediction = self.decode(features, batch)
-        again = (batch.kinds != int(PromptKind.NONE)) & ~batch.uses(PromptKind.MASK)
-        rounds = self.test_cfg.get('rounds', 1)
-        if rounds == 1 or not bool(again.any()):
-            return prediction
-        kinds = torch.where(again, batch.kinds | int(PromptKind.MASK), batch.kinds)
-        for _ in range(rounds - 1):
-            masks = select_masks(prediction, batch, 'ambiguous')[0][:, None]
-            if batch.masks.numel():
-                masks = torch.where(again[:, None, None, None], masks, batch.masks)
-            prediction = self.decode(features, replace(batch, masks=masks, kinds=kinds))
-        return prediction
-
     def prompt_batch(self, samples: list[SegDataSample] | None, inputs: Tensor) -> PromptBatch:
         """Return the prompts of a batch (B, 3, H, W); with classes, an image without any gets one for each class."""
         batch = PromptBatch.from_samples(samples, inputs)
@@ -225,7 +196,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[SegDataSample]) -> Tensor:
         """Return (B, 1, H, W) logits of the union of all prompts of each image, or (B, K + 1, H, W) with K classes."""
         batch = self.prompt_batch(batch_data_samples, inputs)
-        prediction = self.decode_rounds(self.extract_feat(inputs), batch)
+        prediction = decode_rounds(self, self.extract_feat(inputs), batch)
         logits, _ = select_masks(prediction, batch, self.test_cfg.get('multimask', False))
         union = united_logits(logits, batch, self.num_classes)
         return F.interpolate(union, inputs.shape[-2:], mode='bilinear', align_corners=False)
@@ -349,7 +320,7 @@ class PromptableSegmentor(CheckpointedMixin, ImageEncoding, BaseSegmentor):
         """Predict as :meth:`predict_low_res`, and return presence (P,), as logits, too; None without a head."""
         self.check_trained()
         choice = self.test_cfg.get('multimask', False) if multimask is None else multimask
-        prediction = self.decode_rounds(features, batch)
+        prediction = decode_rounds(self, features, batch)
         logits, iou = select_by_config(prediction, batch, samples, choice, self.one_step_resize)
         if self.mask_refiner is not None:
             logits = self.mask_refiner(features, batch.image_index, logits, batch.input_size)

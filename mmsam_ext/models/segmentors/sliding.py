@@ -17,6 +17,7 @@ from mmsam_ext.structures.tiles import ALIGNMENT, Tile, TileGrid, crop_prompts, 
 
 from .mask_selection import empty_absent, select_masks
 from .original_size import to_original
+from .rounds import decode_rounds
 from .tile_cache import TileCache
 from .tiled_masks import TiledMasks
 
@@ -176,7 +177,7 @@ def slide(
         crops = torch.cat([image.crop(tile.rows, tile.columns) for tile, _ in part])
         features = model.extract_feat(crops) if cache is None else cache.features(model, part[0][0], crops)
         prompts = join_tiles([crop_prompts(batch, tile, rows) for tile, rows in part])
-        prediction = model.decode_rounds(features, prompts)
+        prediction = decode_rounds(model, features, prompts)
         logits, iou = select_masks(prediction, prompts, multimask)
         if refiner is not None:
             logits = refiner(features, prompts.image_index, logits, prompts.input_size)
@@ -235,7 +236,7 @@ def _look_at_whole(
     )
     shrunk = image.shrunk(size)
     features = model.extract_feat(shrunk) if cache is None else cache.features(model, 'whole', shrunk)
-    return select_masks(model.decode_rounds(features, small), small, multimask)[0]
+    return select_masks(decode_rounds(model, features, small), small, multimask)[0]
 
 
 def _with_overview(
