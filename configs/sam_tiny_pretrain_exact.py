@@ -1,6 +1,7 @@
 # The seventh stage of the mini SAM's pretraining: boxes that fit exactly as well, so that the model learns to tell by
 # its edges which of two things a box is of, and scenes of 256 px that are enlarged to 384 px, as `infer` enlarges small
-# images. From the weights after the sixth stage, with a rate that falls to 0.
+# images. From the weights after the sixth stage, with a rate that falls to 0. The packaged weights are its average with
+# those it starts from: export-plain-sam --average (mmsam_ext/assets/sam_tiny.md).
 _base_ = './sam_tiny_pretrain_384_decay.py'
 
 exact_modes = {

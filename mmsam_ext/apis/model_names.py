@@ -77,7 +77,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
         keep_ratio=False,
         size=384,
         weights='mmsam_ext://sam_tiny',
-        prediction=dict(multimask='stable', rounds=2),
+        prediction=dict(multimask='stable'),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from mmseg.registry import MODELS
 from safetensors.torch import load_file
@@ -40,6 +41,33 @@ def test_of_a_self_draft_model_the_refining_decoder_is_sams(tmp_path):
     assert torch.equal(plain['mask_decoder.iou_token.weight'], model.mask_decoder.refine.iou_token.weight)
     assert set(plain) == set(stock_sam().state_dict())
     assert left_out == {'mask_decoder.drafts': len(model.mask_decoder.refine.state_dict())}
+
+
+def test_average_with_the_weights_before(tmp_path):
+    """0.75 a + 0.25 b in fp32, rounded once; the other file may be another export."""
+    torch.save(dict(state_dict=segmentor().state_dict()), tmp_path / 'a.pth')
+    other = segmentor()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    torch.save(dict(state_dict=other.state_dict()), tmp_path / 'run.pth')
+    run(tmp_path / 'run.pth', tmp_path / 'b.safetensors')
+    run(tmp_path / 'a.pth', tmp_path / 'c.safetensors', '--half', '--average', tmp_path / 'b.safetensors', 0.25)
+    a, b, c = (
+        plain_sam(segmentor().state_dict())[0],
+        plain_sam(other.state_dict())[0],
+        load_file(tmp_path / 'c.safetensors'),
+    )
+    assert set(a) == set(c)
+    for key, value in c.items():
+        assert torch.equal(value, (0.75 * a[key] + 0.25 * b[key]).half()), key
+    with pytest.raises(SystemExit):
+        run(tmp_path / 'a.pth', tmp_path / 'd.pth', '--average', tmp_path / 'b.safetensors', 1.5)
+    fewer = {key: value for key, value in b.items() if 'iou_token' not in key}
+    torch.save(dict(state_dict=fewer), tmp_path / 'fewer.pth')
+    with raises_naming(SystemExit, 'mask_decoder.iou_token.weight', 'None'):
+        run(tmp_path / 'a.pth', tmp_path / 'd.pth', '--average', tmp_path / 'fewer.pth', 0.5)
+    assert not (tmp_path / 'd.pth').exists()
 
 
 def test_bad_input(tmp_path):

@@ -73,7 +73,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--multimask', action='store_true', help='predict three masks and keep the best')
     parser.add_argument(
-        '--rounds', type=int, metavar='N', help='run the decoder N times, its last mask as a mask prompt (sam_tiny: 2)'
+        '--rounds', type=int, metavar='N', help='run the decoder N times, with its last mask as a mask prompt'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--dtype', choices=DTYPES, help='format to compute in; auto: bf16 where that is fast')
