@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,8 +14,9 @@ from mmsam_ext.models.segmentors.tiled_masks import TiledMasks
 from mmsam_ext.structures import MaskPrediction, PromptBatch, Prompts, SAMFeatures, UncutImage
 from mmsam_ext.structures.samples import OUTSIDE
 from mmsam_ext.structures.tiles import Tile, TileGrid
-from tests.models.small import config, images, segmentor
+from tests.models.small import config, images, sample, segmentor
 from tests.naming import raises_naming
+from tests.numeric import LAYER, assert_close
 
 SIZE = (96, 160)
 SETTINGS = SlideSettings(crop_size=(64, 64), stride=(48, 48))
@@ -21,6 +24,8 @@ SETTINGS = SlideSettings(crop_size=(64, 64), stride=(48, 48))
 
 class LocalModel:
     """Predicts the first channel of the image, at a quarter of its size; counts what it encodes."""
+
+    test_cfg: ClassVar[dict] = {}
 
     def __init__(self) -> None:
         self.encoded: list[tuple[int, ...]] = []
@@ -191,3 +196,20 @@ def test_settings_that_do_not_fit_are_named(test_cfg: dict, named: str) -> None:
 
 def test_config_is_a_config() -> None:
     assert SlideSettings.from_config(config().get('test_cfg', {})) is None
+
+
+def test_rounds_in_tiles() -> None:
+    """A single tile is the whole image, in two rounds as in one; the second round changes the mask."""
+    tiles = dict(mode='slide', crop_size=(128, 128), stride=(128, 128))
+    prompts = Prompts.create(boxes=[[20, 30, 80, 99]])
+    found = {}
+    for rounds in (1, 2):
+        for name, extra in (('whole', {}), ('tiles', tiles)):
+            model = segmentor(
+                data_preprocessor=dict(type='PromptDataPreprocessor', size_divisor=16),
+                test_cfg=dict(rounds=rounds, **extra),
+            )
+            (result,) = model.predict(images(), [sample(prompts)])
+            found[rounds, name] = result.pred_instances.mask_logits
+        assert_close(found[rounds, 'tiles'], found[rounds, 'whole'], LAYER)
+    assert (found[2, 'whole'] - found[1, 'whole']).abs().max() > 1e-3
