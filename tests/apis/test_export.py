@@ -75,6 +75,8 @@ VARIANTS = {
     ),
     'unstable': dict(test_cfg=dict(multimask='stable')),
     'rounds': dict(test_cfg=dict(multimask='ambiguous', rounds=3)),
+    'preferred': dict(test_cfg=dict(multimask=True)),
+    'two rounds': dict(test_cfg=dict(rounds=2)),
     'classes': dict(num_classes=3, prompt_stages=[dict(type='ClassEmbedding', dim=32)]),
     'stable': dict(
         mask_decoder=dict(
@@ -144,7 +146,7 @@ np.savez({str(tmp_path / 'found.npz')!r}, box=box, points=points, score=score, b
     )
 
 
-@pytest.mark.parametrize('name', ['hq', 'sam2', 'mobile', 'unstable', 'rounds'])
+@pytest.mark.parametrize('name', ['hq', 'sam2', 'mobile', 'unstable', 'rounds', 'preferred'])
 def test_other_families(name: str, tmp_path: Path) -> None:
     """A decoder that reads inner features takes them from the encoder; SAM 2's boxes get a third token."""
     pytest.importorskip('onnx')
@@ -164,7 +166,7 @@ def test_other_families(name: str, tmp_path: Path) -> None:
         (dict(points=points[:1], labels=[1]), dict(points=[points[:1]], point_labels=[[1]])),
     ):
         logits, score = segmenter.predict(**given)
-        choice = dict(unstable='stable', rounds='ambiguous').get(name, False)
+        choice = dict(unstable='stable', rounds='ambiguous', preferred=True).get(name, False)
         (wanted,), (expected,), _ = inferencer.predict(**ours, multimask=choice, return_logits=True)
         assert np.abs(logits - wanted).max() < 1e-3 * np.abs(wanted).max()
         assert score == pytest.approx(float(expected), abs=1e-4)
@@ -198,7 +200,7 @@ def test_a_model_without_prompts_is_one_graph(tmp_path: Path) -> None:
     assert found.shape == (1, 1, 50, 90) and np.abs(found - wanted).max() < 1e-3 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize('name', ['classes', 'sam2'])
+@pytest.mark.parametrize('name', ['classes', 'sam2', 'two rounds'])
 def test_one_graph_answers_as_inspect_does(name: str, tmp_path: Path) -> None:
     """A map for each class of the whole image; the runtime decides and names the class of each pixel."""
     pytest.importorskip('onnx')
@@ -207,7 +209,7 @@ def test_one_graph_answers_as_inspect_does(name: str, tmp_path: Path) -> None:
     if name == 'classes':
         with raises_naming(InferenceError, '3 classes', 'one-graph'):
             export_model(model, weights, tmp_path / 'out')
-    number = dict(classes=3, sam2=1)[name]
+    number = 3 if name == 'classes' else 1
     names = tuple('abc'[:number])
     save_decision(weights, names)
     export_model(model, weights, tmp_path / 'out', one_graph=True)

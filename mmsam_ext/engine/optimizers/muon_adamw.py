@@ -99,7 +99,7 @@ class _Muon(torch.optim.Muon):
 
 
 def orthogonalized(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Approximate the nearest semi-orthogonal matrix: singular values move to between 0.7 and 1.2.
+    """Approximate the nearest semi-orthogonal matrix: large singular values move to about 1, and tiny ones towards it.
 
     Source: Newton-Schulz iteration of Muon (Jordan et al. 2024), in the matrix's dtype.
 
