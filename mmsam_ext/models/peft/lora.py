@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmsam_ext.checkpoints.errors import CheckpointError
+
 from ..layers.plain_operations import needs_plain_operations
+
+#: Where a state dict's metadata has the settings that a layer was trained with:
+#: ``state_dict._metadata[LAYER][SETTINGS] = dict(scale=..., slices=...)``. No tensor's shape shows them.
+SETTINGS = 'mmsam_ext_lora'
 
 
 class PEFTLinear(nn.Linear):
@@ -66,6 +73,7 @@ class LoRA(PEFTLinear):
     Raises:
         ValueError: The rank is below 1, the output is not divisible by `num_slices`, or `slices` is empty, repeats a
             slice or names one that does not exist.
+        CheckpointError: When loading, the checkpoint was trained with another scale or other slices.
     """
 
     added_to_sam = ('lora_a', 'lora_b')
@@ -101,6 +109,35 @@ class LoRA(PEFTLinear):
         if self.lora_a.device.type != 'meta':
             for part in self.lora_a.split(rank):
                 nn.init.kaiming_uniform_(part, a=math.sqrt(5))
+        self.register_state_dict_post_hook(_record_settings)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: Mapping, *args: Any) -> None:
+        """Check that the update was trained with this scale and these slices."""
+        if prefix + 'lora_a' in state_dict:
+            self._check_settings(prefix, local_metadata.get(SETTINGS))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _check_settings(self, prefix: str, settings: Mapping[str, Any] | None) -> None:
+        """Compare what a checkpoint says of its training with this layer.
+
+        Raises:
+            CheckpointError: They differ.
+        """
+        if settings is None:
+            if self.scale != 1 / self.rank:
+                warnings.warn(
+                    f'The checkpoint does not say with which alpha its {type(self).__name__} was trained; it is used '
+                    f'with alpha={self.scale * self.rank:g} of model.peft. It must be that of the training.',
+                    stacklevel=2,
+                )
+            return
+        scale, slices = settings['scale'], tuple(settings['slices'])
+        if not math.isclose(scale, self.scale) or slices != self.slices:
+            raise CheckpointError(
+                f'{prefix[:-1]}: the checkpoint was trained with alpha={scale * self.rank:g} (at rank={self.rank}) and '
+                f'slices={slices}, the model has alpha={self.scale * self.rank:g} and slices={self.slices}; '
+                'set them in model.peft'
+            )
 
     def extra_repr(self) -> str:
         """Return the options to show when the model is printed."""
@@ -156,6 +193,11 @@ class LoRA(PEFTLinear):
     def unmerged_weight(self) -> Tensor:
         """Return W, (out_features, in_features), computed from W + scale B A."""
         return self.weight - self.delta()
+
+
+def _record_settings(layer: LoRA, state_dict: Any, prefix: str, local_metadata: dict) -> None:
+    """Note the settings of a layer in the metadata of a state dict, in place."""
+    local_metadata[SETTINGS] = dict(scale=layer.scale, slices=layer.slices)
 
 
 class _AddToSlices(torch.autograd.Function):

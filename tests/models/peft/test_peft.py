@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmsam_ext.checkpoints.errors import CheckpointError
 from mmsam_ext.models.peft import Adapter, DoRA, LoRA, PEFTLinear, inject_peft, merge_peft
 from tests.models.small import config, images, sample, segmentor
-from tests.naming import raises_naming
+from tests.naming import raises_naming, warns_naming
 from tests.numeric import LAYER, MODEL, OPERATION, assert_close, assert_differs
 
 QKV = dict(type='LoRA', modules=r'backbone\..*\.qkv$', num_slices=3, slices=(0, 2), rank=2)
@@ -68,6 +72,46 @@ def test_lora_can_be_traced_and_transformed():
     moving = x.clone().requires_grad_()
     layer(moving).square().sum().backward()
     assert_close(each, moving.grad, OPERATION)
+
+
+@pytest.mark.parametrize('kind', [LoRA, DoRA])
+@pytest.mark.parametrize('saved', [nn.Module.state_dict, get_state_dict], ids=['torch', 'mmengine'])
+def test_settings_that_no_shape_shows_travel_with_a_checkpoint(kind, saved, tmp_path):
+    """alpha and the slices change predictions, not shapes: through a file, other ones are an error."""
+
+    def layer(**settings) -> nn.Module:
+        return nn.Sequential(
+            kind(nn.Linear(6, 9), **{**dict(rank=2, alpha=4, num_slices=3, slices=(0, 2)), **settings})
+        )
+
+    trained = layer()
+    randomised(trained[0])
+    torch.save(saved(trained), tmp_path / 'trained.pth')
+    state = torch.load(tmp_path / 'trained.pth', weights_only=True)
+    x, same = torch.randn(5, 6), layer()
+    same.load_state_dict(state)
+    load_state_dict(same, state)  # as mmengine loads it
+    assert torch.equal(same(x), trained(x))
+    for load in (nn.Module.load_state_dict, load_state_dict):
+        with raises_naming(CheckpointError, '0', 'alpha=4', 'alpha=8'):
+            load(layer(alpha=8), state)
+        with raises_naming(CheckpointError, '0', '(0, 2)', '(2, 0)'):
+            load(layer(slices=(2, 0)), state)
+
+
+def test_a_checkpoint_without_its_settings_is_warned_of():
+    state = {
+        'weight': torch.zeros(9, 6),
+        'bias': torch.zeros(9),
+        'lora_a': torch.zeros(2, 6),
+        'lora_b': torch.zeros(9, 2),
+    }
+    with warns_naming(UserWarning, 'LoRA', 'alpha=4', 'model.peft'):
+        LoRA(nn.Linear(6, 9), rank=2, alpha=4).load_state_dict(dict(state))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        LoRA(nn.Linear(6, 9), rank=2).load_state_dict(dict(state))  # alpha=1 is what checkpoints had before
+        LoRA(nn.Linear(6, 9), rank=2, alpha=4).load_state_dict(nn.Linear(6, 9).state_dict(), strict=False)
 
 
 def test_lora_counts_are_those_of_the_paper():
