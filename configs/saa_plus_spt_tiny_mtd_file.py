@@ -1,6 +1,6 @@
 # SAA+'s steps with SPT on the mini SAM in place of SAM, as in SPT's Table 7, with boxes from a file:
 # tools/test.py configs/saa_plus_spt_tiny_mtd_file.py CKPT, where CKPT is what spt_tiny_mtd.py trains.
-_base_ = ['./saa_plus_tiny_mtd_file.py', '_base_/peft/lora.py']
+_base_ = ['./saa_plus_tiny_mtd_file.py', '_base_/peft/lora_tiny.py']
 model = dict(
     peft={{_base_.peft}},
     trainable={{_base_.trainable}},
