@@ -1,8 +1,8 @@
 """SPT's comparison (Tables 1 and 2): LoRA, DoRA and Adapter alone, with SDT, with VRA, with both; and no training.
 
 Training is short, 120 steps of 4 images with 4 prompts each, so that all of it takes a few hours on two cores. LoRA and
-DoRA have the scale and the rate of `spt_tiny_mtd.py`, with which LoRA + SPT had the highest mIoU on a part of MTD's train
-split held out (configs/methods/spt.md); the Adapters' rate was chosen by the loss on the train split.
+DoRA have the scale and the rate of `spt_tiny_mtd.py`, with which LoRA + SPT had the highest mIoU on a part of MTD's
+train split held out (configs/methods/spt.md); the Adapters' rate was chosen by the loss on the train split.
 """
 
 from __future__ import annotations
