@@ -121,7 +121,7 @@ class LoRA(PEFTLinear):
         """Compare what a checkpoint says of its training with this layer.
 
         Raises:
-            CheckpointError: They differ.
+            CheckpointError: They differ, or the record is not one of this class.
         """
         if settings is None:
             if self.scale != 1 / self.rank:
@@ -131,7 +131,13 @@ class LoRA(PEFTLinear):
                     stacklevel=2,
                 )
             return
-        scale, slices = settings['scale'], tuple(settings['slices'])
+        try:
+            scale, slices = float(settings['scale']), tuple(settings['slices'])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f'{prefix[:-1]}: the checkpoint has {SETTINGS}={str(settings)[:100]!r}, expected a dict with scale (a '
+                'number) and slices (whole numbers)'
+            ) from error
         if not math.isclose(scale, self.scale) or slices != self.slices:
             raise CheckpointError(
                 f'{prefix[:-1]}: the checkpoint was trained with alpha={scale * self.rank:g} (at rank={self.rank}) and '

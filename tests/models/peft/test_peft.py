@@ -13,6 +13,7 @@ from torch import nn
 
 from mmsam_ext.checkpoints.errors import CheckpointError
 from mmsam_ext.models.peft import Adapter, DoRA, LoRA, PEFTLinear, inject_peft, merge_peft
+from mmsam_ext.models.peft.lora import SETTINGS
 from tests.models.small import config, images, sample, segmentor
 from tests.naming import raises_naming, warns_naming
 from tests.numeric import LAYER, MODEL, OPERATION, assert_close, assert_differs
@@ -97,6 +98,10 @@ def test_settings_that_no_shape_shows_travel_with_a_checkpoint(kind, saved, tmp_
             load(layer(alpha=8), state)
         with raises_naming(CheckpointError, '0', '(0, 2)', '(2, 0)'):
             load(layer(slices=(2, 0)), state)
+    for wrong in ('none', dict(scale='one', slices=(0, 2)), dict(scale=2.0), dict(scale=2.0, slices=1)):
+        state._metadata['0'][SETTINGS] = wrong
+        with raises_naming(CheckpointError, '0', SETTINGS, 'scale', 'slices'):
+            layer().load_state_dict(state)
 
 
 def test_a_checkpoint_without_its_settings_is_warned_of():
