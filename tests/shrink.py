@@ -124,10 +124,14 @@ def _shrink_model(model: dict) -> None:
     model['prompt_encoder']['embed_dim'] = CHANNELS
     for stage in model.get('prompt_stages', ()):
         if stage['type'] == 'SSMODCPromptHead':
-            stage.update(in_channels=(16, 16, 16), input_size=None, embed_dim=CHANNELS, dim=16, d_state=2)
-            stage['feature_encoder'].update(
-                model_name='efficientvit_b0', widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1)
-            )
+            stage.update(input_size=None, embed_dim=CHANNELS, dim=16, d_state=2)
+            if stage.get('sam_channels'):  # of the stem and the embedding
+                stage['sam_channels'] = (ARCH['embed_dim'] // 4, ARCH['embed_dim'] // 2, CHANNELS)
+            if stage.get('feature_encoder'):
+                stage['in_channels'] = (16, 16, 16)
+                stage['feature_encoder'].update(
+                    model_name='efficientvit_b0', widths=(8, 8, 16, 16, 16), depths=(0, 1, 1, 1, 1)
+                )
     for part in ('presence_head', 'mask_refiner'):
         if part in model:
             model[part]['embed_dim'] = CHANNELS

@@ -56,6 +56,19 @@ def small_tiles(config: Config) -> dict[str, Any]:
 
 
 FULL = 'ODS-SAM (1 OD-SSM, 2 ODConv)'
+SECOND = 'ODS-SAM with a second network'
+#: As in the paper, from random weights, in place of SAM's own maps.
+EFFICIENTVIT = head(
+    feature_encoder=dict(
+        type='mmpretrain.TIMMBackbone',
+        model_name='efficientvit_b0',
+        features_only=True,
+        out_indices=(1, 2, 3),
+        pretrained=False,
+    ),
+    in_channels=(32, 64, 128),
+    sam_channels=(),
+)
 ODS_SAM = Study(
     name='ods_sam',
     config='ods_sam_tiny_{data}',
@@ -72,6 +85,7 @@ ODS_SAM = Study(
         Variant('3 ODConv', head(dilations=(1, 2, 3))),
         Variant('2 OD-SSM', head(num_ssm=2)),
         Variant('3 OD-SSM', head(num_ssm=3)),
+        Variant(SECOND, EFFICIENTVIT),
         from_scratch('U-Net', 'unet'),
         from_scratch('U-Net, 16 wide', 'unet_16'),
         from_scratch('SegFormer-B0', 'segformer_b0', type='AdamW', lr=5e-4, weight_decay=0.01),
@@ -81,6 +95,7 @@ ODS_SAM = Study(
         *(Claim(FULL, 'zero-shot, no prompt', key) for key in ('mE', 'Dice')),
         *(Claim(name, 'no OD-SSM, no ODConv', 'Dice') for name in ('OD-SSM alone', 'ODConv alone', FULL)),
         *(Claim(FULL, name, 'Dice') for name in ('1 ODConv', '3 ODConv', '2 OD-SSM', '3 OD-SSM')),
+        Claim(FULL, SECOND, 'Dice'),
         *(Claim(FULL, name, 'Dice') for name in SHARES),
     ),
     flops=True,

@@ -77,7 +77,7 @@ METHODS = {
         extra="optim_wrapper.update(paramwise_cfg=dict(custom_keys={'routers': dict(lr_mult=0.1)}))\n",
     ),
     'plm': Method('plm', 1e-3, 1e-4, stages='*_base_.model.prompt_stages'),
-    'ods': Method('ods_sam', 1e-3, 1e-3, prompts=False, runtime='ods_sam'),
+    'ods': Method('ods_sam', 3e-3, 1e-3, prompts=False, runtime='ods_sam'),
 }  # fmt: skip
 MODELS = {
     'sam_tiny': Model('tiny', 'mmsam_ext://sam_tiny', 256, 512, 256, 8, 128, 'full'),

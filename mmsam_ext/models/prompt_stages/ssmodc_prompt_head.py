@@ -21,14 +21,16 @@ class SSMODCPromptHead(PromptStage):
     """Write a prompt from the image: dense + proj(x + ODConvs(OD-SSMs(SiLU(BN(DWConv(x)))))).
 
     x are the features of a second network, whose stages are brought to d channels (1x1 convolution, batch norm),
-    resized to SAM's grid and summed. The last projection is zero at the start, so that the model begins as SAM without
-    a prompt, bit for bit. The prompt is computed once for an image, whatever the number of its prompts, and takes the
-    place of SAM's "no mask" embedding. Points and boxes that a user gives stay as they are.
+    resized to SAM's grid and summed; with `sam_channels` SAM's own maps are among them, or in their place. The last
+    projection is zero at the start, so that the model begins as SAM without a prompt, bit for bit. The prompt is
+    computed once for an image, whatever the number of its prompts, and takes the place of SAM's "no mask" embedding.
+    Points and boxes that a user gives stay as they are.
 
     Paper: ODS-SAM, section 3.3.
 
     Args:
-        feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``.
+        feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``. None: no second
+            network, which is not the paper's but learns faster where none is pretrained; needs `sam_channels`.
         in_channels: Channels of each of the encoder's maps, shallow to deep; all of them are fused.
         embed_dim: C, channels of SAM's image embedding.
         dim: d, channels within the head.
@@ -41,13 +43,16 @@ class SSMODCPromptHead(PromptStage):
         num_classes: K, number of classes without the background. With it the last projection writes K prompts, and each
             prompt of the batch gets that of its class. None: one prompt, whatever the class. A segmentor with classes
             sets it.
+        sam_channels: Channels of SAM's own maps that are fused beside those of the encoder, shallow to deep: the last
+            are those of the image embedding, those before it of the backbone's last inner stages. () for none, as in
+            the paper.
         num_directions, d_state, dt_rank, scan_backend, scan_chunk_size: Of :class:`OmniDirectionalSSM`.
         init_cfg: See ``BaseModule``.
 
     Raises:
-        ValueError: A number is out of its range; in `forward`, the encoder's maps do not fit `in_channels`, the image
-            is too small for it, the embedding does not have `embed_dim` channels, or a prompt has no class where there
-            are several.
+        ValueError: A number is out of its range, or there is no map to fuse; in `forward`, the encoder's maps do not
+            fit `in_channels` or SAM's `sam_channels`, the image is missing or too small for the encoder, the embedding
+            does not have `embed_dim` channels, or a prompt has no class where there are several.
     """
 
     creates_prompt = True
@@ -55,8 +60,8 @@ class SSMODCPromptHead(PromptStage):
 
     def __init__(
         self,
-        feature_encoder: dict,
-        in_channels: Sequence[int],
+        feature_encoder: dict | None = None,
+        in_channels: Sequence[int] = (),
         embed_dim: int = 256,
         dim: int = 256,
         input_size: tuple[int, int] | None = None,
@@ -70,22 +75,27 @@ class SSMODCPromptHead(PromptStage):
         scan_backend: str = 'auto',
         scan_chunk_size: int | None = None,
         num_classes: int | None = None,
+        sam_channels: Sequence[int] = (),
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_ssm < 0 or not in_channels:
+        if num_ssm < 0:
+            raise ValueError(f'SSMODCPromptHead: num_ssm={num_ssm}, expected 0 or more OD-SSM')
+        if (feature_encoder is None) != (not in_channels) or not (in_channels or sam_channels):
             raise ValueError(
-                f'SSMODCPromptHead: num_ssm={num_ssm}, in_channels={tuple(in_channels)}, expected 0 or more OD-SSM and '
-                'the channels of at least one map'
+                f'SSMODCPromptHead: in_channels={tuple(in_channels)}, sam_channels={tuple(sam_channels)}, expected the '
+                'channels of the maps of the feature encoder, if there is one, and of SAM; at least one map in all'
             )
-        self.in_channels, self.embed_dim, self.stride = tuple(in_channels), embed_dim, stride
+        self.in_channels, self.sam_channels = tuple(in_channels), tuple(sam_channels)
+        self.embed_dim, self.stride = embed_dim, stride
         self.num_classes = check_num_classes('SSMODCPromptHead', num_classes) or 1
         self.input_size = None if input_size is None else tuple(input_size)
         if self.input_size is not None:
             self._check_size(self.input_size)
-        self.feature_encoder = MODELS.build(feature_encoder)
+        self.feature_encoder = None if feature_encoder is None else MODELS.build(feature_encoder)
         self.fuse = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim)) for channels in in_channels
+            nn.Sequential(nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim))
+            for channels in (*self.in_channels, *self.sam_channels)
         )
         self.local = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False), nn.BatchNorm2d(dim), nn.SiLU()
@@ -134,34 +144,50 @@ class SSMODCPromptHead(PromptStage):
 
     def write(self, features: SAMFeatures) -> Tensor:
         """Return what is added to the dense embeddings of each image, class after class, (B, K * C, h, w)."""
-        if features.image is None or features.embedding.shape[1] != self.embed_dim:
-            came = None if features.image is None else tuple(features.image.shape)
+        if features.embedding.shape[1] != self.embed_dim:
             raise ValueError(
-                f'SSMODCPromptHead: image {came} and embedding {tuple(features.embedding.shape)}, expected an image '
-                f'and an embedding of embed_dim={self.embed_dim} channels'
+                f'SSMODCPromptHead: embedding {tuple(features.embedding.shape)}, expected embed_dim={self.embed_dim} '
+                'channels'
             )
-        x = self.fused(features.image, features.embedding.shape[-2:])
+        maps = [*self._encoded(features.image), *self._maps_of_sam(features)]
+        size = features.embedding.shape[-2:]
+        x = torch.stack(
+            [
+                F.interpolate(fuse(one), size, mode='bilinear', align_corners=False)
+                for fuse, one in zip(self.fuse, maps, strict=True)
+            ]
+        ).sum(0)
         return self.proj(x + self.od_conv(self.od_ssm(self.local(x))))
 
-    def fused(self, image: Tensor, size: Sequence[int]) -> Tensor:
-        """Return the sum of the encoder's stages, (B, d, *size), for images (B, 3, H, W)."""
+    def _encoded(self, image: Tensor | None) -> Sequence[Tensor]:
+        """Return the maps of the feature encoder, each (B, C_i, h_i, w_i), for images (B, 3, H, W)."""
+        if self.feature_encoder is None:
+            return ()
+        if image is None:
+            raise ValueError('SSMODCPromptHead: the image is None, expected one for the feature encoder')
         if self.input_size is not None and image.shape[-2:] != self.input_size:
             image = F.interpolate(image, self.input_size, mode='bilinear', antialias=True, align_corners=False)
         self._check_size(image.shape[-2:])
-        stages = self.feature_encoder(image)
-        stages = stages if isinstance(stages, (tuple, list)) else (stages,)
-        shapes = [tuple(stage.shape) for stage in stages]
-        if any(len(shape) != 4 for shape in shapes) or tuple(shape[1] for shape in shapes) != self.in_channels:
+        maps = self.feature_encoder(image)
+        maps = maps if isinstance(maps, (tuple, list)) else (maps,)
+        self._check_maps(f'{type(self.feature_encoder).__name__} returned', maps, 'in_channels', self.in_channels)
+        return maps
+
+    def _maps_of_sam(self, features: SAMFeatures) -> Sequence[Tensor]:
+        """Return the maps of SAM that are fused, each (B, C_i, h_i, w_i)."""
+        if not self.sam_channels:
+            return ()
+        maps = (*features.stages, features.embedding)[-len(self.sam_channels) :]
+        self._check_maps("SAM's backbone has", maps, 'sam_channels', self.sam_channels)
+        return maps
+
+    def _check_maps(self, what: str, maps: Sequence[Tensor], name: str, channels: tuple[int, ...]) -> None:
+        shapes = [tuple(one.shape) for one in maps]
+        if any(len(shape) != 4 for shape in shapes) or tuple(shape[1] for shape in shapes) != channels:
             raise ValueError(
-                f'SSMODCPromptHead: {type(self.feature_encoder).__name__} returned maps of {shapes}, expected '
-                f'{len(self.in_channels)} maps (B, C, h, w) with in_channels={self.in_channels}'
+                f'SSMODCPromptHead: {what} maps of {shapes}, expected {len(channels)} maps (B, C, h, w) with '
+                f'{name}={channels}'
             )
-        return torch.stack(
-            [
-                F.interpolate(fuse(stage), size, mode='bilinear', align_corners=False)
-                for fuse, stage in zip(self.fuse, stages, strict=True)
-            ]
-        ).sum(0)
 
     def _check_size(self, size: Sequence[int]) -> None:
         if min(size) < 2 * self.stride:

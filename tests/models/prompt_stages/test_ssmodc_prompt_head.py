@@ -15,10 +15,12 @@ from mmsam_ext.models.layers import OmniDimensionalConv, OmniDirectionalSSM
 from mmsam_ext.models.prompt_stages import SSMODCPromptHead
 from mmsam_ext.structures import PromptBatch
 from tests.models.prompts import mixed
-from tests.models.small import CHANNELS, SIZE, disc, images, sample, segmentor
+from tests.models.small import ARCH, CHANNELS, SIZE, disc, images, sample, segmentor
 from tests.naming import raises_naming
 from tests.numeric import MODEL, assert_close
 
+#: SAM's, with an inner stage.
+BACKBONE = dict(type='SAMImageEncoder', arch=ARCH, out_indices=(1,))
 ENCODER = dict(type='mmpretrain.TIMMBackbone', model_name='efficientvit_b0', features_only=True, out_indices=(1, 2, 3))
 
 
@@ -39,36 +41,51 @@ def head_config(**changes: Any) -> dict:
 
 @pytest.fixture(scope='module')
 def plain():
-    return segmentor()
+    return segmentor(backbone=BACKBONE)
 
 
 def with_head(plain, **changes: Any):
     """A model with the weights of a plain one; the head keeps its start."""
-    model = segmentor(prompt_stages=[head_config(**changes)], trainable=[r'^prompt_stages\.'])
+    model = segmentor(backbone=BACKBONE, prompt_stages=[head_config(**changes)], trainable=[r'^prompt_stages\.'])
     torch.manual_seed(0)
     model.prompt_stages[0] = MODELS.build(head_config(**changes)).eval()
     model.load_state_dict(plain.state_dict(), strict=False)
     return model.eval()
 
 
+NO_ENCODER = dict(feature_encoder=None, in_channels=())
+#: The second network alone; SAM's embedding beside it; that and an inner stage of SAM's backbone; these alone.
+FUSED = [
+    {},
+    dict(sam_channels=(CHANNELS,)),
+    dict(sam_channels=(ARCH['embed_dim'], CHANNELS)),
+    dict(sam_channels=(ARCH['embed_dim'], CHANNELS), **NO_ENCODER),
+]
+
+
+@pytest.mark.parametrize('changes', FUSED)
 @torch.no_grad()
-def test_starts_as_unprompted_sam_bit_for_bit(plain) -> None:
-    model, x = with_head(plain), images(2)
+def test_starts_as_unprompted_sam_bit_for_bit(plain, changes: dict) -> None:
+    model, x = with_head(plain, **changes), images(2)
     assert torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)
     prompts, features = mixed(), model.extract_feat(x)
     before, after = (m.decode(features, PromptBatch.from_prompts(prompts, (SIZE, SIZE))) for m in (plain, model))
     assert torch.equal(before.logits, after.logits) and torch.equal(before.iou, after.iou)
 
 
+@pytest.mark.parametrize('changes', FUSED)
 @torch.no_grad()
-def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = with_head(plain), images(2)
+def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest.MonkeyPatch, changes: dict) -> None:
+    model, x = with_head(plain, **changes), images(2)
     head: SSMODCPromptHead = model.prompt_stages[0]
     torch.nn.init.normal_(head.proj.weight)
     features, prompts = model.extract_feat(x), mixed()
+    maps = [] if head.feature_encoder is None else [*head.feature_encoder(x)]
+    maps += [features.stages[-1], features.embedding][2 - len(head.sam_channels) :]
+    assert len(maps) == len(head.fuse)
     fused = sum(
         torch.nn.functional.interpolate(fuse(stage), (8, 8), mode='bilinear')
-        for fuse, stage in zip(head.fuse, head.feature_encoder(x), strict=True)
+        for fuse, stage in zip(head.fuse, maps, strict=True)
     )
     y = head.local(fused)
     y = head.od_ssm[0](y)
@@ -88,10 +105,10 @@ def test_writes_once_for_an_image_and_by_its_equation(plain, monkeypatch: pytest
     assert not torch.equal(model(x, None, mode='tensor').logits, plain(x, None, mode='tensor').logits)
 
 
-@pytest.mark.parametrize('batch', [1, 2])
-def test_trains_the_head_alone(plain, batch: int) -> None:
+@pytest.mark.parametrize(('batch', 'changes'), [(1, {}), (2, {}), (1, FUSED[-1])])
+def test_trains_the_head_alone(plain, batch: int, changes: dict) -> None:
     """A batch of one, too; a second step moves every parameter of the head, which the first's zeros hold back."""
-    model = with_head(plain, input_size=(64, 64)).train()
+    model = with_head(plain, input_size=(64, 64), **changes).train()
     head = model.prompt_stages[0]
     assert head.fuse[0][1].training and not model.backbone.training
     for parameter in model.parameters():
@@ -149,6 +166,7 @@ def test_refuses(plain) -> None:
         (dict(in_channels=(32, 64, 160)), ('3 maps', 'in_channels', '(32, 64, 160)')),
         (dict(stride=128), ('128 x 128', 'stride', '256', 'input_size')),
         (dict(embed_dim=48), ('(1, 32, 8, 8)', 'embed_dim', '48')),
+        (dict(sam_channels=(48,)), ('(1, 32, 8, 8)', '1 maps', 'sam_channels', '48')),
     ):
         with raises_naming(ValueError, *names):
             with_head(plain, **changes)(x, None, mode='tensor')
@@ -156,6 +174,8 @@ def test_refuses(plain) -> None:
         (dict(input_size=(32, 96)), ('32 x 96', 'stride')),
         (dict(num_ssm=-1), ('num_ssm', '-1')),
         (dict(in_channels=()), ('in_channels', '()')),
+        (dict(feature_encoder=None), ('in_channels', '(32, 64, 128)')),
+        (NO_ENCODER, ('sam_channels', '()')),
         (dict(num_directions=6), ('num_directions', '6')),
         (dict(d_state=-2), ('d_state', '-2')),
         (dict(scan_backend='fast'), ('backend', 'fast')),
