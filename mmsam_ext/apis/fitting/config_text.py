@@ -23,10 +23,12 @@ def config_text(plan: Plan, facts: FolderFacts, work_dir: Path, load_from: str |
         checkpoint: The model's weights, or None for those that MODELS names.
     """
     method, model = METHODS[plan.method], MODELS[plan.model]
-    bases = [f'models/{method.base}_{model.suffix}', *method.bases, 'schedules/adamw_600', f'runtime/{method.runtime}']
+    tiny = plan.model == 'sam_tiny'
+    own = method.bases_tiny if tiny and method.bases_tiny else method.bases
+    bases = [f'models/{method.base}_{model.suffix}', *own, 'schedules/adamw_600', f'runtime/{method.runtime}']
     listed = '\n'.join(f"    'mmsam_ext::_base_/{base}.py'," for base in bases)
     reasons = '\n'.join(f'# - {reason}' for reason in plan.reasons)
-    rate = method.rate if plan.model == 'sam_tiny' else method.rate_large
+    rate = method.rate if tiny else method.rate_large
     kind = 'none' if plan.tiles else 'box'
     several = facts.num_classes is not None
     classes = f', num_classes={facts.num_classes}' if several else ''

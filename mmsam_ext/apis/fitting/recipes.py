@@ -17,6 +17,7 @@ class Method(NamedTuple):
         prompts: Whether it is trained with prompts besides the whole image.
         extra: Further lines of its config, as text.
         bases: Further base configs.
+        bases_tiny: Those on the mini SAM, if they are others.
         runtime: Its runtime config.
         trained: What is trained, as items of a list in the text of a config.
         stages: The prompt stages of its model config, likewise.
@@ -28,6 +29,7 @@ class Method(NamedTuple):
     prompts: bool = True
     extra: str = ''
     bases: tuple[str, ...] = ()
+    bases_tiny: tuple[str, ...] = ()
     runtime: str = 'trained_part'
     trained: str = '*_base_.model.trainable'
     stages: str = ''
@@ -68,7 +70,7 @@ METHODS = {
         trained="r'^backbone\\.', r'^mask_decoder\\.(?!iou)'",
     ),
     'spt': Method(
-        'spt', 1e-3, 1e-3, bases=('peft/lora',),
+        'spt', 6e-3, 1e-3, bases=('peft/lora',), bases_tiny=('peft/lora_tiny',),
         extra='model.update(peft={{_base_.peft}}, trainable={{_base_.trainable}})\n',
         trained='*_base_.trainable',
     ),

@@ -173,6 +173,17 @@ def test_a_config_of_several_classes(tmp_path: Path, method: str) -> None:
         assert (first.type, first.num_classes) == ('WholeImagePrompt', 2)
 
 
+@pytest.mark.parametrize(('model', 'alpha', 'rate'), [('sam_tiny', 8, 6e-3), ('sam_vit_b', 1, 1e-3)])
+def test_the_scale_of_lora_is_the_models(tmp_path: Path, model: str, alpha: int, rate: float) -> None:
+    """As in the shipped configs of SPT: that of the paper, and the mini SAM's own."""
+    facts = read_folder(write(tmp_path / 'data', 3))
+    plan = with_iterations(make_plan(facts, 'spt', model), facts, 600, 1.0)
+    (tmp_path / 'config.py').write_text(config_text(plan, facts, tmp_path, None, None))
+    config = settle(Config.fromfile(tmp_path / 'config.py'))
+    assert {rule.get('alpha', 1) for rule in config.model.peft.values()} == {alpha}
+    assert config.optim_wrapper.optimizer.lr == rate
+
+
 def test_bad_folders(tmp_path: Path) -> None:
     with raises_naming(FileNotFoundError, 'images'):
         read_folder(tmp_path / 'nowhere')
