@@ -38,6 +38,7 @@ STAGES = dict(
     SSMODCPromptHead=dict(
         feature_encoder=ENCODER,
         in_channels=(64, 128),
+        sam_channels=(CHANNELS,),
         embed_dim=CHANNELS,
         dim=8,
         num_kernels=2,
