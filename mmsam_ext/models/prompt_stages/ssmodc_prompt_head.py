@@ -174,12 +174,12 @@ class SSMODCPromptHead(PromptStage):
         return maps
 
     def _maps_of_sam(self, features: SAMFeatures) -> Sequence[Tensor]:
-        """Return the maps of SAM that are fused, each (B, C_i, h_i, w_i)."""
+        """Return the maps of SAM that are fused, each (B, C_i, h_i, w_i), in the head's format."""
         if not self.sam_channels:
             return ()
         maps = (*features.stages, features.embedding)[-len(self.sam_channels) :]
         self._check_maps("SAM's backbone has", maps, 'sam_channels', self.sam_channels)
-        return maps
+        return [one.to(self.proj.weight.dtype) for one in maps]
 
     def _check_maps(self, what: str, maps: Sequence[Tensor], name: str, channels: tuple[int, ...]) -> None:
         shapes = [tuple(one.shape) for one in maps]
