@@ -57,16 +57,13 @@ def small_tiles(config: Config) -> dict[str, Any]:
 
 FULL = 'ODS-SAM (1 OD-SSM, 2 ODConv)'
 SECOND = 'ODS-SAM with a second network'
-#: As in the paper, from random weights and at the paper's rate, in place of SAM's own maps.
+#: As in the paper, but small: from random weights and at the paper's rate, in place of SAM's own maps.
 EFFICIENTVIT = {
     **head(
-        feature_encoder=dict(
-            type='mmpretrain.TIMMBackbone',
-            model_name='efficientvit_b0',
-            features_only=True,
-            out_indices=(1, 2, 3),
-            pretrained=False,
-        ),
+        feature_encoder={
+            **read_config('_base_/models/ods_sam_vith').model.prompt_stages[0].feature_encoder,
+            'model_name': 'efficientvit_b0',
+        },
         in_channels=(32, 64, 128),
         sam_channels=(),
     ),

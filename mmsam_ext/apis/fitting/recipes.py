@@ -17,7 +17,7 @@ class Method(NamedTuple):
         prompts: Whether it is trained with prompts besides the whole image.
         extra: Further lines of its config, as text.
         bases: Further base configs.
-        bases_tiny: Those on the mini SAM, if they are others.
+        bases_tiny: Used in place of `bases` on the mini SAM, unless empty.
         runtime: Its runtime config.
         trained: What is trained, as items of a list in the text of a config.
         stages: The prompt stages of its model config, likewise.

@@ -29,8 +29,9 @@ class SSMODCPromptHead(PromptStage):
     Paper: ODS-SAM, section 3.3.
 
     Args:
-        feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``. None: no second
-            network, which is not the paper's but learns faster where none is pretrained; needs `sam_channels`.
+        feature_encoder: Config of any backbone that returns maps, as ``mmpretrain.TIMMBackbone``. With None the head
+            reads only SAM's maps, which need `sam_channels`. The paper has an encoder; without a pretrained one, the
+            mini SAM learned faster from its own maps (configs/methods/ods_sam.md).
         in_channels: Channels of each of the encoder's maps, shallow to deep; all of them are fused.
         embed_dim: C, channels of SAM's image embedding.
         dim: d, channels within the head.
@@ -83,8 +84,9 @@ class SSMODCPromptHead(PromptStage):
             raise ValueError(f'SSMODCPromptHead: num_ssm={num_ssm}, expected 0 or more OD-SSM')
         if (feature_encoder is None) != (not in_channels) or not (in_channels or sam_channels):
             raise ValueError(
-                f'SSMODCPromptHead: in_channels={tuple(in_channels)}, sam_channels={tuple(sam_channels)}, expected the '
-                'channels of the maps of the feature encoder, if there is one, and of SAM; at least one map in all'
+                f'SSMODCPromptHead: {"no" if feature_encoder is None else "a"} feature_encoder, '
+                f'in_channels={tuple(in_channels)}, sam_channels={tuple(sam_channels)}, expected in_channels with an '
+                'encoder and only then, and sam_channels where there is none'
             )
         self.in_channels, self.sam_channels = tuple(in_channels), tuple(sam_channels)
         self.embed_dim, self.stride = embed_dim, stride
