@@ -5,7 +5,7 @@
 # Usage: tools/quickstart.sh [arguments of tools/train.py]
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
-source "$(dirname "$0")/setup_env.sh"
+SETS=runtime source "$(dirname "$0")/setup_env.sh"
 
 PLAIN=configs/sam_tiny_synthetic.py
 CONFIG=configs/spt_tiny_synthetic.py

@@ -1,5 +1,6 @@
 # Sourced by run_tests.sh and quickstart.sh: creates .venv with the pinned set, sets PYTHON, and defines `say`.
-# It installs again only if requirements/*.txt or the interpreter changed. VENV=DIR uses another environment.
+# SETS names the files of requirements/ that are installed, "runtime dev" by default. They are installed again only if one
+# of them or the interpreter changed. VENV=DIR uses another environment.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
@@ -48,22 +49,29 @@ if [ ! -x "$VENV/bin/python" ]; then
 fi
 PYTHON="$VENV/bin/python"
 
-stamp="$VENV/requirements.sha256"
-wanted=$("$PYTHON" - requirements/runtime.txt requirements/dev.txt <<'PY'
-import hashlib, sys
-print(hashlib.sha256(b''.join(open(name, 'rb').read() for name in sys.argv[1:])).hexdigest(), sys.version.split()[0])
-PY
-)
-if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    say "installing the pinned set (about two minutes, 5 GB)"
+# Print the versions of requirements/NAME.txt and of the interpreter that the environment has to match.
+version_of() {
+    "$PYTHON" -c 'import hashlib, sys
+print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), sys.version.split()[0])' "requirements/$1.txt"
+}
+
+changed=()
+for name in ${SETS:-runtime dev}; do
+    if [ "$(cat "$VENV/$name.sha256" 2>/dev/null)" != "$(version_of "$name")" ]; then changed+=("$name.txt"); fi
+done
+if [ ${#changed[@]} -gt 0 ]; then
+    say "installing the pinned set: ${changed[*]} (about two minutes and 5 GB where nothing is installed)"
+    left_out='^$'
     if "$PYTHON" -c 'import importlib.metadata as m; m.version("mmcv")' >/dev/null 2>&1; then
         say "  the compiled mmcv is installed, so mmcv-lite is left out"
-        install -r <(grep -v '^mmcv-lite' requirements/runtime.txt) -r requirements/dev.txt
-    else
-        install -r requirements/runtime.txt -r requirements/dev.txt
+        left_out='^mmcv-lite'
     fi
-    install --no-deps -e .
-    echo "$wanted" >"$stamp"
+    install --no-compile -r <(grep -hv "$left_out" "${changed[@]/#/requirements/}") || return
+    install --no-compile --no-deps -e . || return
+    # pip would compile every file. This compiles what the commands import, and check_env.py below finds what is wrong.
+    env -u PYTHONDONTWRITEBYTECODE "$PYTHON" -c 'import mmsam_ext, mmseg.apis, mmpretrain.models, matplotlib.pyplot' \
+        >/dev/null 2>&1 || true
+    for name in "${changed[@]}"; do version_of "${name%.txt}" >"$VENV/${name%.txt}.sha256"; done
 fi
 say "environment $VENV"
 "$PYTHON" tools/check_env.py
