@@ -9,7 +9,7 @@ _base_ = [
 model = dict(peft={{_base_.peft}}, trainable={{_base_.trainable}})
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20 / 160),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=20 / 160, end=1.0),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=7.5 / 60),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=7.5 / 60, end=1.0),
 ]
-train_cfg = dict(max_iters=160, val_interval=160)
+train_cfg = dict(max_iters=60, val_interval=60)
