@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Adapt a promptable SAM on the CPU in about ten minutes, starting from a fresh clone: create .venv if it does not exist,
+# Adapt a promptable SAM on the CPU in about six minutes, starting from a fresh clone: create .venv if it does not exist,
 # test the packaged mini SAM on built-in synthetic defects, adapt it to them with SPT (configs/spt_tiny_synthetic.py),
 # test it again, and write a table and pictures.
 # Usage: tools/quickstart.sh [arguments of tools/train.py]
