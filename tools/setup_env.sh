@@ -55,13 +55,14 @@ version_of() {
 print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), sys.version.split()[0])' "requirements/$1.txt"
 }
 
-changed=()
-for name in ${SETS:-runtime dev}; do
-    if [ "$(cat "$VENV/$name.sha256" 2>/dev/null)" != "$(version_of "$name")" ]; then changed+=("$name.txt"); fi
-done
-if [ ${#changed[@]} -gt 0 ]; then
+# Install the files of $SETS that changed.
+install_changed() {
+    local name left_out='^$' changed=()
+    for name in ${SETS:-runtime dev}; do
+        if [ "$(cat "$VENV/$name.sha256" 2>/dev/null)" != "$(version_of "$name")" ]; then changed+=("$name.txt"); fi
+    done
+    if [ ${#changed[@]} -eq 0 ]; then return; fi
     say "installing the pinned set: ${changed[*]} (about two minutes and 5 GB where nothing is installed)"
-    left_out='^$'
     if "$PYTHON" -c 'import importlib.metadata as m; m.version("mmcv")' >/dev/null 2>&1; then
         say "  the compiled mmcv is installed, so mmcv-lite is left out"
         left_out='^mmcv-lite'
@@ -71,7 +72,9 @@ if [ ${#changed[@]} -gt 0 ]; then
     # pip would compile every file. This compiles what the commands import, and check_env.py below finds what is wrong.
     env -u PYTHONDONTWRITEBYTECODE "$PYTHON" -c 'import mmsam_ext, mmseg.apis, mmpretrain.models, matplotlib.pyplot' \
         >/dev/null 2>&1 || true
-    for name in "${changed[@]}"; do version_of "${name%.txt}" >"$VENV/${name%.txt}.sha256"; done
-fi
+    for name in "${changed[@]%.txt}"; do version_of "$name" >"$VENV/$name.sha256"; done
+}
+
+install_changed || return
 say "environment $VENV"
 "$PYTHON" tools/check_env.py
