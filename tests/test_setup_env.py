@@ -34,9 +34,8 @@ def install(tmp_path: Path) -> Install:
         asked = tmp_path / 'asked'
         asked.write_text('')
         environment = os.environ | dict(VENV=str(tmp_path / 'venv'), ASKED=str(asked), PIP=str(int(fails))) | settings
-        script = (
-            f'set -u; name=kept; source {REPO}/tools/setup_env.sh && [ "$name" = kept ]'  # .ci/run has a `name`, too
-        )
+        # .ci/run sources it in a loop over `name`.
+        script = f'set -u; name=kept; source {REPO}/tools/setup_env.sh && [ "$name" = kept ]'
         done = subprocess.run(['bash', '-c', script], env=environment, capture_output=True, text=True)
         assert done.returncode == fails, done.stderr
         return asked.read_text().splitlines()
