@@ -49,13 +49,13 @@ if [ ! -x "$VENV/bin/python" ]; then
 fi
 PYTHON="$VENV/bin/python"
 
-# Print the versions of requirements/NAME.txt and of the interpreter that the environment has to match.
+# Print a hash of requirements/NAME.txt and the version of Python, which the environment has to match.
 version_of() {
     "$PYTHON" -c 'import hashlib, sys
 print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), sys.version.split()[0])' "requirements/$1.txt"
 }
 
-# Install the files of $SETS that changed.
+# Install the files of $SETS that changed since they were last installed.
 install_changed() {
     local name left_out='^$' changed=()
     for name in ${SETS:-runtime dev}; do
